@@ -32,7 +32,7 @@ import acclimate
 from acclimate.base import draw
 from acclimate.corpus import collections
 from acclimate.corpus.formats.trec import read_run
-from acclimate.corpus.judged import AS_MUCH
+from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT
 from acclimate.deploy.searchers import Searchers
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS, compare, verdict
 from acclimate.measure.measures import MAIN, per_query
@@ -43,7 +43,7 @@ from acclimate.search.members import BM25Member
 from acclimate.search.names import SystemName
 from acclimate.search.neighbors import Neighbors
 from acclimate.search.systems import of_documents, system_of
-from acclimate.stages.runs import opened
+from acclimate.stages.runs import open_run
 from acclimate.stages.steer import JudgedQuery, Steering, steer
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +114,7 @@ class Bench:
 
     @cached_property
     def opened(self) -> tuple[Run, Any]:
-        return opened(self.folder / "run", "evaluate")
+        return open_run(self.folder / "run", "evaluate")
 
     @property
     def run(self) -> Run:
@@ -216,7 +216,7 @@ class Bench:
 
         rows[f"{n_log} of a log"] = drawn(n_log, with_log)
         rows[f"{n_graded} judged alone"] = drawn(n_graded, graded(1.0))
-        rows[f"{n_graded} judged, and steered"] = drawn(n_graded, graded(n_graded / (n_graded + AS_MUCH)))
+        rows[f"{n_graded} judged, and steered"] = drawn(n_graded, graded(n_graded / (n_graded + EQUAL_WEIGHT_COUNT)))
         return rows
 
     def verdicts(self) -> tuple[str, str]:
@@ -227,7 +227,7 @@ class Bench:
         ours, theirs = (dict(zip(map(str, range(len(values[name]))), values[name].tolist(), strict=True))
                         for name in (measured["candidate"], baseline))  # fmt: skip
         row = compare(ours, theirs, system=measured["candidate"], baseline=baseline, measure=MAIN)
-        return measured["verdict"], verdict(row, least=ERROR_WITHOUT_LABELS)
+        return measured["verdict"], verdict(row, min_difference=ERROR_WITHOUT_LABELS)
 
 
 def means(values: Values) -> NDArray[np.float64]:

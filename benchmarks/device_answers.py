@@ -96,7 +96,7 @@ def answers(docs: Mapping[str, Doc], reranker: str, folder: Path) -> Answers:
     encoder = Encoder.load(ENCODER)
     vectors = encode_corpus(encoder, docs, folder)
     said["pooled vectors"], said["token vectors"] = vectors.pooled, vectors.gather(range(len(docs)))[0]
-    side = query_side.opened(models.folder(ENCODER), lambda: "", max_tokens=256)
+    side = query_side.load_query_side(models.folder(ENCODER), lambda: "", max_tokens=256)
     assert side is not None
     said["query vectors"] = np.stack([encoded.pooled for encoded in side.encode(texts)])
     encoded = encoder.encode(texts)

@@ -176,30 +176,30 @@ class Stages:
 
     def mine(self, folder: Path, most: int | None, progress: Progress) -> None:
         from acclimate.corpus.formats import write_nway
-        from acclimate.stages.hits import hits_of
+        from acclimate.stages.hits import search_hits
         from acclimate.stages.mine import mine
 
         run, indexed = self.tool("run", self._indexed)
         queries = self.synthetic[: most and most * QUERIES_OF_A_UNIT]
         another_store = run.variant(folder.with_name(f"{folder.name}-found"), {})
-        hits = hits_of(queries, another_store, indexed, "hybrid", 50, progress)
+        hits = search_hits(queries, another_store, indexed, "hybrid", 50, progress)
         folder.mkdir(parents=True)
         write_nway(folder / "examples.jsonl", mine(queries, hits, run.input.corpus).examples)
 
     def _indexed(self) -> tuple[Any, Any]:
         """A run over the documents, and its index, built without workers."""
-        from acclimate.api.adapt import carry_out
+        from acclimate.api.adapt import run_until
         from acclimate.corpus.formats import write_corpus
         from acclimate.run.recipes import load_recipe
         from acclimate.run.settings import resolve
         from acclimate.stages.chain import STAGES
         from acclimate.stages.index import Indexed
-        from acclimate.stages.runs import begin
+        from acclimate.stages.runs import new_run
 
         write_corpus(self.folder / "docs.jsonl", self.corpus.values())
         settings = resolve(STAGES, load_recipe("quick"), [f"index.max_tokens={MAX_TOKENS}"])
-        run = begin(self.folder / "run", str(self.folder / "docs.jsonl"), settings, recipe="quick", seed=0)
-        carry_out(run, until="index", progress=None)
+        run = new_run(self.folder / "run", str(self.folder / "docs.jsonl"), settings, recipe="quick", seed=0)
+        run_until(run, until="index", progress=None)
         return run, run.output(Indexed)
 
     def rate(self, folder: Path, most: int | None, progress: Progress) -> None:

@@ -23,7 +23,7 @@ from acclimate.corpus import collections
 from acclimate.llm import prompts
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.completions import batches_of
-from acclimate.llm.decoders.captured import Captured
+from acclimate.llm.decoders.cuda_graph import RecordedStep
 from acclimate.llm.decoding import Decoding
 
 LLM, PROMPT = "embedded:smollm2-135m-instruct", "inpars"
@@ -69,7 +69,7 @@ def main() -> None:
     with_graph = llm.complete(batch)
 
     loaded.forget()
-    with mock.patch.object(Captured, "has_failed", new=True):
+    with mock.patch.object(RecordedStep, "has_failed", new=True):
         prefix = loaded.prefix(rows[0][:shared])
         step(decoder, rows, decoder.start(prefix, suffixes, NEW_TOKENS)[1])
         without = llm.complete(batch)

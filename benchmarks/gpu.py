@@ -53,7 +53,7 @@ from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt
-from acclimate.stages.runs import begin
+from acclimate.stages.runs import new_run
 
 STUDENTS = ("dense,late-interaction,sparse,static", "dense-query,late-interaction-query,sparse-query")
 PLAIN = {
@@ -195,7 +195,7 @@ def tried(folder: Path, corpus: str, settings: Sequence[str], students: str) -> 
     """Make the run with these students; yields errors."""
     print(f"\n{'stage':<10} {'seconds':>8} {'peak GiB':>9}  living weights   ({students})", flush=True)
     chosen = resolve(STAGES, load_recipe("quick"), [*settings, f"distill.student={students}"])
-    run = begin(folder, corpus, chosen, recipe="quick", seed=0)
+    run = new_run(folder, corpus, chosen, recipe="quick", seed=0)
     for stage in STAGES:
         if stage != "seed":
             measured(run, stage)

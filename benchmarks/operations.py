@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from acclimate.base import models
-from acclimate.llm.decoders.captured import Captured
+from acclimate.llm.decoders.cuda_graph import RecordedStep
 
 SIZES = (256, 512, 1024)  # rows of the products whose rate is measured; the fastest counts
 _BANDWIDTH_MB = 256  # far more than any cache
@@ -57,7 +57,7 @@ class Counting(TorchDispatchMode):
         super().__init__()
         self.flop = 0.0
         self.bytes = 0.0
-        self._without_graphs = mock.patch.object(Captured, "has_failed", new=True)
+        self._without_graphs = mock.patch.object(RecordedStep, "has_failed", new=True)
 
     def __enter__(self) -> Self:
         self._without_graphs.start()

@@ -25,7 +25,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.words import normalized
 from acclimate.corpus.language import stop_words
-from acclimate.learn.students.lesson import Lesson
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.llm import Completions, load
 from acclimate.llm.prompts import Material
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
@@ -172,7 +172,7 @@ class Bench:
     def learned(self, queries: Sequence[SyntheticQuery], held_out: set[str]) -> float:
         """nDCG@10 on real queries of a dense student trained on these queries."""
         examples = [example for query in queries if (example := self._labelled(query)) is not None]
-        lesson = Lesson(
+        data = TrainingData(
             {query.query_id: query.text for query in queries},
             self.run.input.corpus,
             self.run.base.ids,
@@ -184,7 +184,7 @@ class Bench:
             return self.measured(DenseMember(self.run.base.vectors, self.run.base.encoder))
         settings = {**self.run.settings["distill"], "student": ("dense-query",)}
         with tempfile.TemporaryDirectory() as folder:
-            distill(train, dev, self.run.base.encoder, lesson, Path(folder), **settings)
+            distill(train, dev, self.run.base.encoder, data, Path(folder), **settings)
             encoder = Encoder.load_student(Path(folder) / "dense", max_tokens=256)
             return self.measured(DenseMember(self.run.base.vectors, encoder))
 

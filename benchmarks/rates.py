@@ -28,7 +28,7 @@ from acclimate.corpus import collections
 from acclimate.records import Doc, Query
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
-from acclimate.search.scorers.lists import rated_lists
+from acclimate.search.scorers.lists import score_lists
 from acclimate.search.vectors import encode_corpus
 
 LLM = "embedded:smollm2-135m-instruct"
@@ -116,7 +116,7 @@ def labeling(docs: Mapping[str, Doc], folder: Path) -> Rate:
     pairs_of = [len(doc_ids) for _, doc_ids in lists]
 
     def work(count: int) -> object:
-        return [*rated_lists(scorer, lists[:count])]
+        return [*score_lists(scorer, lists[:count])]
 
     rate = timed("label (pairs by a cross-encoder)", "pairs", len(lists), max(1, len(lists) // 8), work)
     return rate._replace(units=sum(pairs_of))

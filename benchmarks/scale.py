@@ -103,16 +103,16 @@ def prepare(folder: Path, n_docs: int) -> None:
 
 def make(stage: str, folder: Path) -> None:
     """Run one stage, given the stages before it."""
-    from acclimate.api.adapt import carry_out
+    from acclimate.api.adapt import run_until
     from acclimate.run.recipes import load_recipe
     from acclimate.run.settings import resolve
     from acclimate.stages.chain import STAGES as FUNCTIONS
-    from acclimate.stages.runs import begin
+    from acclimate.stages.runs import new_run
 
     encoder = f"distill.base={folder / 'encoder'}"
     settings = resolve(FUNCTIONS, load_recipe("quick"), [*CHANGES, encoder, *OF_STAGES.get(stage, ())])
-    run = begin(folder / "run", str(folder / "documents"), settings, recipe="quick", seed=0)
-    carry_out(run, until=stage, progress=None)
+    run = new_run(folder / "run", str(folder / "documents"), settings, recipe="quick", seed=0)
+    run_until(run, until=stage, progress=None)
 
 
 def used(stage: str, folder: Path) -> Usage:

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import acclimate
-from acclimate.stages.runs import current
+from acclimate.stages.runs import open_latest
 
 CLIENTS = (1, 8, 32)
 HEAD = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -192,7 +192,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
     run = acclimate.open(options.run)
-    opened, outputs = current(options.run)
+    opened, outputs = open_latest(options.run)
     texts = [query.text for query in outputs["generate"].queries] + [
         query.text for query in opened.input.collection.queries
     ]

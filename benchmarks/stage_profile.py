@@ -29,7 +29,7 @@ from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt
-from acclimate.stages.runs import begin
+from acclimate.stages.runs import new_run
 from acclimate.stages.skipped import skipped
 
 HEADER = ["stage", "units", "seconds", "units/s", "TFLOP", "GB", "floor, s", "of the floor", "peak MB"]
@@ -103,7 +103,7 @@ def stages_of(
 ) -> Iterator[Work]:
     """Make a new run, stage by stage."""
     shutil.rmtree(folder, ignore_errors=True)
-    run: Run = begin(folder, collection, resolve(STAGES, load_recipe("quick"), list(changes)), recipe="quick", seed=0)
+    run: Run = new_run(folder, collection, resolve(STAGES, load_recipe("quick"), list(changes)), recipe="quick", seed=0)
     for stage in STAGES:
         if stage in skipped(run):
             continue

@@ -27,8 +27,8 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json
 from acclimate.corpus.formats import synthetic_id
-from acclimate.corpus.judged import Judged
-from acclimate.learn.students.lesson import Lesson
+from acclimate.corpus.judged_queries import JudgedQueries
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.measure.compare import compare
 from acclimate.measure.measures import MAIN
 from acclimate.records import Doc, NWay, Query, Retriever, ScoredDoc, Scorer, SyntheticQuery
@@ -37,18 +37,18 @@ from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.search import measuring
 from acclimate.search.bm25 import BM25
-from acclimate.search.choice import weigh_reranker
-from acclimate.search.kept_values import KeptValues
+from acclimate.search.choice import choose_reranker_weight
 from acclimate.search.reranked import Reranked
+from acclimate.search.scorers.cached import cache_scores, cached_scores
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
-from acclimate.search.scorers.kept import keep_scores, kept_scores
 from acclimate.search.students import Students
 from acclimate.search.systems import RERANKER, of_documents, system_of
-from acclimate.stages.chain import STAGES, finished
+from acclimate.search.value_cache import ValueCache
+from acclimate.stages.chain import STAGES
 from acclimate.stages.distill import distill
 from acclimate.stages.label import label
 from acclimate.stages.mine import mine
-from acclimate.stages.runs import stored
+from acclimate.stages.runs import read_outputs, resume_run
 from acclimate.stages.train import train as train_rerankers
 
 # Steps matter more than pairs: few passages for each of many queries. Pairs are truncated to 80 tokens.
@@ -158,7 +158,7 @@ class RatedOnce:
     """A scorer that caches scores by pair, as many systems need the same ones."""
 
     scorer: Scorer
-    kept: KeptValues
+    kept: ValueCache
 
     @property
     def fingerprint(self) -> str:
@@ -166,22 +166,22 @@ class RatedOnce:
 
     def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
         keys = [fingerprint(query.text, doc_id) for query, doc_id in pairs]
-        scores = {key: kept_scores(self.kept, key, 1) for key in keys}
+        scores = {key: cached_scores(self.kept, key, 1) for key in keys}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if scores[key] is None}
         for key, score in zip(missing, self.scorer.score([*missing.values()]), strict=True):
-            keep_scores(self.kept, key, [score])
+            cache_scores(self.kept, key, [score])
             scores[key] = [score]
         return [value[0] for key in keys if (value := scores[key])]
 
 
 def worth(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the stand-in on a run's collection: as a reranker of its hybrid, and as a teacher."""
-    run = stored(folder)
+    run = resume_run(folder)
     out = arguments.out / folder.resolve().name
-    outputs = finished(run, "steer")
+    outputs = read_outputs(run, "steer")
     variant = run.variant(out / "run", {})
     model = CrossEncoderScorer(arguments.model, run.input.corpus, max_tokens=arguments.max_tokens)
-    with variant.workspace.lock(), KeptValues(out / "rated.sqlite", model.fingerprint) as kept:
+    with variant.workspace.lock(), ValueCache(out / "rated.sqlite", model.fingerprint) as kept:
         bench = Bench(variant, outputs, RatedOnce(model, kept), out, arguments.test_queries, arguments.train_queries)
         return bench.rows()
 
@@ -192,8 +192,8 @@ class Bench:
     def __init__(self, run: Run, outputs: Any, scorer: Scorer, out: Path, n_test: int, n_train: int) -> None:
         self.run, self.outputs, self.scorer, self.out = run, outputs, scorer, out
         test = outputs["steer"].measuring(run, outputs["sample"])
-        self.test: Judged = test.among(subset(test.queries, n_test, seed=0))
-        self.held_out: Judged = outputs["steer"].choosing(run, outputs["sample"])
+        self.test: JudgedQueries = test.restricted_to(subset(test.queries, n_test, seed=0))
+        self.held_out: JudgedQueries = outputs["steer"].choosing(run, outputs["sample"])
         sides = outputs["filter"].sides(outputs["sample"])
         self.dev, self.taught = sides["dev"], subset(sides["train"], n_train, seed=0)
         self.base = run.base
@@ -204,7 +204,7 @@ class Bench:
         hybrid = system_of(self.base.ids, self.base.members, {})
         before = self.values(hybrid)
         result["hybrid"] = _mean(before)
-        chosen = weigh_reranker(hybrid, self.scorer, self.held_out, DEPTH).weights[RERANKER]
+        chosen = choose_reranker_weight(hybrid, self.scorer, self.held_out, DEPTH).weights[RERANKER]
         for weight in dict.fromkeys([chosen, 0.1, 0.3, 0.5, 1.0]):
             after = self.values(Reranked(hybrid, self.scorer, DEPTH, weight))
             name = f"reranked {weight:g}" + (" (chosen)" if weight == chosen else "")
@@ -244,8 +244,8 @@ class Bench:
             )  # fmt: skip
         texts = {query.query_id: query.text for query in [*self.taught, *self.dev]}
         folder = self.out / name
-        lesson = Lesson(texts, corpus, base.ids, base.vectors)
-        notes = distill(labels.train, labels.dev, base.encoder, lesson, folder, student=("dense-query",))
+        data = TrainingData(texts, corpus, base.ids, base.vectors)
+        notes = distill(labels.train, labels.dev, base.encoder, data, folder, student=("dense-query",))
         members = Students(folder, notes, base.vectors, corpus, self.run.settings["index"]["max_tokens"], 0).members()
         student = system_of(base.ids, {**base.members, **members}, dict.fromkeys(members, 1.0))
         return self.values(student), labels.weights

@@ -31,13 +31,13 @@ from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.search import systems
-from acclimate.search.choice import weigh_reranker
+from acclimate.search.choice import choose_reranker_weight
 from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages import distill, label, train
-from acclimate.stages.chain import STAGES, finished
+from acclimate.stages.chain import STAGES
 from acclimate.stages.evaluate import Evaluation, evaluate
 from acclimate.stages.label import Labeled
-from acclimate.stages.runs import stored
+from acclimate.stages.runs import read_outputs, resume_run
 from acclimate.stages.train import Trained
 
 ROOT = Path(__file__).parents[1]
@@ -99,10 +99,10 @@ class Bench:
         self, source: Path, out: Path, arm: str, seed: int, changes: Sequence[str], *, keep: bool = False
     ) -> None:
         self.out, self.arm, self.seed, self.keep = out, arm, seed, keep
-        self.run = stored(source)
+        self.run = resume_run(source)
         self.collection = Path(self.run.collection_name).name
         self.settings = resolve(STAGES, self.run.settings, [*ARMS[arm], *changes])
-        self.outputs = finished(self.run, "mine")
+        self.outputs = read_outputs(self.run, "mine")
         self.folder = out / self.collection / f"seed-{seed}"
 
     def student(self, name: str) -> None:
@@ -151,7 +151,7 @@ class Bench:
         equal: dict[str, float] = dict.fromkeys(BASE_MEMBERS, round(1 / len(BASE_MEMBERS), 4))
         reranker, depth = trained.reranker(variant), self.settings["evaluate"]["rerank_depth"]
         first = systems.system_of(variant.base.ids, variant.base.members, equal)
-        weighed = weigh_reranker(
+        weighed = choose_reranker_weight(
             first, reranker, self.outputs["steer"].choosing(variant, self.outputs["sample"]), depth
         )
         name = systems.EQUAL.reranked()
@@ -174,7 +174,7 @@ class Bench:
         """The arm's rerankers and labels, shared with all rows that need the same."""
         indexed, sampled, filtered = self.outputs["index"], self.outputs["sample"], self.outputs["filter"]
         mined = self.outputs.get("mine")
-        assert mined  # by `finished`
+        assert mined  # by `read_outputs`
         with self._shared_variant("train") as variant:
             trained = train.make(variant, sampled, filtered, mined)
         with self._shared_variant("train", "label") as variant:

@@ -35,9 +35,9 @@ def main() -> None:
 
 def measure(folder: Path, counts: list[int]) -> None:
     """Print the table of one run. Modifies the run."""
-    from acclimate.stages.runs import opened
+    from acclimate.stages.runs import open_run
 
-    run, outputs = opened(folder, "evaluate")
+    run, outputs = open_run(folder, "evaluate")
     docs = list(run.input.documents.values())
     distilled = outputs.get("distill")
     kinds = ", ".join(note["student"] for note in distilled.notes.values()) if distilled else "none"

@@ -38,7 +38,7 @@ from verdict_scores import NONE, Score, Signs, score, table
 from acclimate.corpus.formats.trec import read_run
 from acclimate.deploy.searchers import Searchers
 from acclimate.llm.completions import Completions
-from acclimate.llm.grade import asked, read_grade
+from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import RELEVANT, agreement
 from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS, TIE
@@ -236,7 +236,7 @@ def graded_by(llm: str, collections: Sequence[Collection], out: Path) -> dict[bo
         for collection in collections:
             pairs, documents = collection.some_pairs(), collection.bench.run.input.documents
             texts = [documents[pair.doc_id].default_text() for pair in pairs]
-            answers, _ = asked(pairs, texts, completions, llm, "relevance", max_doc_tokens=DOC_TOKENS)
+            answers, _ = ask_grades(pairs, texts, completions, llm, "relevance", max_doc_tokens=DOC_TOKENS)
             for pair, answer in zip(pairs, answers, strict=True):
                 grade = read_grade(answer)
                 is_relevant = collection.people.get((pair.query_id, pair.doc_id), 0) > 0

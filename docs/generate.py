@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from acclimate.cli import stage_commands
 from acclimate.run.recipes import load_recipe, recipe_names
-from acclimate.run.settings import as_typed, settings_of
+from acclimate.run.settings import as_text, settings_of
 from acclimate.stages.chain import STAGES
 
 DOCS = Path(__file__).resolve().parent
@@ -124,7 +124,7 @@ def _escaped(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"`{as_typed(value)}`" if value != "" else ""
+    return f"`{as_text(value)}`" if value != "" else ""
 
 
 PAGES = {"../src/acclimate/cli/stages.json": stages, "settings.md": settings, "commands.md": commands}

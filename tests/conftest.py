@@ -154,15 +154,15 @@ def base(tiny_encoder):
 
 
 @pytest.fixture(scope="session")
-def lesson(base, tmp_path_factory):
+def data(base, tmp_path_factory):
     """The built-in documents and queries with the tiny encoder's vectors."""
-    from acclimate.learn.students.lesson import Lesson
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.members import Ids
     from acclimate.search.vectors import encode_corpus
 
     corpus = {doc.doc_id: doc for doc in DOCS}
     vectors = encode_corpus(base, corpus, tmp_path_factory.mktemp("vectors"))
-    return Lesson({query.query_id: query.text for query in QUERIES}, corpus, Ids(list(corpus)), vectors)
+    return TrainingData({query.query_id: query.text for query in QUERIES}, corpus, Ids(list(corpus)), vectors)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def copied(finished, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def labelled(tiny_encoder, tmp_path_factory) -> Path:
     """A run with labelled test queries, made up to its lists."""
-    from acclimate.run.given import Given
+    from acclimate.run.provided import Provided
     from acclimate.run.recipes import load_recipe
     from acclimate.run.run import Run
     from acclimate.run.settings import resolve
@@ -276,5 +276,5 @@ def labelled(tiny_encoder, tmp_path_factory) -> Path:
     settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3"])
     with fake_answers():
         corpus = str(write_corpus(folder / "nature.jsonl"))
-        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, Given(queries, qrels)), until="label")
+        adapt(Run(Workspace(folder / "run"), settings, 0, corpus, Provided(queries, qrels)), until="label")
     return folder / "run"

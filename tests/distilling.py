@@ -34,10 +34,10 @@ def examples(numbers):
 TRAIN, DEV = examples(range(32)), examples(range(32, 40))
 
 
-def training_of(name, base, lesson, path, **changes):
+def training_of(name, base, data, path, **changes):
     kind = STUDENTS[name]
     loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1), student_temperature=kind.temperature)
-    student = kind.make(base.copy(), lesson)
+    student = kind.make(base.copy(), data)
     return StudentTraining(student, TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, "schedule": "linear", **changes})
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from acclimate.base.testing import DOCS, QUERIES, FakeScorer
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.records import Qrel
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
 from acclimate.search.systems import contenders
-from acclimate.search.weights import Weighed
+from acclimate.search.weights import ChosenWeights
 
 IDS = Ids([doc.doc_id for doc in DOCS])
 QRELS = [Qrel(query.query_id, doc.doc_id, 1) for query, doc in zip(QUERIES, DOCS, strict=True)]
-HELD_OUT = Judged("synthetic", QUERIES, QRELS)
+HELD_OUT = JudgedQueries("synthetic", QUERIES, QRELS)
 DEV = replace(HELD_OUT, split="dev")
 
 
@@ -86,7 +86,7 @@ PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])]
 
 def behind(ndcg):
     """A reranker that reaches this behind any system."""
-    return lambda name, first: Weighed({"first": 0.25, "reranker": 0.75}, ndcg)
+    return lambda name, first: ChosenWeights({"first": 0.25, "reranker": 0.75}, ndcg)
 
 
 RERANKED, USELESS = behind(0.99), behind(0.01)

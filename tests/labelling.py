@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from acclimate.base.testing import FakeScorer
-from acclimate.corpus.judged import SYNTHETIC, Judged
+from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.records import Qrel, SyntheticQuery
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
@@ -16,7 +16,7 @@ IDS = Ids(DOC_IDS)
 MEMBERS = ("bm25", "dense")
 QUERIES = [SyntheticQuery(f"q{n:02}", f"query about {n}", DOC_IDS[n], -1.0) for n in range(40)]
 TRAIN, DEV = QUERIES[:25], QUERIES[25:]
-HELD_OUT = Judged(
+HELD_OUT = JudgedQueries(
     SYNTHETIC, [query.as_query() for query in DEV], [Qrel(query.query_id, query.doc_id, 1) for query in DEV]
 )
 

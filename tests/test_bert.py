@@ -151,7 +151,7 @@ def test_a_text_has_the_same_bytes_in_any_company(shape, dtype, takes_tiles, wri
     computed_in(dtype)
     size = SHAPES[shape][1]["hidden_size"]
     encoder = encoder_of(written(shape), Pooling(size, "mean"), Dense(size, 20), Normalize())
-    assert encoder.is_alike
+    assert encoder.is_batch_invariant
     alone = [encoder.encode([text])[0] for text in TEXTS]
     rng = random.Random(shape)
     for _ in range(3):
@@ -200,7 +200,7 @@ def test_a_device_that_pads_has_the_same_numbers(written, computed_in, monkeypat
         classifier = written("roberta", AutoModelForSequenceClassification, num_labels=1)
         scorer = CrossEncoderScorer(str(classifier), CORPUS, max_tokens=64)
         assert type(scorer.reader()) is BertReader
-        assert not encoder.is_alike
+        assert not encoder.is_batch_invariant
         assert not scorer.by_pair
         assert scorer.score(PAIRS) == pytest.approx(scores, abs=1e-5)
 

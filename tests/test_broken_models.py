@@ -19,7 +19,7 @@ from acclimate.base.loading import check_model
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, check_models
-from acclimate.stages.runs import begin
+from acclimate.stages.runs import new_run
 
 
 def dropped(name):
@@ -118,7 +118,7 @@ def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_enc
     bases = [f"{stage}.base={tiny_encoder}" for stage in ("distill", "train")]
     settings = resolve(STAGES, load_recipe("quick"), [*bases, f"generate.llm={tiny_encoder}", setting.format(broken)])
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "rice"}\n')
-    run = begin(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
+    run = new_run(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
     with pytest.raises(AcclimateError, match=str(broken)):
         check_models(run)
 

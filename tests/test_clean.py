@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wrapped_answers import WRAPPED
 
 from acclimate.llm.answers.clean import REASONS, clean
-from acclimate.llm.answers.unwrap import unwrapped
+from acclimate.llm.answers.unwrap import unwrap
 from acclimate.llm.decoding import Decoding
 
 
@@ -111,7 +111,7 @@ ODD = st.text(st.sampled_from("abé問й \n\"'“”«»*#`<>[]{}()|/:：.,1?-</
 @example(answer='{"a":' * 5000, doc="", finish="stop")
 def test_any_answer_is_a_query_or_has_a_reason_and_cleaning_twice_is_cleaning_once(answer, doc, finish):
     query, reason = clean(answer, doc, finish)
-    assert unwrapped(query) == (query, False) or query.startswith("1. ")
+    assert unwrap(query) == (query, False) or query.startswith("1. ")
     assert clean(query, doc, "stop")[0] == query
     assert query == query.strip()
     assert reason is None or reason in REASONS
@@ -127,7 +127,7 @@ def test_any_answer_is_a_query_or_has_a_reason_and_cleaning_twice_is_cleaning_on
 )
 def test_words_are_never_changed(words):
     query = " ".join(words)
-    assert unwrapped(query) == (query, False)
+    assert unwrap(query) == (query, False)
     assert query_of(json.dumps({"query": query}))[0] == query
 
 

@@ -55,7 +55,7 @@ def test_that_adapting_harms_what_reranks_is_said():
     assert warning.startswith("Adapting the retriever harms reranking: dense:adapted+reranker (0.480)")
     assert "dense+reranker (0.500)" in warning and "dense:adapted has 0.450" in warning
     assert harms(measured(**{"dense:adapted+reranker": 0.51})) == []
-    assert harms(measured(), least=0.03) == []
+    assert harms(measured(), min_difference=0.03) == []
     certain = measured()
     for row in certain["comparisons"]:
         row["p"] = 0.3

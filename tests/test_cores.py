@@ -15,7 +15,7 @@ from tiny import PROMPTS, write_cross_encoder, write_llama
 from acclimate.base import cores
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.llm import copies
+from acclimate.llm import replicas
 from acclimate.llm.backends import local
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoding import Decoding
@@ -122,12 +122,12 @@ def test_what_models_say_does_not_depend_on_how_many_cores_there_are(on, tiny_en
         vectors.encode_corpus(encoder, CORPUS, tmp_path / f"vectors-{n_cores}", maker=encoder.copy)
         scorer = scorers.load(str(reranker), CORPUS, max_tokens=64)
         batches = [PROMPTS[start : start + 2] for start in range(0, len(PROMPTS), 2)]
-        side = query_side.opened(tiny_encoder, lambda: "", max_tokens=64)
+        side = query_side.load_query_side(tiny_encoder, lambda: "", max_tokens=64)
         assert side
         said[n_cores] = (
             folder_fingerprint(tmp_path / f"vectors-{n_cores}"),
             [scorer.score([(query, doc_id) for doc_id in CORPUS]) for query in QUERIES],
-            list(copies.completions(LocalLLM(str(llm), Decoding(12, temperature=1.0)), batches)),
+            list(replicas.complete_batches(LocalLLM(str(llm), Decoding(12, temperature=1.0)), batches)),
             [side.encode([query.text])[0].pooled.tobytes() for query in QUERIES],
         )
         assert {count for _, count in threads} == {1}

@@ -33,8 +33,8 @@ def read(course):
 
 @pytest.mark.parametrize("batch_size", [1, 5, 32, 50])
 @pytest.mark.parametrize("max_steps", [1, 7, 20])
-def test_so_many_full_steps_and_every_list_once_before_any_twice(batch_size, max_steps, base, lesson, tmp_path):
-    steps = read(training_of("dense-query", base, lesson, tmp_path / "a", batch_size=batch_size, max_steps=max_steps))
+def test_so_many_full_steps_and_every_list_once_before_any_twice(batch_size, max_steps, base, data, tmp_path):
+    steps = read(training_of("dense-query", base, data, tmp_path / "a", batch_size=batch_size, max_steps=max_steps))
     assert [len(step) for step in steps] == [batch_size] * max_steps
     stream = [query_id for step in steps for query_id in step]
     for start in range(0, len(stream), len(TRAIN)):
@@ -45,10 +45,10 @@ def test_so_many_full_steps_and_every_list_once_before_any_twice(batch_size, max
 
 
 @pytest.mark.parametrize("settings", [{"max_steps": 13}, {"max_steps": 13, "evaluations": 2}, {"evaluations": 1}])
-def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson, tmp_path, monkeypatch):
+def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_MOST_LOST", 2)
     settings = {**settings, "batch_size": 5, "schedule": "constant"}
-    whole = training_of("dense-query", base, lesson, tmp_path / "a", **settings)
+    whole = training_of("dense-query", base, data, tmp_path / "a", **settings)
     history = whole.run(lambda step: None)
     for stop in (1, 9):
 
@@ -57,9 +57,9 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            training_of("dense-query", base, lesson, tmp_path / "b", **settings).run(interrupt)
+            training_of("dense-query", base, data, tmp_path / "b", **settings).run(interrupt)
     steps = []
-    resumed = training_of("dense-query", base, lesson, tmp_path / "b", **settings)
+    resumed = training_of("dense-query", base, data, tmp_path / "b", **settings)
     assert resumed.run(steps.append) == history
     assert 5 < steps[0] <= 9
     for name, weight in whole.weights.state_dict().items():
@@ -67,22 +67,22 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(settings, base, lesson
 
 
 @pytest.mark.parametrize(("evaluations", "looks"), [(0, 10), (1, 1), (3, 3)])
-def test_it_is_looked_at_as_often_as_asked(evaluations, looks, base, lesson, tmp_path):
-    course = training_of("dense-query", base, lesson, tmp_path / "a", max_steps=23, evaluations=evaluations)
+def test_it_is_looked_at_as_often_as_asked(evaluations, looks, base, data, tmp_path):
+    course = training_of("dense-query", base, data, tmp_path / "a", max_steps=23, evaluations=evaluations)
     assert len(course.run(lambda step: None)) == 1 + looks
 
 
-def test_looked_at_once_the_last_weights_stay(base, lesson, tmp_path):
+def test_looked_at_once_the_last_weights_stay(base, data, tmp_path):
     ruinous = {"learning_rate": 5.0, "schedule": "constant"}
-    last = training_of("dense-query", base, lesson, tmp_path / "a", evaluations=1, **ruinous)
+    last = training_of("dense-query", base, data, tmp_path / "a", evaluations=1, **ruinous)
     before, after = last.run(lambda step: None)
     assert after > before
     assert last.dev_loss() == pytest.approx(after, abs=1e-4)
 
 
-def test_a_constant_rate_is_the_same_at_every_step(base, lesson, tmp_path):
+def test_a_constant_rate_is_the_same_at_every_step(base, data, tmp_path):
     rates = []
-    course = training_of("dense-query", base, lesson, tmp_path / "a", schedule="constant")
+    course = training_of("dense-query", base, data, tmp_path / "a", schedule="constant")
     step = course._step
     course._step = lambda *read: (rates.append(course.optimizer.param_groups[0]["lr"]), step(*read))
     course.run(lambda step: None)
@@ -101,18 +101,18 @@ def test_ways_at_random_are_others_each_time_and_follow_from_ids_alone():
     assert [shortened(turned, 2, "random", f"0:{times}") for times in range(60)] == drawn
 
 
-def test_lists_of_one_query_are_lists_of_their_own(base, lesson, tmp_path):
+def test_lists_of_one_query_are_lists_of_their_own(base, data, tmp_path):
     windows = [
         example._replace(doc_ids=(example.doc_ids[0], *part), scores=(1.0, 0.5, 0.2))
         for example in TRAIN[:6]
         for part in (example.doc_ids[1:3], example.doc_ids[3:5])
     ]
-    student = STUDENTS["dense-query"].make(base.copy(), lesson)
+    student = STUDENTS["dense-query"].make(base.copy(), data)
     settings = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 5, "seed": 0, "schedule": "linear"}
     course = StudentTraining(student, windows, DEV, DistillationLoss(), tmp_path / "b", **settings)
     assert set(course.priors) == {key(example) for example in (*windows, *DEV)}
     notes = [
-        distill(lists, DEV, base, lesson, tmp_path / name, student=("dense-query",), max_queries=4, **LEARN)
+        distill(lists, DEV, base, data, tmp_path / name, student=("dense-query",), max_queries=4, **LEARN)
         for name, lists in (("c", windows), ("d", windows[::-1]))
     ]
     assert notes[0] == notes[1]
@@ -126,27 +126,27 @@ def test_lists_of_one_query_are_lists_of_their_own(base, lesson, tmp_path):
 RAW = [example._replace(scores=tuple(9 * score - 5 for score in example.scores)) for example in TRAIN]
 
 
-def test_margins_of_raw_scores_are_learned_from_one_negative_at_a_time(base, lesson, tmp_path):
+def test_margins_of_raw_scores_are_learned_from_one_negative_at_a_time(base, data, tmp_path):
     settings = {"student": ("dense",), "loss": "margin-mse", "contrastive": 0.0, "teacher_temperature": 1.0}
     settings |= {"document_ways": 2, "ways_by": "random", "max_steps": 30, "learning_rate": 1e-3, "batch_size": 8}
-    (note,) = distill(RAW, RAW[:8], base, lesson, tmp_path, (), True, **settings).values()
+    (note,) = distill(RAW, RAW[:8], base, data, tmp_path, (), True, **settings).values()
     assert note["steps"] == 30
     assert note["dev_loss"][-1] < note["dev_loss"][0]
 
 
-def test_raw_scores_shifted_teach_the_same(base, lesson, tmp_path):
+def test_raw_scores_shifted_teach_the_same(base, data, tmp_path):
     shifted = [example._replace(scores=tuple(score - 3 for score in example.scores)) for example in RAW]
     settings = {"student": ("dense-query",), "teacher_temperature": 2.0, "contrastive": 0.2, **LEARN}
     notes = [
-        distill(lists, lists[:8], base, lesson, tmp_path / str(number), (), True, **settings)
+        distill(lists, lists[:8], base, data, tmp_path / str(number), (), True, **settings)
         for number, lists in enumerate((RAW, shifted))
     ]
     assert notes[0]["dense"]["dev_loss"] == pytest.approx(notes[1]["dense"]["dev_loss"], abs=1e-4)
 
 
-def test_a_share_of_a_raw_score_is_refused(base, lesson, tmp_path):
+def test_a_share_of_a_raw_score_is_refused(base, data, tmp_path):
     with pytest.raises(SettingError, match=r"mask_above is 0.6, a share of scores in \[0, 1\]"):
-        distill(RAW, RAW[:8], base, lesson, tmp_path, (), True, mask_above=0.6)
+        distill(RAW, RAW[:8], base, data, tmp_path, (), True, mask_above=0.6)
 
 
 # What a run would take

@@ -120,7 +120,7 @@ def test_the_last_point_is_the_students_of_the_run_itself(drawn, tmp_path):
 def test_a_reranker_reorders_what_was_found_and_no_more():
     hits = {"lava": {"a": 3.0, "b": 2.0, "c": 1.0}}
     queries = [Query("q", "lava"), Query("none", "nothing")]
-    one = curve.Remembered.of(FakeRetriever(hits), queries)
+    one = curve.CachedRetriever.of(FakeRetriever(hits), queries)
     assert one.search(queries, 2) == [ScoredDoc("q", "a", 3.0), ScoredDoc("q", "b", 2.0)]
 
 
@@ -261,9 +261,9 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(drawn):
 
 
 def test_no_curve_without_anything_held_out(labelled, monkeypatch):
-    from acclimate.corpus.judged import NOTHING_JUDGED
-    from acclimate.stages.runs import opened
+    from acclimate.corpus.judged_queries import NOTHING_JUDGED
+    from acclimate.stages.runs import open_run
 
     monkeypatch.setattr(Steered, "choosing", lambda *_: NOTHING_JUDGED)
     with pytest.raises(DataError, match="no held-out queries"):
-        curve.learning_curves(*opened(labelled, "label"))
+        curve.learning_curves(*open_run(labelled, "label"))

@@ -17,7 +17,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students.checks import check_students
 from acclimate.learn.students.dense import Dense
-from acclimate.learn.students.distillation import forget_notes, shortened
+from acclimate.learn.students.distillation import remove_notes, shortened
 from acclimate.learn.students.encoding import encode_with_gradients
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
@@ -50,8 +50,8 @@ def test_max_sim_is_the_plain_double_loop():
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_every_student_gives_log_probabilities_of_its_documents_in_their_order(name, base, lesson):
-    student = STUDENTS[name].make(base.copy(), lesson)
+def test_every_student_gives_log_probabilities_of_its_documents_in_their_order(name, base, data):
+    student = STUDENTS[name].make(base.copy(), data)
     together = log_probs(student, TRAIN[:3])
     assert [len(logs) for logs in together] == [8, 8, 8]
     assert all((logs <= 0).all() and logs.requires_grad for logs in together)
@@ -61,21 +61,21 @@ def test_every_student_gives_log_probabilities_of_its_documents_in_their_order(n
 
 
 @pytest.mark.parametrize("name", ["late-interaction", "late-interaction-query"])
-def test_late_interaction_sees_what_retrieval_scores(name, base, lesson):
+def test_late_interaction_sees_what_retrieval_scores(name, base, data):
     example = TRAIN[5]
-    student = STUDENTS[name].make(base.copy(), lesson)
-    rows = np.array([lesson.ids.row[doc_id] for doc_id in example.doc_ids])
-    scores = lesson.vectors.max_sim(base.encode([lesson.queries[example.query_id]])[0].tokens, rows)
+    student = STUDENTS[name].make(base.copy(), data)
+    rows = np.array([data.ids.row[doc_id] for doc_id in example.doc_ids])
+    scores = data.vectors.max_sim(base.encode([data.queries[example.query_id]])[0].tokens, rows)
     expected = torch.log_softmax(torch.tensor(scores) / 0.03, dim=-1)
     # The index is in eight bits, a student is not, and the temperature enlarges the difference.
     assert log_probs(student, [example], 0.03)[0].tolist() == pytest.approx(expected.tolist(), abs=0.5)
 
 
 @pytest.mark.parametrize("name", OF_ENCODERS)
-def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, lesson, tmp_path):
+def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, data, tmp_path):
     before = {key: value.clone() for key, value in base.model.state_dict().items()}
     # Random weights have nothing to generalize from: what falls is the loss on queries that were seen.
-    notes = distill(TRAIN, TRAIN[::4], base, lesson, tmp_path, student=(name,), **LEARN)
+    notes = distill(TRAIN, TRAIN[::4], base, data, tmp_path, student=(name,), **LEARN)
     kind = STUDENT_KINDS[name]
     note = notes[kind]
     assert list(notes) == [kind]
@@ -110,15 +110,15 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
     assert np.abs(moved).max() > 0.01
 
 
-def test_a_student_learns_from_one_teacher_after_the_other(base, lesson, tmp_path):
+def test_a_student_learns_from_one_teacher_after_the_other(base, data, tmp_path):
     def learn(folder, first, *later):
         steps = []
         distill(
-            first, first[:8], base, lesson, tmp_path / folder, [(turn, turn[:8]) for turn in later],
+            first, first[:8], base, data, tmp_path / folder, [(turn, turn[:8]) for turn in later],
             student=("dense-query",), progress=lambda *done: steps.append(done), **LEARN,
         )  # fmt: skip
         assert steps[-1] == (len(steps), len(steps))
-        forget_notes(tmp_path / folder)
+        remove_notes(tmp_path / folder)
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["dense"]
         return folder_fingerprint(tmp_path / folder), len(steps)
 
@@ -128,15 +128,15 @@ def test_a_student_learns_from_one_teacher_after_the_other(base, lesson, tmp_pat
     assert len({both, learn("first", half)[0], learn("second", rest)[0], learn("turned", rest, half)[0]}) == 4
 
 
-def test_scores_on_another_scale_are_refused(base, lesson, tmp_path):
+def test_scores_on_another_scale_are_refused(base, data, tmp_path):
     raw = [example._replace(scores=tuple(7 * score - 3 for score in example.scores)) for example in TRAIN]
     for train, dev, later in ((raw, DEV, ()), (TRAIN, raw, ()), (TRAIN, DEV, [(TRAIN, raw)])):
         with pytest.raises(DataError, match=r"to 4; expected them in \[0, 1\]"):
-            distill(train, dev, base, lesson, tmp_path, later, **LEARN)
+            distill(train, dev, base, data, tmp_path, later, **LEARN)
 
 
-def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson, tmp_path):
-    learner = training_of("dense-query", base, lesson, tmp_path / "x.state", contrastive=1.0)
+def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, data, tmp_path):
+    learner = training_of("dense-query", base, data, tmp_path / "x.state", contrastive=1.0)
     with torch.no_grad():
         for example in TRAIN[:3]:
             first, second = log_probs(learner.student, [example])[0][:2].tolist()
@@ -146,19 +146,19 @@ def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, lesson,
             assert loss_of(learner, [shared]) == pytest.approx(-(first + second) / 2, abs=1e-3)
 
 
-def test_the_weights_kept_are_those_of_the_best_epoch(base, lesson, tmp_path):
-    ruinous = training_of("dense-query", base, lesson, tmp_path / "a", learning_rate=5.0)
+def test_the_weights_kept_are_those_of_the_best_epoch(base, data, tmp_path):
+    ruinous = training_of("dense-query", base, data, tmp_path / "a", learning_rate=5.0)
     history = ruinous.run(lambda step: None)
     assert min(history) == history[0]
     assert all(torch.equal(value, base.model.state_dict()[key]) for key, value in ruinous.weights.state_dict().items())
-    good = training_of("dense-query", base, lesson, tmp_path / "b")
+    good = training_of("dense-query", base, data, tmp_path / "b")
     history = good.run(lambda step: None)
     assert good.dev_loss() == pytest.approx(min(history), abs=1e-5)
 
 
-def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
+def test_every_query_is_seen_once_an_epoch(base, data, tmp_path):
     seen = []
-    one = training_of("dense-query", base, lesson, tmp_path / "a", batch_size=5)
+    one = training_of("dense-query", base, data, tmp_path / "a", batch_size=5)
     one._share = lambda step: (one._batch(step), 1.0)
     one._step = lambda batch, weight: seen.append([example.query_id for example in batch])
     one.dev_loss = lambda: 1.0
@@ -169,9 +169,9 @@ def test_every_query_is_seen_once_an_epoch(base, lesson, tmp_path):
     assert first != second != sorted(second)
 
 
-def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
+def test_the_learning_rate_rises_and_ends_near_nothing(base, data, tmp_path):
     rates = []
-    one = training_of("dense-query", base, lesson, tmp_path / "a", epochs=5)
+    one = training_of("dense-query", base, data, tmp_path / "a", epochs=5)
     step = one._step
     one._step = lambda *read: (rates.append(one.optimizer.param_groups[0]["lr"]), step(*read))
     one.run(lambda step: None)
@@ -181,20 +181,20 @@ def test_the_learning_rate_rises_and_ends_near_nothing(base, lesson, tmp_path):
     assert rates[-1] == pytest.approx(max(rates) / 18)
 
 
-def test_what_was_seen_is_those_of_the_untouched_student(base, lesson, tmp_path):
-    one = training_of("dense-query", base, lesson, tmp_path / "a")
+def test_what_was_seen_is_those_of_the_untouched_student(base, data, tmp_path):
+    one = training_of("dense-query", base, data, tmp_path / "a")
     said = log_probs(one.student, [TRAIN[5]])[0].exp().sum().item()
     assert one.priors[key(TRAIN[5])] == pytest.approx(said, abs=1e-5)
     assert set(one.priors) == {key(example) for example in (*TRAIN, *DEV)}
     one.run(lambda step: None)
-    assert training_of("dense-query", base, lesson, tmp_path / "a").priors == one.priors
-    assert training_of("late-interaction-query", base, lesson, tmp_path / "b").priors == {}
+    assert training_of("dense-query", base, data, tmp_path / "a").priors == one.priors
+    assert training_of("late-interaction-query", base, data, tmp_path / "b").priors == {}
 
 
-def test_documents_encoded_in_groups_give_the_same_gradients(base, lesson):
+def test_documents_encoded_in_groups_give_the_same_gradients(base, data):
     gradients = []
     for at_once in (10_000, 40):
-        student = Dense(base.copy(), lesson, "batch")
+        student = Dense(base.copy(), data, "batch")
         student.encoder.tokens_at_once = at_once
         torch.stack([logs[0] for logs in log_probs(student, TRAIN[:4])]).sum().backward()
         gradients.append([weight.grad for weight in student.encoder.model.parameters() if weight.grad is not None])
@@ -237,13 +237,13 @@ def test_an_unknown_student_is_named_with_the_nearest():
     check_students(("dense", "late-interaction-query"))
 
 
-def test_what_cannot_be_learned_from_is_refused(base, lesson, tmp_path):
+def test_what_cannot_be_learned_from_is_refused(base, data, tmp_path):
     for train, dev in (([], DEV), (TRAIN, [])):
         with pytest.raises(DataError, match="expected both"):
-            distill(train, dev, base, lesson, tmp_path)
+            distill(train, dev, base, data, tmp_path)
     with pytest.raises(DataError, match="without teacher scores"):
-        distill([TRAIN[0]._replace(scores=())], DEV, base, lesson, tmp_path)
+        distill([TRAIN[0]._replace(scores=())], DEV, base, data, tmp_path)
     for wrong in ({"contrastive": 1.5}, {"teacher_temperature": 0.0}, {"student_temperature": -1.0}):
         with pytest.raises(SettingError, match="expected"):
-            distill(TRAIN, DEV, base, lesson, tmp_path, **wrong)
+            distill(TRAIN, DEV, base, data, tmp_path, **wrong)
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from acclimate.base import distributed
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import AcclimateError
 from acclimate.base.testing import QUERIES
-from acclimate.learn.students.lesson import Lesson
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
@@ -57,8 +57,8 @@ def learn_twice(base: str, out: Path, said: Path) -> None:
         calls.append("learn")
         encoder = Encoder.load(base, max_tokens=64)
         texts = {query.query_id: query.text for query in QUERIES}
-        lesson = Lesson(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
-        notes = distill(TRAIN, DEV, encoder, lesson, folder, student=("dense-query",), **LEARN)
+        data = TrainingData(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
+        notes = distill(TRAIN, DEV, encoder, data, folder, student=("dense-query",), **LEARN)
         plain = [example._replace(scores=()) for example in TRAIN]
         fewer_than_a_batch = DEV[:3]
         train(plain, fewer_than_a_batch, texts, CORPUS, folder, base=base, max_tokens=60, learning_rate=1e-3)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from acclimate.base.draw import subset
 from acclimate.learn.rerankers.groups import Group
-from acclimate.learn.rerankers.several import _limited
+from acclimate.learn.rerankers.train_all import _limited
 from acclimate.records import NWay, Query
 
 IDS = st.lists(st.text(min_size=1), unique=True)

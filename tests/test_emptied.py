@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from acclimate.base.errors import DataError
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.run.output import StageOutput
 from acclimate.stages import sizes
 from acclimate.stages.filter import Filtered
@@ -88,7 +88,9 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
         sides=lambda sampled: {side: [] if side == lacks else ["query"] for side in sides},
         folder=tmp_path / "filter",
     )
-    labels = SimpleNamespace(test_share=test_share, choosing=Judged("dev", ["one", "other"], []))
-    run = SimpleNamespace(input=SimpleNamespace(labels=labels, start=None), settings={"sample": {"n_docs": 15}})
+    labels = SimpleNamespace(test_share=test_share, choosing=JudgedQueries("dev", ["one", "other"], []))
+    run = SimpleNamespace(
+        input=SimpleNamespace(labels=labels, provided_queries=None), settings={"sample": {"n_docs": 15}}
+    )
     with pytest.raises(DataError, match=told) if told else nullcontext():
         sizes.check_sides(run, sampled, filtered)

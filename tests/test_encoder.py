@@ -23,7 +23,7 @@ from transformers import Qwen2Config, Qwen2Model
 from acclimate.base import models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.learn.students.lesson import Lesson
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.records import Doc, NWay
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import Ids
@@ -124,7 +124,7 @@ def test_students_begun_from_it_load_with_the_plain_library(published, tmp_path)
     vectors = encode_corpus(base, CORPUS, tmp_path / "vectors")
     assert vectors.pooled.shape == (len(DOCS), base.dim)
     assert vectors.tokens.shape[1] == base.token_dim
-    lesson = Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
+    data = TrainingData({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
     lists = [
         NWay(query.query_id, (doc.doc_id, DOCS[at - 1].doc_id, DOCS[at - 2].doc_id), (1.0, 0.4, 0.1))
         for at, (query, doc) in enumerate(zip(QUERIES[:8], DOCS[:8], strict=True))
@@ -134,7 +134,7 @@ def test_students_begun_from_it_load_with_the_plain_library(published, tmp_path)
         names += ["dense", "dense-query"]
     for name in names:
         made = tmp_path / name
-        (learned,) = distill(lists, lists, base, lesson, made, student=(name,), epochs=1, learning_rate=1e-3)
+        (learned,) = distill(lists, lists, base, data, made, student=(name,), epochs=1, learning_rate=1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plain = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}[learned](
@@ -165,16 +165,16 @@ def test_prompts_can_be_given_and_taken_away(tiny_encoder, tmp_path):
     assert len({bare.fingerprint, given.fingerprint, Encoder.load(str(tiny_encoder), max_tokens=32).fingerprint}) == 3
 
 
-def test_what_cannot_be_a_base_says_so(tiny_encoder, lesson, base, tmp_path):
+def test_what_cannot_be_a_base_says_so(tiny_encoder, data, base, tmp_path):
     lists = [NWay(QUERIES[0].query_id, (DOCS[0].doc_id, DOCS[1].doc_id), (1.0, 0.0))]
-    distill(lists, lists, base, lesson, tmp_path, student=("dense-query",), epochs=0)
+    distill(lists, lists, base, data, tmp_path, student=("dense-query",), epochs=0)
     with pytest.raises(SettingError, match="expected one model for both"):
         Encoder.load(str(tmp_path / "dense"))
     colbert = tmp_path / "colbert"
     make("colbert", Transformer.load(str(tiny_encoder))).save_pretrained(str(colbert), create_model_card=False)
     for name in ("dense", "dense-query", "sparse", "sparse-query", "static"):
         with pytest.raises(SettingError, match="late-interaction-query"):
-            distill(lists, lists, Encoder.load(str(colbert)), lesson, tmp_path, student=(name,), base="org/colbert")
+            distill(lists, lists, Encoder.load(str(colbert)), data, tmp_path, student=(name,), base="org/colbert")
 
     pooled = tmp_path / "pooled"
     shorter = MultiVectorEncoder(
@@ -191,7 +191,7 @@ def test_what_cannot_be_a_base_says_so(tiny_encoder, lesson, base, tmp_path):
     projected = tmp_path / "projected"
     make("projected", Transformer.load(str(tiny_encoder))).save_pretrained(str(projected), create_model_card=False)
     with pytest.raises(SettingError, match="24 components of tokens with 32"):
-        distill(lists, lists, Encoder.load(str(projected)), lesson, tmp_path, student=("static",))
+        distill(lists, lists, Encoder.load(str(projected)), data, tmp_path, student=("static",))
     weights = next(projected.glob("*_Dense/model.safetensors"))
     weights.rename(weights.with_name("pytorch_model.bin"))
     with pytest.raises(DataError, match="pickled weights are never loaded"):

@@ -47,8 +47,10 @@ HYBRIDS = [
 ]
 
 
-def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, least=0.0, **settings):
-    return evaluate(contenders, queries, qrels, candidate, folder, least, **settings)
+def evaluated(
+    folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, min_difference=0.0, **settings
+):
+    return evaluate(contenders, queries, qrels, candidate, folder, min_difference, **settings)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_differences_as_small_as_the_queries_err_decide_nothing(tmp_path):
     certain = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS)
     (difference,) = (c for c in certain.comparisons if (c.system, c.measure) == ("dense:adapted", "nDCG@10")
                      and c.baseline == certain.baseline)  # fmt: skip
-    for least, verdict in ((abs(difference.delta) - 0.01, certain.verdict), (1.1, "NO DIFFERENCE")):
-        found = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS, least=least)
+    for min_difference, verdict in ((abs(difference.delta) - 0.01, certain.verdict), (1.1, "NO DIFFERENCE")):
+        found = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS, min_difference=min_difference)
         assert found.verdict == verdict
     assert certain.verdict != "NO DIFFERENCE"
     assert found.recommendation.system in ("bm25", "dense", "hybrid")  # nothing is told from anything

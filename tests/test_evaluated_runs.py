@@ -17,7 +17,7 @@ from acclimate.cli.main import main
 from acclimate.corpus import formats
 from acclimate.corpus.formats import trec
 from acclimate.measure import measures
-from acclimate.measure.named import listed, measure_of, measures_of
+from acclimate.measure.named import measure_of, measures_of, split_names
 from acclimate.records import Qrel, ScoredDoc
 
 LITERATURE = "nDCG@10 nDCG R@1000 RR RR@10 AP AP@3 P@5 Success@1 Judged@10 Bpref Rprec RR(rel=2)@10 AP(rel=2) SetP"
@@ -78,10 +78,10 @@ def test_a_threshold_is_that_of_measures_that_know_relevant_or_not():
 
 
 def test_names_are_read_however_they_are_separated_and_each_counts_once():
-    assert listed("nDCG@10 R@1000,AP(rel=2, judged_only=True)\n RR") == [
+    assert split_names("nDCG@10 R@1000,AP(rel=2, judged_only=True)\n RR") == [
         "nDCG@10", "R@1000", "AP(rel=2, judged_only=True)", "RR",
     ]  # fmt: skip
-    assert listed(["SetF(rel=2", "beta=.5)", "RR"]) == ["SetF(rel=2,beta=.5)", "RR"]  # as commas leave them
+    assert split_names(["SetF(rel=2", "beta=.5)", "RR"]) == ["SetF(rel=2,beta=.5)", "RR"]  # as commas leave them
     assert [measure.name for measure in measures_of("NDCG@10 nDCG@10 MRR RR")] == ["nDCG@10", "RR"]
     assert [measure_of(name).depth for name in ("nDCG@20", "AP", "RR", "R@50")] == [20, 1000, 1000, 50]
 

@@ -64,9 +64,9 @@ def test_an_export_has_every_document_in_order_and_is_left_alone_the_second_time
 
 
 def docs(folder):
-    from acclimate.stages.runs import opened
+    from acclimate.stages.runs import open_run
 
-    return list(opened(folder, "evaluate")[0].input.corpus.values())
+    return list(open_run(folder, "evaluate")[0].input.corpus.values())
 
 
 def test_a_killed_export_goes_on_with_the_parts_that_are_finished(finished, tmp_path, plain):

@@ -73,9 +73,9 @@ def test_what_the_card_says_is_what_makes_our_vectors(folders, finished):
 
 def searched(folder):
     from acclimate.deploy.exports.source import Source
-    from acclimate.stages.runs import opened
+    from acclimate.stages.runs import open_run
 
-    return Source.of(*opened(folder, "evaluate"), "dense:adapted")
+    return Source.of(*open_run(folder, "evaluate"), "dense:adapted")
 
 
 def test_read_back_the_models_rank_as_the_run_does(folders):

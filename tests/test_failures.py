@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.server import wire
-from acclimate.llm.server.failures import Means, cause, connection_failure, failure, one_line, page_title
+from acclimate.llm.server.failures import Outcome, cause, connection_failure, failure, one_line, page_title
 from acclimate.llm.server.terms import Terms
 
 CHAT, DRAWN = Decoding(chat=True), Decoding(temperature=0.7, top_p=0.9)
@@ -99,7 +99,7 @@ AGAIN = [
 CASES = [
     (means, *case)
     for means, cases in zip(
-        (Means.TOO_LONG, Means.REFUSED, Means.STOP, Means.AGAIN), (TOO_LONG, REFUSED, STOP, AGAIN), strict=True
+        (Outcome.TOO_LONG, Outcome.REFUSED, Outcome.STOP, Outcome.AGAIN), (TOO_LONG, REFUSED, STOP, AGAIN), strict=True
     )
     for case in cases
 ]
@@ -109,8 +109,8 @@ CASES = [
 def test_what_a_failure_means(means, status, body):
     found = failure(status, body)
     assert found.means is means, found
-    assert not Terms().learned(found, wire.request("m", "p", CHAT)) or means in (Means.AGAIN, Means.STOP)
-    assert found.hint or means is not Means.STOP or status not in (401, 402, 403, 404, 405)
+    assert not Terms().learned(found, wire.request("m", "p", CHAT)) or means in (Outcome.AGAIN, Outcome.STOP)
+    assert found.hint or means is not Outcome.STOP or status not in (401, 402, 403, 404, 405)
 
 
 @given(
@@ -244,12 +244,12 @@ def test_an_error_is_told_with_what_is_behind_it():
 @pytest.mark.parametrize(
     ("words", "means", "hint"),
     [
-        ("[Errno 111] Connection refused", Means.AGAIN, ""),
-        ("[Errno -3] Temporary failure in name resolution", Means.AGAIN, ""),
-        ("peer closed connection without sending complete message body", Means.AGAIN, ""),
-        ("[Errno -2] Name or service not known", Means.STOP, "name of the host"),
-        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", Means.STOP, "SSL_CERT_FILE"),
-        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", Means.STOP, "http://"),
+        ("[Errno 111] Connection refused", Outcome.AGAIN, ""),
+        ("[Errno -3] Temporary failure in name resolution", Outcome.AGAIN, ""),
+        ("peer closed connection without sending complete message body", Outcome.AGAIN, ""),
+        ("[Errno -2] Name or service not known", Outcome.STOP, "name of the host"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", Outcome.STOP, "SSL_CERT_FILE"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", Outcome.STOP, "http://"),
     ],
 )
 def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means, hint, monkeypatch):
@@ -274,4 +274,4 @@ def test_a_page_is_known_by_its_start_and_told_by_its_title():
 def test_more_tokens_than_a_server_gives_name_the_setting():
     words = "max_tokens is too large: 64. This model supports at most 32 completion tokens"
     found = failure(400, {"error": {"message": words, "param": "max_tokens"}})
-    assert (found.means, "generate.max_new_tokens" in found.hint) == (Means.STOP, True)
+    assert (found.means, "generate.max_new_tokens" in found.hint) == (Outcome.STOP, True)

@@ -75,8 +75,8 @@ def test_near_duplicates_are_those_that_comparing_all_with_all_finds(rows, min_d
     kept, dropped = [], set()
     for query in sorted(queries, key=rank_key):
         words = set(query.text.split())
-        is_alike = any(1 - len(words & other) / len(words | other) < min_difference for other in kept)
-        if is_alike or not words:
+        is_batch_invariant = any(1 - len(words & other) / len(words | other) < min_difference for other in kept)
+        if is_batch_invariant or not words:
             dropped.add(query.query_id)
         else:
             kept.append(words)

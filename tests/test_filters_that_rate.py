@@ -15,9 +15,9 @@ from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.llm.grade import read_grade
 from acclimate.records import Query
-from acclimate.search.kept_values import KeptValues
-from acclimate.search.scorers.kept import KeptScorer
-from acclimate.search.scorers.lists import rated_together
+from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.scorers.lists import query_batches
+from acclimate.search.value_cache import ValueCache
 from acclimate.stages.filter import filter_queries
 
 
@@ -84,20 +84,20 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
         return len(text) / 3 + len(doc_id)
 
     pairs = [(Query(f"q{n}", "w" * n), "d" * m) for n in range(5) for m in range(1, 4)]
-    with KeptValues(tmp_path / "scores.sqlite") as store:
-        first = KeptScorer(FakeScorer(rate), store, "corpus").score(pairs)
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        first = CachedScorer(FakeScorer(rate), store, "corpus").score(pairs)
     assert first == pytest.approx([rate(query.text, doc_id) for query, doc_id in pairs])
     asked.clear()
-    with KeptValues(tmp_path / "scores.sqlite") as store:
-        kept = KeptScorer(FakeScorer(rate), store, "corpus")
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        kept = CachedScorer(FakeScorer(rate), store, "corpus")
         assert kept.score(pairs) == first  # to the last bit of float32
         renamed = [(query._replace(query_id=f"other-{query.query_id}"), doc_id) for query, doc_id in pairs]
         assert kept.score(renamed) == first  # a score is of texts
         assert not asked
         for other in (
             lambda: kept.score(pairs[1:]),
-            lambda: KeptScorer(FakeScorer(rate, "another"), store, "corpus").score(pairs),
-            lambda: KeptScorer(FakeScorer(rate), store, "other documents").score(pairs),
+            lambda: CachedScorer(FakeScorer(rate, "another"), store, "corpus").score(pairs),
+            lambda: CachedScorer(FakeScorer(rate), store, "other documents").score(pairs),
         ):
             other()
             assert asked
@@ -111,11 +111,11 @@ def test_an_llm_that_cannot_grade_is_no_judge():
 
 def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone():
     queries = queries_of(*(f"query {n}" for n in range(500)))
-    groups = rated_together(queries)
+    groups = query_batches(queries)
     assert sorted(q.query_id for group in groups for q in group) == sorted(q.query_id for q in queries)
-    assert groups == rated_together(queries[::-1])
+    assert groups == query_batches(queries[::-1])
     assert max(map(len, groups)) <= 100
-    changed = rated_together([*queries[1:], queries[0]._replace(query_id="another")])
+    changed = query_batches([*queries[1:], queries[0]._replace(query_id="another")])
     assert sum(group not in groups for group in changed) <= 2
 
 

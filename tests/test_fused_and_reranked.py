@@ -24,11 +24,11 @@ def bm25():
 
 
 @pytest.fixture(scope="module")
-def members(bm25, base, lesson):
+def members(bm25, base, data):
     return {
         "bm25": BM25Member(bm25),
-        "dense": DenseMember(lesson.vectors, base),
-        "late-interaction": LateInteractionMember(lesson.vectors, base),
+        "dense": DenseMember(data.vectors, base),
+        "late-interaction": LateInteractionMember(data.vectors, base),
     }
 
 

@@ -11,7 +11,7 @@ from test_completions import Fake
 from acclimate.base.errors import SettingError
 from acclimate.corpus.formats import synthetic_id
 from acclimate.llm import prompts
-from acclimate.llm.ask import tasks_of, together
+from acclimate.llm.ask import group_tasks, tasks_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.estimate import calls_of
 from acclimate.llm.prompts import Material
@@ -218,7 +218,7 @@ def test_prompts_come_apart_by_the_order_of_their_examples_where_enough_share_on
 
     def sizes(count, shuffle_seed):
         texts = {str(n): f"text {n}" for n in range(count)}
-        groups = list(together(list(tasks_of(texts, mix, 1, is_drawn=False, shuffle_seed=shuffle_seed))))
+        groups = list(group_tasks(list(tasks_of(texts, mix, 1, is_drawn=False, shuffle_seed=shuffle_seed))))
         assert sorted(task.doc_id for group in groups for task in group) == sorted(texts)
         return [len({task.prompt.prefix for task in group}) for group in groups]
 

@@ -16,7 +16,7 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import ScoredDoc
 from acclimate.search.names import SystemName
-from acclimate.search.scorers import kept as keeping
+from acclimate.search.scorers import cached as keeping
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -120,7 +120,7 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
 ):
     corpus, *options = arguments
     out, asked = tmp_path / "run", []
-    score_calls = keeping.KeptScorer.score_calls
+    score_calls = keeping.CachedScorer.score_calls
 
     def dying(self, calls):
         for scores in score_calls(self, calls):
@@ -129,12 +129,12 @@ def test_a_killed_evaluation_goes_on_with_what_was_scored_and_comes_to_the_same_
                 raise KeyboardInterrupt
             yield scores
 
-    monkeypatch.setattr(keeping.KeptScorer, "score_calls", dying)
+    monkeypatch.setattr(keeping.CachedScorer, "score_calls", dying)
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 130
-    monkeypatch.setattr(keeping.KeptScorer, "score_calls", score_calls)
+    monkeypatch.setattr(keeping.CachedScorer, "score_calls", score_calls)
     kept = []
-    get = keeping.KeptValues.get
-    monkeypatch.setattr(keeping.KeptValues, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])
+    get = keeping.ValueCache.get
+    monkeypatch.setattr(keeping.ValueCache, "get", lambda self, keys: kept.append(get(self, keys)) or kept[-1])
     assert run_adapt(corpus, out, *options, changes=CHANGES) == 0
     assert sum(map(bool, kept)) >= 3
     assert contents(out) == contents(headline)

@@ -24,8 +24,8 @@ def run_of(path, *lines):
 
 def test_hits_come_query_by_query_best_first_whatever_the_ranks_say(tmp_path):
     path = run_of(tmp_path / "run", ("q2", "d1", 1, 0.5), ("q2", "d3", 2, 1), ("q2", "d0", 3, 0.5), ("q1", "d7", 1, -4))
-    assert hits.queries_in(path, CORPUS) == {"q1", "q2"}
-    assert [tuple(hit) for hit in hits.hits_in(path)] == [
+    assert hits.query_ids_in(path, CORPUS) == {"q1", "q2"}
+    assert [tuple(hit) for hit in hits.read_hits(path)] == [
         ("q2", "d3", 1), ("q2", "d0", 0.5), ("q2", "d1", 0.5), ("q1", "d7", -4),
     ]  # fmt: skip
 
@@ -40,19 +40,19 @@ def test_hits_come_query_by_query_best_first_whatever_the_ranks_say(tmp_path):
 )
 def test_a_run_that_cannot_be_mined_is_refused(lines, said, tmp_path):
     with pytest.raises(DataError, match=said):
-        hits.queries_in(run_of(tmp_path / "run", *lines), CORPUS)
+        hits.query_ids_in(run_of(tmp_path / "run", *lines), CORPUS)
 
 
 def test_a_run_of_other_queries_is_refused_and_of_some_is_taken(tmp_path):
     queries = [SyntheticQuery(f"q{n}", "text", "d1", -1.0) for n in range(3)]
     path = run_of(tmp_path / "run", ("q1", "d1", 1, 2), ("else", "d1", 1, 2))
-    assert hits.in_the_run(queries, path, CORPUS) == queries[1:2]
+    assert hits.queries_with_hits(queries, path, CORPUS) == queries[1:2]
     with pytest.raises(DataError, match=r"has none of the 1 queries .* such as 'q0'"):
-        hits.in_the_run(queries[:1], path, CORPUS)
+        hits.queries_with_hits(queries[:1], path, CORPUS)
     empty = tmp_path / "empty"
     empty.write_text("")
     with pytest.raises(DataError, match="has none of the 3 queries"):
-        hits.in_the_run(queries, empty, CORPUS)
+        hits.queries_with_hits(queries, empty, CORPUS)
 
 
 def test_a_name_that_is_no_retriever_and_no_file_is_refused(tmp_path):

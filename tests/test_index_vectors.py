@@ -14,7 +14,7 @@ from distilling import DEV, TRAIN, loss_of, training_of
 from acclimate.learn.students import index_vectors
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.kinds import STUDENTS
-from acclimate.learn.students.lesson import batch_documents
+from acclimate.learn.students.training_data import batch_documents
 from acclimate.search.members import Ids
 
 
@@ -23,39 +23,39 @@ def few(monkeypatch):
     monkeypatch.setattr(index_vectors, "AT_MOST", 10)
 
 
-def test_of_a_small_corpus_every_document_is_compared(lesson):
-    compared = IndexVectors(lesson).of(TRAIN[:4])
-    assert compared == (lesson.ids.row, None)
-    assert np.array_equal(IndexVectors(lesson).vectors(None), lesson.vectors.pooled)
+def test_of_a_small_corpus_every_document_is_compared(data):
+    compared = IndexVectors(data).of(TRAIN[:4])
+    assert compared == (data.ids.row, None)
+    assert np.array_equal(IndexVectors(data).vectors(None), data.vectors.pooled)
 
 
-def test_of_a_large_one_those_that_are_drawn_and_those_of_the_batch(few, lesson):
-    index, batch = IndexVectors(lesson), TRAIN[:4]
+def test_of_a_large_one_those_that_are_drawn_and_those_of_the_batch(few, data):
+    index, batch = IndexVectors(data), TRAIN[:4]
     places, others = index.of(batch)
     vectors = index.vectors(others)
     assert [*places.values()] == [*range(len(vectors))]
     assert places.keys() >= batch_documents(batch).keys()
     assert 10 < len(places) <= 10 + len(batch_documents(batch))
     for doc_id, place in places.items():
-        assert np.array_equal(vectors[place], lesson.vectors.pooled[lesson.ids.row[doc_id]])
+        assert np.array_equal(vectors[place], data.vectors.pooled[data.ids.row[doc_id]])
 
 
-def test_who_is_drawn_follows_from_the_ids_and_not_from_their_order(few, lesson):
-    turned = replace(lesson, ids=Ids(list(lesson.ids.doc_ids)[::-1]))
-    assert IndexVectors(turned)._drawn.keys() == IndexVectors(lesson)._drawn.keys()
+def test_who_is_drawn_follows_from_the_ids_and_not_from_their_order(few, data):
+    turned = replace(data, ids=Ids(list(data.ids.doc_ids)[::-1]))
+    assert IndexVectors(turned)._drawn.keys() == IndexVectors(data)._drawn.keys()
 
 
-def test_a_student_learns_from_them(few, base, lesson, tmp_path):
-    training = training_of("dense-query", base, lesson, tmp_path / "x.state", epochs=4)
+def test_a_student_learns_from_them(few, base, data, tmp_path):
+    training = training_of("dense-query", base, data, tmp_path / "x.state", epochs=4)
     before = loss_of(training, TRAIN)
     training.run(lambda step: None)
     assert loss_of(training, TRAIN) < before
 
 
 @pytest.mark.parametrize("name", ["dense-query", "static"])
-def test_what_it_says_of_a_document_is_the_same(name, base, lesson, monkeypatch):
+def test_what_it_says_of_a_document_is_the_same(name, base, data, monkeypatch):
     def scores():
-        student = STUDENTS[name].make(base.copy(), lesson)
+        student = STUDENTS[name].make(base.copy(), data)
         (similarities,) = student.similarities(student.read(DEV[:3]))
         return similarities.scores[0].gather(-1, similarities.places)
 

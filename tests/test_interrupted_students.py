@@ -12,41 +12,41 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from distilling import DEV, LEARN, TRAIN, training_of
 
 from acclimate.base.digests import folder_fingerprint
-from acclimate.learn.students.distillation import forget_notes
+from acclimate.learn.students.distillation import remove_notes
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.stages.distill import distill
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_an_interrupted_course_ends_with_the_same_bytes(name, base, lesson, tmp_path):
+def test_an_interrupted_course_ends_with_the_same_bytes(name, base, data, tmp_path):
     def after_an_epoch(step):
         if step == 6:  # in the middle of the second epoch of four steps
             raise KeyboardInterrupt
 
-    whole = training_of(name, base, lesson, tmp_path / "a")
+    whole = training_of(name, base, data, tmp_path / "a")
     history = whole.run(lambda step: None)
     with pytest.raises(KeyboardInterrupt):
-        training_of(name, base, lesson, tmp_path / "b").run(after_an_epoch)
+        training_of(name, base, data, tmp_path / "b").run(after_an_epoch)
     steps = []
-    resumed = training_of(name, base, lesson, tmp_path / "b")
+    resumed = training_of(name, base, data, tmp_path / "b")
     assert resumed.run(steps.append) == history
     assert steps == [5, 6, 7, 8]
     for key, value in whole.weights.state_dict().items():
         assert torch.equal(value, resumed.weights.state_dict()[key]), key
 
 
-def test_what_is_left_of_a_course_and_cannot_be_read_is_begun_again(base, lesson, tmp_path):
+def test_what_is_left_of_a_course_and_cannot_be_read_is_begun_again(base, data, tmp_path):
     (tmp_path / "a").write_bytes(b"")  # as a machine leaves it that lost its power
     (tmp_path / "b").write_bytes(b"PK" * 100)
     (tmp_path / "c").write_text("none")
-    histories = [training_of("static", base, lesson, tmp_path / name).run(lambda _: None) for name in "abcd"]
+    histories = [training_of("static", base, data, tmp_path / name).run(lambda _: None) for name in "abcd"]
     assert histories == histories[:1] * 4
 
 
-def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_interrupted(base, lesson, tmp_path):
+def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_interrupted(base, data, tmp_path):
     def learn(folder, told, **changes):
         options = {**LEARN, "student": ("dense-query", "static"), **changes}
-        return distill(TRAIN, DEV, base, lesson, folder, progress=lambda *now: told(*now), **options)
+        return distill(TRAIN, DEV, base, data, folder, progress=lambda *now: told(*now), **options)
 
     def stop_in_the_second(done, total):
         if 2 * done > total:
@@ -61,12 +61,12 @@ def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_in
     shares.clear()
     learn(tmp_path / "run", lambda done, total: shares.append(done / total), learning_rate=1e-4)
     assert min(shares) < 0.5  # other settings make another student
-    forget_notes(tmp_path / "run")
+    remove_notes(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["dense", "static", "static-start"]
 
 
-def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, lesson, tmp_path):
+def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, data, tmp_path):
     shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
     for folder, train in ((tmp_path / "a", TRAIN), (tmp_path / "b", shuffled)):
-        distill(train, DEV, base, lesson, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
+        distill(train, DEV, base, data, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
     assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")

@@ -153,7 +153,7 @@ def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
     ("answer", "said"), [("No idea.", "no readable grade"), ("0", "pairs 0; there is nothing to measure on")]
 )
 def test_an_llm_without_grades_is_refused(copied, expert, answer, said, monkeypatch):
-    monkeypatch.setattr(judge, "FIRST_ASKED", 5)
+    monkeypatch.setattr(judge, "PROBE_PAIRS", 5)
     expert.said = lambda self, prompt: answer
     with pytest.raises(SettingError, match=said):
         judged(copied)

@@ -20,7 +20,7 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
-from acclimate.corpus.judged import NOTHING_JUDGED
+from acclimate.corpus.judged_queries import NOTHING_JUDGED
 from acclimate.records import Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import Candidates, min_max

@@ -16,8 +16,8 @@ from tiny import PROMPTS, SHARED, same, write_llama
 
 from acclimate.base.errors import OutOfMemory
 from acclimate.llm.backends.local import LocalLLM
-from acclimate.llm.decoders import captured, packed_cache
-from acclimate.llm.decoders.captured import Captured
+from acclimate.llm.decoders import cuda_graph, packed_cache
+from acclimate.llm.decoders.cuda_graph import RecordedStep
 from acclimate.llm.decoders.packed import Packed
 
 
@@ -62,7 +62,7 @@ def test_the_way_of_a_gpu_rates_the_same(folder):
 def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, monkeypatch):
     recorded = []
     monkeypatch.setattr(
-        packed_cache, "Captured", lambda step, device: (recorded.append(device.type), Captured(step, device))[1]
+        packed_cache, "RecordedStep", lambda step, device: (recorded.append(device.type), RecordedStep(step, device))[1]
     )
     llm = as_on_a_gpu(folder, monkeypatch)
     for count in (20, 32, 17, 20):
@@ -76,7 +76,7 @@ def test_a_step_is_recorded_once_for_batches_of_about_the_same_shape(folder, mon
 
 
 def test_a_model_that_nobody_uses_any_more_is_gone_at_once_with_its_caches(folder, monkeypatch):
-    monkeypatch.setattr(packed_cache, "Captured", lambda step, device: object())  # a recorded step keeps no function
+    monkeypatch.setattr(packed_cache, "RecordedStep", lambda step, device: object())  # it keeps no function
     decoder = Packed(local(folder)._loaded.model, for_gpu=True)
     decoder.start(decoder.prefix([]), [[1, 2, 3]], 4)
     weights, keys = weakref.ref(decoder._head), weakref.ref(next(iter(decoder._fixed._caches.values())).suffix)
@@ -91,9 +91,9 @@ def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, cap
     def refuse(step):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(Captured, "has_failed", False)
-    monkeypatch.setattr(captured, "_recorded", refuse)
-    steps = [Captured(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2)]
+    monkeypatch.setattr(RecordedStep, "has_failed", False)
+    monkeypatch.setattr(cuda_graph, "_recorded", refuse)
+    steps = [RecordedStep(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2)]
     assert [float(step()) for step in steps] == [1.0, 1.0]
     assert len([record for record in caplog.records if "no CUDA graph" in record.message]) == 1
 
@@ -133,9 +133,9 @@ def test_a_recording_that_fails_leaves_work_on_the_stream_that_it_was_on(monkeyp
         monkeypatch.setattr(torch.cuda, name, getattr(streams, name))
     monkeypatch.setattr(torch.cuda, "Stream", streams.made)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(Captured, "has_failed", False)
-    Captured(lambda: torch.ones(1), torch.device("cuda"))
-    assert Captured.has_failed
+    monkeypatch.setattr(RecordedStep, "has_failed", False)
+    RecordedStep(lambda: torch.ones(1), torch.device("cuda"))
+    assert RecordedStep.has_failed
     assert streams.current == 0
 
 
@@ -154,6 +154,6 @@ def test_no_room_for_a_graph_is_want_of_memory(monkeypatch):
     def refuse(step):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(captured, "_recorded", refuse)
+    monkeypatch.setattr(cuda_graph, "_recorded", refuse)
     with pytest.raises(torch.OutOfMemoryError):
-        Captured(lambda: torch.ones(1), torch.device("cuda"))
+        RecordedStep(lambda: torch.ones(1), torch.device("cuda"))

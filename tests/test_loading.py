@@ -126,9 +126,9 @@ def test_scores_are_those_of_the_label_that_says_relevant(names, tiny_encoder, t
     plain.save_pretrained(str(tmp_path), create_model_card=False)
     if NAMED[names] is None:
         with pytest.raises(SettingError, match=f"{tmp_path}.*{names[0]}"):
-            scorers.check_rates(str(tmp_path))
+            scorers.check_is_reranker(str(tmp_path))
         return
-    scorers.check_rates(str(tmp_path))
+    scorers.check_is_reranker(str(tmp_path))
     check_model(str(tmp_path), "cross-encoder")
     found = scorers.load(tmp_path, CORPUS, max_tokens=64).score(PAIRS[:3])
     texts = [(query.text, CORPUS[doc_id].default_text()) for query, doc_id in PAIRS[:3]]

@@ -11,12 +11,12 @@ from files_page import undocumented
 
 from acclimate.base.testing import QUERIES
 from acclimate.corpus.formats import read_nway, read_synthetic
-from acclimate.run.given import Given
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt, estimates
-from acclimate.stages.runs import begin
-from acclimate.stages.sample import foreseen
+from acclimate.stages.runs import new_run
+from acclimate.stages.sample import preview
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -35,7 +35,7 @@ def run_with(labelled, tiny_encoder, tmp_path):
         files = {name: str(labelled.parent / file) for name, file in LABELS.items()}
         settings, corpus = resolve(STAGES, load_recipe("quick"), changes), str(labelled.parent / "nature.jsonl")
         log = str(tmp_path / "log.txt") if asked else None
-        return begin(tmp_path / "run", corpus, settings, recipe="quick", seed=0, given=Given(**files, log=log))
+        return new_run(tmp_path / "run", corpus, settings, recipe="quick", seed=0, provided=Provided(**files, log=log))
 
     return make
 
@@ -65,9 +65,9 @@ def test_a_log_teaches_beside_synthetic_queries(run_with, labelled, tmp_path):
     assert manifest["in"] == manifest["out"] + sum(manifest["dropped"].values()) == len(before) + len(dev) + 4
     assert all(note["queries"] == len(before) + 4 for note in outputs["distill"].notes.values())
     assert undocumented(tmp_path / "run") == set()
-    with_log = estimates(run, foreseen(run, run.input.corpus, 0.0))["distill"].flop
+    with_log = estimates(run, preview(run, run.input.corpus, 0.0))["distill"].flop
     without = run_with([])
-    assert with_log > estimates(without, foreseen(without, without.input.corpus, 0.0))["distill"].flop
+    assert with_log > estimates(without, preview(without, without.input.corpus, 0.0))["distill"].flop
 
     made = contents(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "label")

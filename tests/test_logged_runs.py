@@ -14,14 +14,14 @@ import acclimate
 from acclimate.base.testing import QUERIES, FakeLLM
 from acclimate.cli.main import main
 from acclimate.corpus.query_log import NO_LOG
-from acclimate.run.given import Given
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
 from acclimate.run.workspace import Workspace
 from acclimate.stages import generate
 from acclimate.stages.chain import STAGES
-from acclimate.stages.runs import described, opened, stored
+from acclimate.stages.runs import load_run, open_run, resume_run
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -86,7 +86,7 @@ def test_no_prompt_shows_a_query_that_is_measured(tmp_path):
     (tmp_path / "log.txt").write_text("\n".join(["a query of the log", *(query.text.upper() for query in QUERIES)]))
     settings = resolve(STAGES, load_recipe("quick"), ["generate.log_examples=9"])
     corpus = str(write_corpus(tmp_path / "a.jsonl"))
-    run = Run(Workspace(tmp_path / "run"), settings, 0, corpus, Given(queries, qrels, str(tmp_path / "log.txt")))
+    run = Run(Workspace(tmp_path / "run"), settings, 0, corpus, Provided(queries, qrels, str(tmp_path / "log.txt")))
     assert len(run.input.log) == 1 + len(QUERIES)
     prompt = generate._mix(run, ["question"], generate.Material(log=run.input.unjudged_log)).prompts[0]
     assert prompt.hints == "People here ask like this:\n- a query of the log"
@@ -94,7 +94,7 @@ def test_no_prompt_shows_a_query_that_is_measured(tmp_path):
 
 def test_a_log_is_kept_and_accounted_for(logged):
     assert undocumented(logged) == set()
-    run, _ = opened(logged, "evaluate")
+    run, _ = open_run(logged, "evaluate")
     log = run.input.log
     assert {query.text: query.count for query in log.queries} == {LINES[0]: 1, LINES[1]: 1, "reset pump": 5}
     assert log.account() == {"queries": 3, "asked": 7, "masked": 10, "dropped": {"nothing but personal data": 5}}
@@ -104,7 +104,7 @@ def test_a_log_is_kept_and_accounted_for(logged):
 def test_a_run_goes_on_without_its_log_and_reads_what_it_kept(logged, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(logged, copy)
-    assert len(stored(copy).input.log) == 3
+    assert len(resume_run(copy).input.log) == 3
     assert main(["generate", str(copy)]) == 0
     assert "no longer exists; continuing with the run's own copy" in capsys.readouterr().err
     assert main(["report", str(copy)]) == 0
@@ -115,7 +115,7 @@ def test_a_damaged_log_is_named(logged, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(logged, copy)
     (copy / "corpus" / "log.jsonl").write_text("{}\n")
-    run, _ = opened(copy, "evaluate")
+    run, _ = open_run(copy, "evaluate")
     with pytest.raises(acclimate.DataError, match=r"log\.jsonl: not what the run kept"):
         _ = run.input.log
 
@@ -151,11 +151,11 @@ def test_a_run_of_an_earlier_version_knows_of_no_log(copied):
     description = json.loads((copied / "run.json").read_text())
     del description["log"]
     (copied / "run.json").write_text(json.dumps(description))
-    assert described(copied).input.log == NO_LOG
+    assert load_run(copied).input.log == NO_LOG
     assert main(["report", str(copied)]) == 0
     (copied / "run.json").write_text(json.dumps({**description, "log": 3}))
     with pytest.raises(acclimate.DataError, match="'log' is 3"):
-        described(copied)
+        load_run(copied)
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])

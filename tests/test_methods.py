@@ -15,9 +15,9 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_synthetic
-from acclimate.learn.students.distillation import learned_nothing
+from acclimate.learn.students.distillation import unimproved_warnings
 from acclimate.llm import prompts
-from acclimate.stages.runs import stored
+from acclimate.stages.runs import resume_run
 from acclimate.stages.train import Trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fake_llm")]
@@ -201,7 +201,7 @@ def test_a_reranker_for_each_prompt_and_all_of_them_rate_together(beir, run_adap
     assert run_adapt(beir, out, changes=(*changes, "train.merge=average")) == 0
     assert folder_fingerprint(out / "train" / names[0]) == kept
     assert (out / "train" / "reranker" / "model.safetensors").exists()
-    run = stored(out)
+    run = resume_run(out)
     several = Trained(out / "train", {"notes": {"rerankers": notes["rerankers"]}}, resumed=True)
     assert list(several.scorers(run)) == names
     merged = json.loads((out / "train" / "manifest.json").read_text())["notes"]
@@ -223,6 +223,6 @@ def test_who_learned_nothing_and_what_taught_nobody_are_told(beir, run_adapt, tm
 
 def test_a_student_that_learned_is_not_said_to_have_learned_nothing():
     notes = {"dense": {"best_epoch": 1}, "late-interaction": {"best_epoch": 0}, "static": {"best_epoch": 0}}
-    said = learned_nothing(notes)
+    said = unimproved_warnings(notes)
     assert [sentence.partition(" ")[0] for sentence in said] == ["late-interaction:adapted", "static:adapted"]
     assert ["distill.learning_rate" in said[0], "distill.table_learning_rate" in said[1]] == [True, True]

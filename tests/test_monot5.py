@@ -127,7 +127,7 @@ def test_half_precision_takes_the_place_of_the_weights_as_they_were_read(made, m
     monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
     whole = MonoT5.of(str(made.path), max_tokens=64)
     weights = {id(weight) for weight in whole.model.parameters()}
-    halved = whole.faster().model
+    halved = whole.to_half_precision().model
     assert sum(id(weight) not in weights for weight in halved.parameters()) == 1  # the last layer's
     in_float32 = [name for name, weight in halved.named_parameters() if weight.dtype == torch.float32]
     assert in_float32 == ["lm_head.weight"]

@@ -17,10 +17,10 @@ from acclimate.base.testing import DOCS
 from acclimate.learn.students import token_vectors
 from acclimate.learn.students.batches import mean_loss, read_batch
 from acclimate.learn.students.checks import check_negatives
-from acclimate.learn.students.distillation import untaught
+from acclimate.learn.students.distillation import without_teacher_scores
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.losses import DistillationLoss
-from acclimate.learn.students.similarities import Similarities, of_one_form
+from acclimate.learn.students.similarities import Similarities, shape_groups
 from acclimate.records import NWay
 from acclimate.search.members import Ids
 from acclimate.stages.distill import distill
@@ -35,9 +35,9 @@ def scores_of(student, batch):
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take_some(name, base, lesson):
+def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take_some(name, base, data):
     kind = STUDENTS[name]
-    students = (kind.make(base.copy(), lesson, negatives) for negatives in ("list", "batch", None))
+    students = (kind.make(base.copy(), data, negatives) for negatives in ("list", "batch", None))
     shares = [log_probs(student, TRAIN[:4], 3 * kind.temperature)[0].exp().sum().item() for student in students]
     assert shares[0] == pytest.approx(1, abs=1e-4)
     assert shares[1] < 0.9999
@@ -47,26 +47,26 @@ def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_what_a_student_says_of_its_list_is_the_same_whatever_shares_the_softmax(name, base, lesson):
+def test_what_a_student_says_of_its_list_is_the_same_whatever_shares_the_softmax(name, base, data):
     margins = []
     for negatives in ("list", "batch"):
-        logs = log_probs(STUDENTS[name].make(base.copy(), lesson, negatives), TRAIN[:4])[2]
+        logs = log_probs(STUDENTS[name].make(base.copy(), data, negatives), TRAIN[:4])[2]
         margins.append((logs - logs[0]).tolist())
     assert margins[0] == pytest.approx(margins[1], abs=2e-2)
 
 
-def test_corpus_is_for_students_whose_documents_are_at_hand(base, lesson, tmp_path):
+def test_corpus_is_for_students_whose_documents_are_at_hand(base, data, tmp_path):
     with pytest.raises(SettingError, match=r"that late-interaction compares are not all at hand; expected auto"):
-        distill(TRAIN, DEV, base, lesson, tmp_path, student=("late-interaction",), negatives="corpus")
+        distill(TRAIN, DEV, base, data, tmp_path, student=("late-interaction",), negatives="corpus")
 
 
-def test_the_sum_over_a_querys_tokens_is_their_mean_times_their_number(base, lesson):
+def test_the_sum_over_a_querys_tokens_is_their_mean_times_their_number(base, data):
     mean, total = (
-        scores_of(STUDENTS["late-interaction"].make(base.copy(), lesson, "list", max_sim=how), TRAIN[:3])
+        scores_of(STUDENTS["late-interaction"].make(base.copy(), data, "list", max_sim=how), TRAIN[:3])
         for how in ("mean", "sum")
     )
     for example, one, other in zip(TRAIN, mean, total, strict=False):
-        tokens = base.encode([lesson.queries[example.query_id]])[0].tokens
+        tokens = base.encode([data.queries[example.query_id]])[0].tokens
         assert other.tolist() == pytest.approx((len(tokens) * one).tolist(), abs=1e-3)
 
 
@@ -83,10 +83,10 @@ def test_infonce_has_a_temperature_of_its_own():
 
 
 @pytest.mark.parametrize("name", ["dense", "late-interaction"])
-def test_similarities_are_in_float32_where_encoders_are_not(name, base, lesson, monkeypatch):
+def test_similarities_are_in_float32_where_encoders_are_not(name, base, data, monkeypatch):
     monkeypatch.setattr(models, "fast_bf16", lambda: True)
     monkeypatch.setattr(models, "device", lambda: "cpu")
-    student = STUDENTS[name].make(base.copy(), lesson)
+    student = STUDENTS[name].make(base.copy(), data)
     with torch.autocast("cpu", torch.bfloat16):
         (similarities,) = student.similarities(student.read(TRAIN[:1]))
     assert similarities.scores.dtype == torch.float32
@@ -95,9 +95,9 @@ def test_similarities_are_in_float32_where_encoders_are_not(name, base, lesson, 
 
 @pytest.mark.parametrize("negatives", ["list", "batch", None])
 @pytest.mark.parametrize("name", STUDENTS)
-def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(name, negatives, base, lesson):
+def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(name, negatives, base, data):
     """Those that are alike are judged together, whatever the order."""
-    student = STUDENTS[name].make(base.copy(), lesson, negatives)
+    student = STUDENTS[name].make(base.copy(), data, negatives)
     batch = [
         example._replace(doc_ids=example.doc_ids[:size], scores=example.scores[:size], has_positive=is_known)
         for example, size, is_known in zip(TRAIN, (8, 3, 8, 1, 3), (True, True, False, True, False), strict=False)
@@ -108,7 +108,7 @@ def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(nam
         shared = student.similarities(student.read(batch))
         together = mean_loss(student, loss, read_batch(student, batch, priors)).item()
         one_by_one: list[float] = []
-        for numbers, similarities in zip(of_one_form(batch), shared, strict=True):
+        for numbers, similarities in zip(shape_groups(batch), shared, strict=True):
             for place, example in enumerate(batch[number] for number in numbers):
                 prior = torch.tensor([priors[key(example)]]) if priors else None
                 itself = Similarities(similarities.scores[:, place, None], similarities.places[place, None])
@@ -119,31 +119,31 @@ def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(nam
 
 
 @pytest.mark.parametrize("name", ["late-interaction-query", "dense-query"])
-def test_a_gpu_with_room_for_the_index_says_what_one_without_says(name, base, lesson, monkeypatch):
+def test_a_gpu_with_room_for_the_index_says_what_one_without_says(name, base, data, monkeypatch):
     logs = []
     for room in (0, 1 << 40):
         monkeypatch.setattr(token_vectors, "free_bytes", lambda room=room: room)
-        logs.append(torch.stack(log_probs(STUDENTS[name].make(base.copy(), lesson), TRAIN[:4])))
+        logs.append(torch.stack(log_probs(STUDENTS[name].make(base.copy(), data), TRAIN[:4])))
     assert torch.equal(*logs)
 
 
 # Without a teacher
 
 
-def test_a_copy_of_the_source_in_the_batch_is_no_negative(base, lesson):
+def test_a_copy_of_the_source_in_the_batch_is_no_negative(base, data):
     copies = {TRAIN[0].doc_ids[0], TRAIN[1].doc_ids[0]}
     others = [doc.doc_id for doc in DOCS if doc.doc_id not in copies]
-    batch = untaught([TRAIN[n]._replace(doc_ids=(TRAIN[n].doc_ids[0], others[n])) for n in range(3)])
-    pooled = np.full_like(lesson.vectors.pooled, lesson.vectors.pooled.shape[1] ** -0.5)  # all near each other
+    batch = without_teacher_scores([TRAIN[n]._replace(doc_ids=(TRAIN[n].doc_ids[0], others[n])) for n in range(3)])
+    pooled = np.full_like(data.vectors.pooled, data.vectors.pooled.shape[1] ** -0.5)  # all near each other
     asked = []
 
     def alike(doc_id, other_id):
         asked.append((doc_id, other_id))
         return {doc_id, other_id} == copies
 
-    lesson = replace(lesson, alike=alike, vectors=replace(lesson.vectors, pooled=pooled))
+    data = replace(data, alike=alike, vectors=replace(data.vectors, pooled=pooled))
     for name, negatives in (("dense", "batch"), ("dense-query", "corpus"), ("late-interaction", "batch")):
-        student = STUDENTS[name].make(base.copy(), lesson, negatives)
+        student = STUDENTS[name].make(base.copy(), data, negatives)
         (similarities,) = student.similarities(student.read(batch))
         columns = [doc.doc_id for doc in DOCS] if negatives == "corpus" else [d for e in batch for d in e.doc_ids]
         columns = list(dict.fromkeys(columns))
@@ -154,22 +154,23 @@ def test_a_copy_of_the_source_in_the_batch_is_no_negative(base, lesson):
     assert asked
 
 
-def test_passages_of_one_document_answer_alike(lesson):
+def test_passages_of_one_document_answer_alike(data):
     parents = {DOCS[0].doc_id: "whole", DOCS[1].doc_id: "whole"}
-    of_passages = replace(lesson, ids=Ids(lesson.ids.doc_ids, parents))
+    of_passages = replace(data, ids=Ids(data.ids.doc_ids, parents))
     batch = [NWay("q00", (DOCS[0].doc_id,)), NWay("q02", (DOCS[2].doc_id,))]
     doc_ids = [doc.doc_id for doc in DOCS[:4]]
     assert of_passages.answers(batch, doc_ids).tolist() == [[True, True, False, False], [False, False, True, False]]
 
 
 @pytest.mark.parametrize("name", ["dense", "dense-query", "late-interaction", "static"])
-def test_a_student_learns_without_a_teacher(name, base, lesson, tmp_path):
-    train, dev = untaught(TRAIN), untaught(TRAIN[::4])
+def test_a_student_learns_without_a_teacher(name, base, data, tmp_path):
+    train, dev = without_teacher_scores(TRAIN), without_teacher_scores(TRAIN[::4])
     settings = {"student": (name,), "loss": "contrastive", "contrastive": 0.0}
-    (note,) = distill(train, dev, base, lesson, tmp_path, **settings, **LEARN).values()
+    (note,) = distill(train, dev, base, data, tmp_path, **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
     only = [NWay(example.query_id, example.doc_ids[:1]) for example in TRAIN]  # the batch has the negatives
-    (note,) = distill(untaught(only), untaught(only[:8]), base, lesson, tmp_path / "only", **settings, **LEARN).values()
+    train = without_teacher_scores(only)
+    (note,) = distill(train, train[:8], base, data, tmp_path / "only", **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
 
 

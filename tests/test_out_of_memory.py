@@ -126,16 +126,16 @@ def test_queries_of_a_document_are_rated_in_smaller_batches(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dense", "dense-query"])
-def test_a_student_encodes_less_at_once(name, base, lesson, tmp_path):
-    plain = training_of(name, base, lesson, tmp_path / "plain", epochs=1).run(lambda step: None)
-    one = training_of(name, base, lesson, tmp_path / "state", epochs=1)
+def test_a_student_encodes_less_at_once(name, base, data, tmp_path):
+    plain = training_of(name, base, data, tmp_path / "plain", epochs=1).run(lambda step: None)
+    one = training_of(name, base, data, tmp_path / "state", epochs=1)
     tried = with_room_for(embeddings(one.weights), 70, learning=True)
     assert one.run(lambda step: None) == pytest.approx(plain, abs=0.02)
     assert max(tried) > 70
 
 
-def test_a_step_that_does_not_fit_is_told_what_to_lower(base, lesson, tmp_path):
-    one = training_of("dense", base, lesson, tmp_path / "state", epochs=1)
+def test_a_step_that_does_not_fit_is_told_what_to_lower(base, data, tmp_path):
+    one = training_of("dense", base, data, tmp_path / "state", epochs=1)
     with_room_for(embeddings(one.weights), 3, learning=True)
     with pytest.raises(OutOfMemory, match=r"lower distill.batch_size"):
         one.run(lambda step: None)
@@ -203,8 +203,8 @@ def test_one_row_is_tried_once_more_where_something_could_be_spared():
 
 
 @pytest.mark.parametrize("name", ["dense", "late-interaction-query", "static"])
-def test_a_student_that_diverges_is_told_at_the_step(name, base, lesson, tmp_path):
-    one = training_of(name, base, lesson, tmp_path / "state")
+def test_a_student_that_diverges_is_told_at_the_step(name, base, data, tmp_path):
+    one = training_of(name, base, data, tmp_path / "state")
     steps = []
 
     def poison(step):

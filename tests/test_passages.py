@@ -20,9 +20,9 @@ from acclimate.llm.lengths import cut_at
 from acclimate.measure.measures import per_query
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates
-from acclimate.search.folded import Folded
+from acclimate.search.max_passage import MaxPassage
 from acclimate.search.members import Ids
-from acclimate.search.weights import Answers, mean_ndcg, ndcg_of_weights
+from acclimate.search.weights import Relevance, mean_ndcg, ndcg_of_weights
 from acclimate.stages.sample import sample
 
 texts = st.text("ab.! \n\t\"'\u3042\u4e16\u3002", max_size=120) | st.text(max_size=60)
@@ -169,7 +169,7 @@ OF = {f"{doc}#{n}": doc for doc in "abc" for n in range(30)}
 
 def test_a_document_ranks_where_its_best_passage_does():
     scores = {"a#1": 0.3, "a#0": 0.9, "b#2": 0.8, "x#1": 0.7, "c#0": 0.1}
-    folded = Folded(ranked(QUERY, scores), OF)
+    folded = MaxPassage(ranked(QUERY, scores), OF)
     assert folded.search([QUERY], 9) == [
         ScoredDoc("q", doc, score) for doc, score in [("a", 0.9), ("b", 0.8), ("x#1", 0.7), ("c", 0.1)]
     ]
@@ -178,21 +178,21 @@ def test_a_document_ranks_where_its_best_passage_does():
 
 def test_as_many_documents_are_found_as_asked_for_however_many_passages_come_first():
     scores = {f"a#{n}": 9.0 + n for n in range(30)} | {f"b#{n}": 5.0 + n / 9 for n in range(30)} | {"c#7": 1.0}
-    folded = Folded(ranked(QUERY, scores), OF)
+    folded = MaxPassage(ranked(QUERY, scores), OF)
     assert [hit.doc_id for hit in folded.search([QUERY], 3)] == ["a", "b", "c"]
     assert [hit.doc_id for hit in folded.search([QUERY], 2)] == ["a", "b"]
     assert [hit.doc_id for hit in folded.search([QUERY], 50)] == ["a", "b", "c"]  # there are no more
 
 
 def test_documents_with_equal_scores_rank_by_their_own_ids():
-    folded = Folded(ranked(QUERY, {"a#9": 1.0, "a!": 1.0, "a#10": 1.0}), OF)
+    folded = MaxPassage(ranked(QUERY, {"a#9": 1.0, "a!": 1.0, "a#10": 1.0}), OF)
     assert [hit.doc_id for hit in folded.search([QUERY], 5)] == ["a", "a!"]
 
 
 def test_queries_do_not_depend_on_each_other():
     other = Query("p", "and?")
     found = {"what?": {f"a#{n}": 9.0 - n / 100 for n in range(30)} | {"b#0": 0.1}, "and?": {"c#0": 1.0}}
-    folded = Folded(FakeRetriever(found), OF)
+    folded = MaxPassage(FakeRetriever(found), OF)
     assert folded.search([QUERY, other], 2) == folded.search([QUERY], 2) + folded.search([other], 2)
     assert folded.search([Query("none", "nothing")], 2) == []
 
@@ -200,7 +200,7 @@ def test_queries_do_not_depend_on_each_other():
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "d#1", "e"]), st.floats(0, 1)), st.integers(1, 7))
 def test_without_passages_a_folded_run_is_the_run(scores, k):
     first = ranked(QUERY, scores)
-    assert Folded(first, {}).search([QUERY], k) == first.search([QUERY], k)
+    assert MaxPassage(first, {}).search([QUERY], k) == first.search([QUERY], k)
 
 
 # Choosing by documents
@@ -226,12 +226,12 @@ def test_weights_are_chosen_by_what_is_measured_of_folded_runs(passages, data):
         for document in sorted({str(d) for d, _ in passages})
         if int(document) % 2
     }
-    answers = Answers.equal([{ids.document_row[document]: grade for document, grade in relevant.items()}])
+    answers = Relevance.equal([{ids.document_row[document]: grade for document, grade in relevant.items()}])
     one = Candidates(QUERY, np.arange(len(names)), {"x": scores}, ids.documents)
     found = mean_ndcg([one], answers, "x")
     assert found == float(ndcg_of_weights([one], answers, ["x"], np.ones((1, 1))).mean())
     if relevant:
-        retriever = Folded(ranked(QUERY, dict(zip(names, map(float, scores), strict=True))), ids.parents)
+        retriever = MaxPassage(ranked(QUERY, dict(zip(names, map(float, scores), strict=True))), ids.parents)
         qrels = [Qrel("q", document, grade) for document, grade in relevant.items()]
         measured = per_query(retriever.search([QUERY], 100), qrels, ["nDCG@10"])
         assert found == pytest.approx(measured["nDCG@10"]["q"])

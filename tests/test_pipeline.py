@@ -137,12 +137,12 @@ def test_teachers_of_all_kinds_teach_one_after_the_other(copied, corpus, run_ada
     for number, teacher in enumerate(turns, 1):
         lessons = [json.loads(line) for line in (folder / f"train-{number}.jsonl").read_text().splitlines()]
         assert lessons
-        for lesson in lessons:
-            row = rows[lesson["query_id"]]
+        for data in lessons:
+            row = rows[data["query_id"]]
             assert len(row["raw"][teacher]) == len(row["normalized"][teacher]) == len(row["doc_ids"])
             pairs = zip(row["doc_ids"], row["raw"][teacher], strict=True)
-            assert set(lesson["doc_ids"]) == {doc_id for doc_id, score in pairs if score is not None}
-            assert len(lesson["doc_ids"]) == (6 if teacher != "dense" else len(row["doc_ids"]))
+            assert set(data["doc_ids"]) == {doc_id for doc_id, score in pairs if score is not None}
+            assert len(data["doc_ids"]) == (6 if teacher != "dense" else len(row["doc_ids"]))
     assert run_adapt(corpus, copied, changes=changes) == 0
     assert made_again(copied) == []
 
@@ -161,7 +161,7 @@ def test_no_document_of_a_measured_query_is_trained_on(finished):
         for row in map(json.loads, (finished / "filter" / "queries.jsonl").read_text().splitlines())
     }
     lessons = [json.loads(line) for line in (finished / "label" / "train.jsonl").read_text().splitlines()]
-    assert {splits[sources[lesson["query_id"]]] for lesson in lessons} == {"train"}
+    assert {splits[sources[data["query_id"]]] for data in lessons} == {"train"}
     asked = {line.split()[0] for line in (finished / "evaluate" / "runs" / "bm25.trec").read_text().splitlines()}
     assert {splits[sources[query_id]] for query_id in asked} == {"test"}
 

@@ -27,10 +27,10 @@ from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.ranking import rank_held_out
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.kinds import STUDENTS, save
-from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.token_vectors import TokenVectors
 from acclimate.learn.students.training import StudentTraining
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.packed import Packed
@@ -103,21 +103,21 @@ def state(student, base):
 
 def taught(base, folder):
     vectors = encode_corpus(base, CORPUS, folder / "vectors")
-    return Lesson({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
+    return TrainingData({query.query_id: query.text for query in QUERIES}, CORPUS, Ids(list(CORPUS)), vectors)
 
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_is_made_trained_and_searched_on_the_device(name, as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
     assert places(base.model) == places(base.copy().model) == {NAME}
-    lesson = taught(base, tmp_path)
+    data = taught(base, tmp_path)
     sides = examples(range(8)), examples(range(8, 12))
-    notes = distill(*sides, base, lesson, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
+    notes = distill(*sides, base, data, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
     assert places(base.model) == {NAME}
-    found = Students(tmp_path, notes, lambda: lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
-    found = Students(tmp_path, found.index(), lambda: lesson.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, notes, lambda: data.vectors, CORPUS, max_tokens=64, max_active_dims=16)
+    found = Students(tmp_path, found.index(), lambda: data.vectors, CORPUS, max_tokens=64, max_active_dims=16)
     weights = dict.fromkeys(members := found.members(), 1.0)
-    hits = list(System(lesson.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
+    hits = list(System(data.ids, members, list(members), weights, 5).candidates(QUERIES[:2]))
     assert len(hits) == 2
 
 
@@ -166,10 +166,10 @@ def test_saving_a_student_changes_nothing_that_is_in_use(name, elsewhere, tiny_e
 
 def test_training_that_was_interrupted_goes_on_on_the_device(as_cuda, tiny_encoder, tmp_path):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
-    lesson = taught(base, tmp_path)
+    data = taught(base, tmp_path)
 
     def training_from_start():
-        student = STUDENTS["dense-query"].make(base.copy(), lesson)
+        student = STUDENTS["dense-query"].make(base.copy(), data)
         sides = examples(range(4)), examples(range(4, 6))
         return StudentTraining(
             student,
@@ -220,19 +220,19 @@ def test_documents_of_a_sparse_index_are_waited_for_once_a_block(elsewhere):
 
 def test_token_vectors_of_documents_stay_on_a_gpu_that_has_room_for_them(as_cuda, tiny_encoder, tmp_path, monkeypatch):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
-    lesson = taught(base, tmp_path)
+    data = taught(base, tmp_path)
     as_cuda.clear()
-    resident = TokenVectors(lesson.vectors)
+    resident = TokenVectors(data.vectors)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 1 << 33))
-    without_room = TokenVectors(lesson.vectors)
-    assert IndexVectors(lesson).vectors(None).device.type == NAME
+    without_room = TokenVectors(data.vectors)
+    assert IndexVectors(data).vectors(None).device.type == NAME
     assert resident.resident
     assert without_room.resident is None
     assert not as_cuda  # pinned memory stays with a process, as much again as what is copied once
     rows = [3, 17, 0]
     for vectors in (resident, without_room):
         found = vectors.vectors_of(vectors.read(rows)).cpu().numpy()
-        assert found == pytest.approx(lesson.vectors.gather(rows)[0])
+        assert found == pytest.approx(data.vectors.gather(rows)[0])
     assert as_cuda
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from knowing import View
 
 from acclimate.base.testing import FakeScorer
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.records import Qrel, Query
 from acclimate.search import measuring, systems
-from acclimate.search.choice import choose, weigh_reranker
-from acclimate.search.folded import Folded
+from acclimate.search.choice import choose, choose_reranker_weight
+from acclimate.search.max_passage import MaxPassage
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
@@ -92,7 +92,7 @@ def test_who_asks_for_more_gets_the_same_at_the_top(weights, depth, steps, ids, 
     if rerank:
         one = Reranked(one, scorer(steps), rerank, 0.6)
     if ids.parents:
-        one = Folded(one, ids.parents)
+        one = MaxPassage(one, ids.parents)
     asked = QUERIES[:2]
     whole = {query.query_id: one.search([query], 10**6) for query in asked}
     for k in (1, 2, 3, 5, 10, 11, 30, 59, 60, 61, 100):
@@ -125,12 +125,12 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         for number, query in enumerate(QUERIES)
         for step, first, grade in ((5, 0, 2), (11, 3, 1))
     ]
-    held_out = Judged("synthetic" if synthetic else "dev", QUERIES, qrels)
+    held_out = JudgedQueries("synthetic" if synthetic else "dev", QUERIES, qrels)
     chosen = choose(
         ids,
         members,
         held_out,
-        lambda name, first: weigh_reranker(first, rated, held_out, depth),
+        lambda name, first: choose_reranker_weight(first, rated, held_out, depth),
         rerank=("hybrid", "bm25", "hybrid:tuned", "hybrid:adapted"),
     )
     made = systems.contenders(ids, members, chosen, {"reranker": rated}, dict.fromkeys(members, 1), rerank_depth=depth)

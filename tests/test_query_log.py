@@ -192,7 +192,7 @@ def test_order_does_not_matter_and_counts_are_added(tmp_path, rows, shuffle):
     assert again == log
     assert again.fingerprint == log.fingerprint
     log.write(tmp_path / "log.jsonl")
-    assert query_log.kept(tmp_path / "log.jsonl") == log
+    assert query_log.read_stored(tmp_path / "log.jsonl") == log
     more = read([*rows, ("another query that is there", 1)])
     assert more.fingerprint != log.fingerprint
     assert {(q.query_id, q.count) for q in log.queries} <= {(q.query_id, q.count) for q in more.queries}

@@ -24,7 +24,7 @@ def model(tiny_encoder, tmp_path):
 
 
 def opened(folder, max_tokens=24):
-    return query_side.opened(folder, lambda: "weights", max_tokens=max_tokens)
+    return query_side.load_query_side(folder, lambda: "weights", max_tokens=max_tokens)
 
 
 def same(folder, encoder):

@@ -15,7 +15,7 @@ from acclimate.report.queries.statistics import (
     Answer,
     Statistics,
     by_prompt,
-    drawn,
+    draw_answers,
     funnel,
     overlap,
     reasons,
@@ -68,7 +68,7 @@ def test_the_order_of_answers_changes_nothing(answers, chance):
     shuffled = chance.sample(answers, len(answers))
     assert statistics_of(answers) == statistics_of(shuffled)
     assert reasons(answers) == reasons(shuffled)
-    assert drawn(answers, 5) == drawn(shuffled, 5)
+    assert draw_answers(answers, 5) == draw_answers(shuffled, 5)
 
 
 @given(some_answers)
@@ -96,7 +96,7 @@ def test_of_nothing_there_are_counts_and_no_shares():
     found = statistics_of([])
     assert (found.answers, found.queries, found.kept, found.start, found.scores) == (0, 0, 0, "", {})
     assert {getattr(found, name) for name in Statistics._fields if name not in ("start", "scores")} == {0, None}
-    assert (funnel([]), reasons([]), drawn([], 3)) == ([("answers", 0), ("queries", 0)], [], [])
+    assert (funnel([]), reasons([]), draw_answers([], 3)) == ([("answers", 0), ("queries", 0)], [], [])
 
 
 def test_each_number_counts_what_it_says():
@@ -141,16 +141,16 @@ def test_question_words_are_those_of_the_language():
 
 @given(some_answers, st.integers(0, 12), st.integers(0, 3))
 def test_a_sample_follows_from_seed_and_ids(answers, count, seed):
-    sample = drawn(answers, count, seed=seed)
+    sample = draw_answers(answers, count, seed=seed)
     assert len(sample) == min(count, len(answers))
-    assert drawn(answers, count + 1, seed=seed)[:count] == sample
+    assert draw_answers(answers, count + 1, seed=seed)[:count] == sample
     left = [one for one in answers if one in sample]
-    assert drawn(left, count, seed=seed) == sample
+    assert draw_answers(left, count, seed=seed) == sample
 
 
 def test_another_seed_draws_another_sample():
     answers = [query("a b", n) for n in range(50)]
-    assert drawn(answers, 10, seed=0) != drawn(answers, 10, seed=1)
+    assert draw_answers(answers, 10, seed=0) != draw_answers(answers, 10, seed=1)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.booleans())

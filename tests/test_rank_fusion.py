@@ -12,7 +12,7 @@ from test_pools import PASSAGES, PLAIN, QUERIES, SPLIT, members_of
 from acclimate.records import Query
 from acclimate.search import systems
 from acclimate.search.candidates import Candidates, fuse
-from acclimate.search.folded import Folded
+from acclimate.search.max_passage import MaxPassage
 from acclimate.search.system import System
 
 STEPS = st.sampled_from([1, 2, 5, 10**6])  # scores that differ, from none to all
@@ -81,5 +81,5 @@ def test_a_document_ranks_where_its_best_passage_does():
     members = members_of(4, 10**6)
     system = systems.system_of(SPLIT, members, {})
     passages = system.search(QUERIES[:1], 100)
-    documents = [hit.doc_id for hit in Folded(system, PASSAGES).search(QUERIES[:1], 100)]
+    documents = [hit.doc_id for hit in MaxPassage(system, PASSAGES).search(QUERIES[:1], 100)]
     assert documents == list(dict.fromkeys(PASSAGES[hit.doc_id] for hit in passages))

@@ -19,8 +19,8 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
-from acclimate.search.kept_values import KeptValues
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
 
 
@@ -77,8 +77,8 @@ def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):
 
     def made(train):
         rated.clear()
-        with KeptValues(tmp_path / "scores.sqlite") as store:
-            kept = {RERANKER: KeptScorer(Remembering(PERFECT.rate), store, "corpus")}
+        with ValueCache(tmp_path / "scores.sqlite") as store:
+            kept = {RERANKER: CachedScorer(Remembering(PERFECT.rate), store, "corpus")}
             label(train, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
         return sorted(set().union(*rated))
 
@@ -98,8 +98,8 @@ def test_an_llm_is_asked_about_one_document_in_a_call(tmp_path):
             return super().score(pairs)
 
     documents: list[str] = []
-    with KeptValues(tmp_path / "scores.sqlite") as store:
-        kept = {LLM: KeptScorer(Reading(PERFECT.rate), store, "corpus")}
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        kept = {LLM: CachedScorer(Reading(PERFECT.rate), store, "corpus")}
         label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, teachers=(LLM,), n_ways=8)
     assert documents
 
@@ -119,8 +119,8 @@ def test_a_killed_rating_goes_on_where_it_was(tmp_path):
                 batches.append(len(pairs))
                 return scores
 
-        with KeptValues(tmp_path / folder) as store:
-            kept = {RERANKER: KeptScorer(Once(rate), store, "corpus")}
+        with ValueCache(tmp_path / folder) as store:
+            kept = {RERANKER: CachedScorer(Once(rate), store, "corpus")}
             result = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
             return result._replace(rated=list(result.rated))
 

@@ -24,7 +24,7 @@ from distilling import CORPUS
 from test_distributed import ASKED, rows
 from tiny import write_cross_encoder, write_llama
 
-from acclimate.api.adapt import carry_out
+from acclimate.api.adapt import run_until
 from acclimate.base import ray_cluster
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QUERIES
@@ -33,14 +33,14 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import BatchSize
 from acclimate.run import retrievers
-from acclimate.run.given import Given
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
-from acclimate.search import kept_candidates, scorers, vectors
+from acclimate.search import cached_candidates, scorers, vectors
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.lists import score_calls
 from acclimate.stages import chain
-from acclimate.stages.runs import begin
+from acclimate.stages.runs import new_run
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def mine(encoder: str, out: Path) -> None:
     """A run up to mining, over documents and queries that lie beside its folder."""
     changes = [*SMALL, "index.passage_words=20", "filter.filters=", f"distill.base={encoder}"]
     settings = resolve(chain.STAGES, load_recipe("quick"), changes)
-    given = Given.of(from_queries=out.parent / "queries.jsonl")
-    run = begin(out / "run", str(out.parent / "docs.jsonl"), settings, recipe="quick", seed=0, given=given)
-    carry_out(run, until="mine", progress=None)
+    given = Provided.of(from_queries=out.parent / "queries.jsonl")
+    run = new_run(out / "run", str(out.parent / "docs.jsonl"), settings, recipe="quick", seed=0, provided=given)
+    run_until(run, until="mine", progress=None)
 
 
 def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: str | None) -> None:
@@ -90,7 +90,7 @@ def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: s
     LocalLLM.maker = property(lambda llm: partial(mortal, make_llm(llm), out / "killed"))
     if executor:
         retrievers.Finding = partial(MortalFinding, mark=out / "killed-mining")  # type: ignore[misc]
-    kept_candidates._AT_ONCE = 3  # type: ignore[misc]
+    cached_candidates._AT_ONCE = 3  # type: ignore[misc]
     with ray_cluster.workers(executor):
         mine(encoder, out)
         load = partial(Encoder.load, encoder, max_tokens=64)
@@ -103,7 +103,7 @@ def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: s
 
 
 @dataclass(frozen=True)
-class MortalFinding(kept_candidates.Finding):
+class MortalFinding(cached_candidates.Finding):
     """What is found of the first queries ends its process, unless the mark is there."""
 
     mark: Path = Path()

@@ -15,7 +15,7 @@ from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.workspace import Workspace
 from acclimate.stages.chain import chain
-from acclimate.stages.runs import opened, stored
+from acclimate.stages.runs import open_run, resume_run
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -84,7 +84,7 @@ class Asked(Workspace):
 
 def recipes(folder: Path, changes: dict[Setting, Any]) -> dict[str, str]:
     """Stage -> what it would be made from, with some settings changed."""
-    run = stored(folder)
+    run = resume_run(folder)
     run.workspace = asked = Asked(folder)
     for (stage, name), value in changes.items():
         run.settings[stage] = {**run.settings[stage], name: value}
@@ -100,7 +100,7 @@ def reads(finished, tmp_path_factory) -> dict[str, tuple[set[Setting], set[Setti
     shutil.copytree(finished, folder)
     whole = contents(finished)
     for stage in STAGES:
-        run, _ = opened(folder, "evaluate")
+        run, _ = open_run(folder, "evaluate")
         shutil.rmtree(folder / stage)
         for name in ("scores.sqlite", "completions.sqlite", "candidates.sqlite"):
             for path in folder.glob(f"{name}*"):
@@ -138,7 +138,7 @@ def other(value: Any) -> Any:
 
 def test_each_setting_makes_exactly_what_reads_it_again(reads, finished):
     """The stage itself, and each whose work read it; what a stage is made from is asked for, and nothing is made."""
-    before, settings = recipes(finished, {}), stored(finished).settings
+    before, settings = recipes(finished, {}), resume_run(finished).settings
     elsewhere = finished.parent / "elsewhere"
     if not elsewhere.exists():
         shutil.copytree(settings["distill"]["base"], elsewhere)
@@ -194,6 +194,6 @@ def test_each_note_that_is_read_is_an_input(reads, finished):
 
 
 def test_what_reads_all_documents_has_them_as_an_input(finished):
-    _, outputs = opened(finished, "evaluate")
+    _, outputs = open_run(finished, "evaluate")
     named = {stage for stage, output in outputs.items() if DOCUMENTS in output.manifest["inputs"]}
     assert named == set(STAGES) - {"generate"}  # which reads those that were drawn

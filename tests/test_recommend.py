@@ -104,11 +104,11 @@ def test_the_report_says_why():
     rows = [system("hybrid", HIGH, 52), system("hybrid!", NEAR, 92)]
     report = {"systems": rows, "recommended": "hybrid"}
     equals = [{"system": "hybrid", "p": 0.61}]
-    assert sentences.why({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
+    assert sentences.reason({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
         "hybrid! measured best (0.520); not significantly different from it: hybrid (p = 0.610). Of these, hybrid "
         "costs least (you have it already); ties go to the faster system, then to the better one."
     )
-    assert sentences.why({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
+    assert sentences.reason({**report, "recommendation": {"best": "hybrid", "equals": []}}).endswith(
         "every other system is significantly different."
     )
-    assert sentences.why(report) == ""
+    assert sentences.reason(report) == ""

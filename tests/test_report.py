@@ -114,7 +114,7 @@ def test_a_report_of_an_earlier_version_reads_as_it_did(report):
 
 
 def test_what_an_untouched_start_is_stands_beside_it(report):
-    assert sentences.starts(report) == ""
+    assert sentences.starting_points(report) == ""
     starts = [system(name, 0.5, 1.0, kind=name, adapted=False) for name in ("sparse", "static")]
     report["systems"] = [*report["systems"], *starts]
     for written in (terminal.text(report), render(report)):

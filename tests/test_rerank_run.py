@@ -33,7 +33,7 @@ scores = st.floats(-(2.0**100), 2.0**100)
 def test_the_head_is_the_scorer_s_and_the_tail_as_it_was_below_it(run, rating, depth):
     hits = [ScoredDoc(query_id, doc_id, score) for query_id, of in run.items() for doc_id, score in of.items()]
     scorer = FakeScorer(lambda text, doc_id: rating.get(doc_id, 0.0))
-    result = list(rerank_run.reranked(hits, QUERIES, scorer, depth=depth))
+    result = list(rerank_run.rerank_run(hits, QUERIES, scorer, depth=depth))
     by_query = {query_id: list(of) for query_id, of in groupby(result, key=lambda hit: hit.query_id)}
     assert list(by_query) == list(run)
     for query_id, of in run.items():
@@ -50,7 +50,7 @@ def test_the_head_is_the_scorer_s_and_the_tail_as_it_was_below_it(run, rating, d
 
 def test_a_score_that_is_no_number_is_said_with_query_and_document():
     with pytest.raises(DataError, match="query 'q0': the score of document 'a' is nan"):
-        list(rerank_run.reranked([ScoredDoc("q0", "a", 1.0)], QUERIES, FakeScorer(lambda *_: float("nan")), depth=1))
+        list(rerank_run.rerank_run([ScoredDoc("q0", "a", 1.0)], QUERIES, FakeScorer(lambda *_: float("nan")), depth=1))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from acclimate.base.testing import QUERIES, FakeRetriever, FakeScorer
 from acclimate.search.choice import choose
 from acclimate.search.names import SystemName
 from acclimate.search.systems import Contender, check_reranked, check_systems, contenders, first_stages
-from acclimate.search.weights import Weighed
+from acclimate.search.weights import ChosenWeights
 
 
 def test_no_reranker_is_no_reranked_system():
@@ -51,7 +51,7 @@ def test_where_only_a_reranker_was_trained_the_candidate_is_what_it_reranks():
 
     def weigh(name, first):
         asked.append(name)
-        return Weighed({"first": 1 - (name.weight or 0.7), "reranker": name.weight or 0.7}, by_name[name])
+        return ChosenWeights({"first": 1 - (name.weight or 0.7), "reranker": name.weight or 0.7}, by_name[name])
 
     chosen = choose(IDS, MEMBERS, HELD_OUT, weigh, rerank=("dense", *by_name))
     assert (chosen.candidate, sorted(asked)) == (HEADLINE, sorted(by_name))

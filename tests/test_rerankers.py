@@ -18,9 +18,9 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.rerankers import training
-from acclimate.learn.rerankers.groups import grouped
+from acclimate.learn.rerankers.groups import group_queries
 from acclimate.learn.rerankers.merge import merge, slerp
-from acclimate.learn.rerankers.several import TAUGHT
+from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
 from acclimate.records import NWay, Query
 from acclimate.search import scorers
 from acclimate.search.scorers.ensemble import Ensemble
@@ -57,7 +57,7 @@ def test_each_prompt_has_a_reranker_that_sees_its_queries_alone(two):
     assert (second["name"], second["queries"], second["prompts"]) == (NAMES[1], 12, ["long/../title"])
     assert two.notes["queries"] == 24
     folder = two.paths[NAMES[0]].parent
-    left = [*NAMES, *(f"{name}.json" for name in NAMES), TAUGHT]
+    left = [*NAMES, *(f"{name}.json" for name in NAMES), TRAINING_QUERIES]
     assert sorted(path.name for path in folder.iterdir()) == sorted(left)
     assert folder_fingerprint(two.paths[NAMES[0]]) != folder_fingerprint(two.paths[NAMES[1]])
 
@@ -65,7 +65,7 @@ def test_each_prompt_has_a_reranker_that_sees_its_queries_alone(two):
 @pytest.mark.slow
 def test_who_learned_from_which_queries_is_noted_and_no_held_out_one_is_among_them(two):
     folder = two.paths[NAMES[0]].parent
-    taught = read_json(folder / TAUGHT)
+    taught = read_json(folder / TRAINING_QUERIES)
     assert list(taught) == NAMES
     for name, ids in taught.items():
         prompt = "claim" if name == NAMES[0] else "long/../title"
@@ -107,7 +107,7 @@ def test_what_is_done_is_kept_by_a_killed_run_and_by_one_that_has_more_prompts(t
 
 def test_a_single_one_leaves_nothing_of_several(two, made_folder_of_several, tiny_encoder):
     one = trained(tiny_encoder, made_folder_of_several, epochs=1)
-    assert {path.name for path in made_folder_of_several.iterdir()} == {"reranker", TAUGHT}
+    assert {path.name for path in made_folder_of_several.iterdir()} == {"reranker", TRAINING_QUERIES}
     assert one.path.name == "reranker"
 
 
@@ -127,7 +127,7 @@ def test_every_query_teaches_one_reranker_that_has_enough(of, rerankers, min_que
     prompts = {f"q{n}": prompt for n, prompt in enumerate(of)}
     settings = {"rerankers": rerankers, "min_queries": min_queries, "seed": 0}
     try:
-        groups = grouped(examples, DEV, prompts, **settings)
+        groups = group_queries(examples, DEV, prompts, **settings)
     except SettingError as error:
         assert rerankers in "23"
         assert "ask for fewer parts" in str(error)
@@ -136,7 +136,7 @@ def test_every_query_teaches_one_reranker_that_has_enough(of, rerankers, min_que
     assert sorted(seen) == sorted(prompts)
     assert all(group.dev for group in groups)
     assert len(groups) == 1 or min(len(group.examples) for group in groups) >= min_queries
-    assert ids(groups) == ids(grouped(examples[::-1], DEV, prompts, **settings))
+    assert ids(groups) == ids(group_queries(examples[::-1], DEV, prompts, **settings))
     assert len({group.name for group in groups}) == len(groups)
     if rerankers == "prompt" and len(groups) > 1:
         assert set().union(*(group.prompts for group in groups)) == set(of)
@@ -145,12 +145,12 @@ def test_every_query_teaches_one_reranker_that_has_enough(of, rerankers, min_que
 def test_prompts_with_few_queries_are_taken_together():
     examples = [NWay(f"q{n:02}", ("g0", "b0")) for n in range(20)]
     prompts = {one.query_id: "big" if n < 12 else f"small{n % 2}" for n, one in enumerate(examples)}
-    groups = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=6, seed=0)
+    groups = group_queries(examples, DEV, prompts, rerankers="prompt", min_queries=6, seed=0)
     assert [(group.name, len(group.examples), group.prompts) for group in groups] == [
         ("reranker-big", 12, ("big",)),
         ("reranker-others", 8, ("small0", "small1")),
     ]
-    (one,) = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=9, seed=0)
+    (one,) = group_queries(examples, DEV, prompts, rerankers="prompt", min_queries=9, seed=0)
     assert (one.name, one.prompts) == ("reranker", ("big", "small0", "small1"))
 
 
@@ -158,7 +158,7 @@ def test_names_of_prompts_are_no_paths():
     names = ["../../etc", "a/b", "a-b", "", "é"]
     prompts = {f"q{n}": name for n, name in enumerate(names)}
     examples = [NWay(query_id, ("g0", "b0")) for query_id in prompts]
-    groups = grouped(examples, DEV, prompts, rerankers="prompt", min_queries=1, seed=0)
+    groups = group_queries(examples, DEV, prompts, rerankers="prompt", min_queries=1, seed=0)
     made = [group.name for group in groups]
     assert len(set(made)) == 5
     assert not set("/.\\") & set("".join(made))
@@ -166,11 +166,11 @@ def test_names_of_prompts_are_no_paths():
 
 def test_parts_are_drawn_by_id_and_seed():
     settings = {"rerankers": "3", "min_queries": 3}
-    first, second = (ids(grouped(TRAIN, DEV, {}, seed=seed, **settings)) for seed in (0, 1))
+    first, second = (ids(group_queries(TRAIN, DEV, {}, seed=seed, **settings)) for seed in (0, 1))
     assert list(first) == ["reranker-1", "reranker-2", "reranker-3"]
     assert first != second
     with pytest.raises(SettingError, match=r"train.rerankers is 3 and there are 24 queries.*expected 20"):
-        grouped(TRAIN, DEV, {}, rerankers="3", min_queries=20, seed=0)
+        group_queries(TRAIN, DEV, {}, rerankers="3", min_queries=20, seed=0)
 
 
 def test_they_are_merged_into_one_that_still_knows(two, tiny_encoder, made_folder_of_several, learned, tmp_path):

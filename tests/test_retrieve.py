@@ -31,8 +31,8 @@ def bm25():
 
 
 @pytest.fixture(scope="module")
-def vectors(lesson):
-    return lesson.vectors
+def vectors(data):
+    return data.vectors
 
 
 IDS = Ids(list(CORPUS))
@@ -145,7 +145,7 @@ def test_without_token_vectors_the_pooled_ones_are_the_same(vectors, base, tmp_p
 
 def test_token_vectors_in_four_bits_take_half_the_room_and_lie_near_those_in_eight(vectors, base, tmp_path):
     halves = encode_corpus(base, CORPUS, tmp_path / "four", tokens_as="int4")
-    assert (vectors.kept, halves.kept) == ("int8", "int4")
+    assert (vectors.token_format, halves.token_format) == ("int8", "int4")
     assert 2 * halves.tokens.nbytes == vectors.tokens.nbytes
     (in_eight, _), (in_four, _) = (kept.gather(range(40)) for kept in (vectors, halves))
     assert (in_eight * in_four).sum(axis=1).min() > 0.95  # of 32 components

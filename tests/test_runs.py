@@ -15,7 +15,7 @@ from acclimate.cli.main import main
 from acclimate.corpus import collections
 from acclimate.records import Doc
 from acclimate.run import manifests, workspace
-from acclimate.stages.runs import opened
+from acclimate.stages.runs import open_run
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -96,7 +96,7 @@ def test_what_is_read_is_what_was_made_whatever_an_interrupted_command_wanted_th
     (own / "run.json").write_text(json.dumps({**described, "seed": described["seed"] + 1}))
     (own / "seed").mkdir()  # of prompts that this run does not use any more
     (own / "seed" / "manifest.json").write_text("{")
-    run, made = opened(own, "evaluate")
+    run, made = open_run(own, "evaluate")
     assert run.seed == described["seed"]
     assert "seed" not in made
     assert main(["report", str(own)]) == 0
@@ -172,7 +172,7 @@ def test_a_run_keeps_its_labels(run_adapt, tmp_path, monkeypatch):
     assert run_adapt(source, tmp_path / "run", changes=FAST) == 0
     found = collections.load(source, tmp_path / "cache")
     shutil.rmtree(source)
-    run, _ = opened(tmp_path / "run", "evaluate")
+    run, _ = open_run(tmp_path / "run", "evaluate")
     kept = run.input.collection
     assert kept.queries == found.queries
     assert {split: sorted(qrels) for split, qrels in kept.qrels.items()} == {

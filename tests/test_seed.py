@@ -13,7 +13,7 @@ from acclimate.base.testing import FakeLLM
 from acclimate.llm import Completions, prompts
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.prompts.adapted import Pair, are_alike, dealt, template_of
+from acclimate.llm.prompts.adapted import Pair, are_alike, deal, template_of
 from acclimate.llm.prompts.files import write_toml
 from acclimate.records import Doc
 from acclimate.stages.seed import fewest_docs, seed_prompts
@@ -113,9 +113,9 @@ def test_seeds_are_dealt_without_reuse_as_long_as_it_can_be_done(counts, n_promp
     pairs = [Pair(str(doc), "p", f"good {doc} {n}") for doc, count in enumerate(counts) for n in range(count)]
     if sum(min(count, n_prompts) for count in counts) < n_prompts * n_examples:
         with pytest.raises(SettingError, match=rf"need {n_prompts * n_examples} of them"):
-            dealt(pairs, n_prompts, n_examples, seed)
+            deal(pairs, n_prompts, n_examples, seed)
         return
-    hands = dealt(pairs, n_prompts, n_examples, seed)
+    hands = deal(pairs, n_prompts, n_examples, seed)
     assert [len(hand) for hand in hands] == [n_examples] * n_prompts
     assert all(len({pair.doc_id for pair in hand}) == n_examples for hand in hands)
     used = [pair.good for hand in hands for pair in hand]

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, FakeRetriever
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.corpus.self_matches import SelfMatches, self_matches
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
 from acclimate.search import measuring
+from acclimate.search.exclusion import Excluding
 from acclimate.search.members import Ids
-from acclimate.search.weights import LEFT_OUT, answers_of
-from acclimate.search.without import Without
+from acclimate.search.weights import LEFT_OUT, relevance_of
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 ANSWERS = [Qrel(doc.doc_id, other.doc_id, 1) for doc, other in zip(DOCS, [*DOCS[1:], DOCS[0]], strict=True)]
@@ -49,7 +49,7 @@ def test_where_few_queries_are_documents_nothing_is_left_out():
     queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
     found = self_matches(queries, ANSWERS, CORPUS)
     assert (len(found.documents), found.are_usual, found.left_out) == (5, False, {})
-    told = sentences.of_queries({"identical": {"queries": 5, "left_out": False}}, 40)
+    told = sentences.query_notes({"identical": {"queries": 5, "left_out": False}}, 40)
     assert told[0].startswith("5 of the 40 queries are themselves documents of the collection: they are few, so they")
 
 
@@ -80,8 +80,8 @@ def test_nor_does_it_matter_how_its_characters_are_written(form):
 def test_as_many_are_found_as_are_asked_for_without_those_left_out(scores, left_out, k):
     first, query = FakeRetriever({"x": scores}), Query("q", "x")
     expected = [hit for hit in first.search([query], 9) if hit.doc_id not in left_out][:k]
-    assert Without(first, {"q": left_out}).search([query], k) == expected
-    assert Without(first, {"p": left_out}).search([query], k) == first.search([query], k)
+    assert Excluding(first, {"q": left_out}).search([query], k) == expected
+    assert Excluding(first, {"p": left_out}).search([query], k) == first.search([query], k)
 
 
 def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
@@ -91,8 +91,10 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     from acclimate.search.weights import mean_ndcg
 
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
-    judged = Judged("dev", [query], [Qrel("q", "answer", 1)], SelfMatches({"q": frozenset({"self"})}, are_usual=True))
-    answers = answers_of(judged, ids)
+    judged = JudgedQueries(
+        "dev", [query], [Qrel("q", "answer", 1)], SelfMatches({"q": frozenset({"self"})}, are_usual=True)
+    )
+    answers = relevance_of(judged, ids)
     assert answers.grades == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
     one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})

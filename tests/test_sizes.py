@@ -19,8 +19,8 @@ from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt, estimates
 from acclimate.stages.filter import Filtered
-from acclimate.stages.runs import begin
-from acclimate.stages.sample import Sampled, foreseen
+from acclimate.stages.runs import new_run
+from acclimate.stages.sample import Sampled, preview
 from acclimate.stages.sizes import check_sides, check_size
 
 
@@ -29,7 +29,9 @@ def run_of(tmp_path, docs, *changes, seed=0, out="run"):
     rows = [{"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in docs]
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     changes = ["sample.min_chars=10", *changes]
-    return begin(tmp_path / out, str(corpus), resolve(STAGES, load_recipe("quick"), changes), recipe="quick", seed=seed)
+    return new_run(
+        tmp_path / out, str(corpus), resolve(STAGES, load_recipe("quick"), changes), recipe="quick", seed=seed
+    )
 
 
 def copies(count):
@@ -188,8 +190,8 @@ def test_what_a_stage_takes_follows_from_the_model_that_it_asks(stage, changes, 
         save_file(weights, tmp_path / str(size) / "model.safetensors")
         named = [change.replace("MODEL", str(tmp_path / str(size))) for change in changes]
         run = run_of(tmp_path, DOCS, "evaluate.rerank=", *named, out=f"run-{size}")
-        flop[size] = estimates(run, foreseen(run, run.input.corpus, 0.0))[stage].flop
+        flop[size] = estimates(run, preview(run, run.input.corpus, 0.0))[stage].flop
     without = run_of(tmp_path, DOCS, "evaluate.rerank=", "label.teachers=bm25", out="without")
-    others = estimates(without, foreseen(without, without.input.corpus, 0.0)).get(stage)
+    others = estimates(without, preview(without, without.input.corpus, 0.0)).get(stage)
     rest = others.flop if others and stage != "train" else 0.0
     assert flop[400] - rest == pytest.approx(16 * (flop[100] - rest), rel=1e-6)

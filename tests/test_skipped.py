@@ -10,7 +10,7 @@ from chain import FAST, made_again, report_of
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
-from acclimate.stages.runs import opened
+from acclimate.stages.runs import open_run
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -84,7 +84,7 @@ def test_what_a_run_was_made_from_is_read_whatever_was_asked_for_since(copied, c
     description["settings"]["evaluate"]["rerank"] = []
     description["settings"]["label"]["teachers"] = ["bm25"]
     (copied / "run.json").write_text(json.dumps(description))
-    _, outputs = opened(copied, "evaluate")
+    _, outputs = open_run(copied, "evaluate")
     assert {"mine", "train"} <= outputs.keys()
     assert acclimate.open(copied).search("lava", k=2, system="hybrid+reranker")
 

@@ -41,15 +41,15 @@ TRAIN, DEV = examples(range(32)), examples(range(0, 32, 4))
 
 
 @pytest.fixture(scope="module")
-def trained(base, lesson, tmp_path_factory):
+def trained(base, data, tmp_path_factory):
     """(folder, notes) of both students."""
     folder = tmp_path_factory.mktemp("distill")
-    return folder, distill(TRAIN, DEV, base, lesson, folder, student=("sparse", "static"), **LEARN)
+    return folder, distill(TRAIN, DEV, base, data, folder, student=("sparse", "static"), **LEARN)
 
 
-def sparse_member(folder, lesson, index, most=0):
+def sparse_member(folder, data, index, most=0):
     head, size = Head.open(folder)
-    build(lesson.vectors, head, size, index, max_active_dims=most)
+    build(data.vectors, head, size, index, max_active_dims=most)
     return SparseMember(SparseIndex.open(index), SparseQuery.open(folder))
 
 
@@ -64,16 +64,16 @@ def test_both_learn_and_say_how_it_went(trained):
     assert 0 < notes["sparse"]["query_dims"] < 20
 
 
-def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encoder, lesson):
+def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encoder, data):
     prompted = Encoder.load(str(tiny_encoder), max_tokens=64, prompts={"query": "volcano : "})
-    student = sparse.Sparse(prompted, lesson, "batch")
-    plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), lesson, "batch")
+    student = sparse.Sparse(prompted, data, "batch")
+    plain = sparse.Sparse(Encoder.load(str(tiny_encoder), max_tokens=64), data, "batch")
     (ours,), (others,) = (each.similarities(each.read(TRAIN[:4])) for each in (student, plain))
     assert torch.allclose(ours.log_probs(3.0), others.log_probs(3.0), atol=1e-5)
 
 
-def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_path):
-    notes = distill(TRAIN, DEV, base, lesson, tmp_path, student=("sparse-query",), **LEARN)
+def test_where_only_queries_learn_documents_stay_as_they_were(base, data, tmp_path):
+    notes = distill(TRAIN, DEV, base, data, tmp_path, student=("sparse-query",), **LEARN)
     assert notes["sparse"]["keeps_index"]
     before, after = (Head.open(tmp_path / name)[0] for name in ("sparse-start", "sparse"))
     assert np.array_equal(before.weights, after.weights)
@@ -83,8 +83,8 @@ def test_where_only_queries_learn_documents_stay_as_they_were(base, lesson, tmp_
     assert min(notes["sparse"]["dev_loss"][1:]) < notes["sparse"]["dev_loss"][0]
 
 
-def test_what_is_saved_is_the_head_that_was_made(trained, base, lesson):
-    made = sparse.Sparse(base, lesson, "batch").encoder.model
+def test_what_is_saved_is_the_head_that_was_made(trained, base, data):
+    made = sparse.Sparse(base, data, "batch").encoder.model
     head, size = Head.open(trained[0] / "sparse-start")
     assert size == made.n_vocabulary
     assert head.tokens.tolist() == made.head().tokens.tolist()
@@ -94,8 +94,8 @@ def test_what_is_saved_is_the_head_that_was_made(trained, base, lesson):
 
 
 @pytest.mark.parametrize("name", ["sparse-start", "sparse"])
-def test_plain_sparse_encoder_ranks_as_the_index_does(trained, lesson, tmp_path, name):
-    member = sparse_member(trained[0] / name, lesson, tmp_path)
+def test_plain_sparse_encoder_ranks_as_the_index_does(trained, data, tmp_path, name):
+    member = sparse_member(trained[0] / name, data, tmp_path)
     plain = SparseEncoder(str(trained[0] / name), device="cpu")
     documents = plain.encode_document([doc.default_text() for doc in DOCS], convert_to_sparse_tensor=False)
     queries = plain.encode_query([query.text for query in QUERIES], convert_to_sparse_tensor=False)
@@ -118,19 +118,19 @@ def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, b
     assert plain.encode_document(document)[0] == pytest.approx(base.model.encode(document)[0], abs=1e-5)
 
 
-def test_the_untouched_static_start_has_learned_nothing(trained, base, lesson):
-    made = static.start(base, lesson)
+def test_the_untouched_static_start_has_learned_nothing(trained, base, data):
+    made = static.start(base, data)
     untouched = made.table.detach().numpy().copy()
     assert StaticQuery.open(trained[0] / "static-start").table == pytest.approx(untouched)
-    student = static.Static(base, lesson, "corpus")
+    student = static.Static(base, data, "corpus")
     student.warm_up()
     assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
 
 
-def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path):
+def test_the_untouched_starts_find_better_than_chance(trained, data, tmp_path):
     members = {
-        "sparse": sparse_member(trained[0] / "sparse-start", lesson, tmp_path),
-        "static": DenseMember(lesson.vectors, StaticQuery.open(trained[0] / "static-start")),
+        "sparse": sparse_member(trained[0] / "sparse-start", data, tmp_path),
+        "static": DenseMember(data.vectors, StaticQuery.open(trained[0] / "static-start")),
     }
     for name in members:
         found = System(IDS, members, [name], {name: 1.0}).search(QUERIES, 3)
@@ -138,10 +138,10 @@ def test_the_untouched_starts_find_better_than_chance(trained, lesson, tmp_path)
         assert sum((hit.query_id, hit.doc_id) in right for hit in found) > 12  # by chance: 3 of 40
 
 
-def test_odd_queries_crash_nothing(trained, lesson, tmp_path):
+def test_odd_queries_crash_nothing(trained, data, tmp_path):
     members = {
-        "sparse": sparse_member(trained[0] / "sparse", lesson, tmp_path),
-        "static": DenseMember(lesson.vectors, StaticQuery.open(trained[0] / "static")),
+        "sparse": sparse_member(trained[0] / "sparse", data, tmp_path),
+        "static": DenseMember(data.vectors, StaticQuery.open(trained[0] / "static")),
     }
     queries = [Query(f"s{at}", text) for at, text in enumerate(STRANGE)]
     for name in members:
@@ -151,49 +151,49 @@ def test_odd_queries_crash_nothing(trained, lesson, tmp_path):
     assert unknown == []  # nothing shared, nothing found
 
 
-def test_the_same_bytes_twice_and_from_shuffled_examples(trained, base, lesson, tmp_path):
+def test_the_same_bytes_twice_and_from_shuffled_examples(trained, base, data, tmp_path):
     shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
-    distill(shuffled, DEV, base, lesson, tmp_path, student=("sparse", "static"), **LEARN)
+    distill(shuffled, DEV, base, data, tmp_path, student=("sparse", "static"), **LEARN)
     assert folder_fingerprint(tmp_path) == folder_fingerprint(trained[0])
 
 
-def test_sparsity_makes_fewer_active_dimensions(base, lesson, tmp_path):
+def test_sparsity_makes_fewer_active_dimensions(base, data, tmp_path):
     active = []
     for sparsity in (0.0, 1.0):
         folder = tmp_path / str(sparsity)
-        distill(TRAIN, DEV, base, lesson, folder, student=("sparse",), sparsity=sparsity, **LEARN)
-        active.append(sparse_member(folder / "sparse", lesson, folder / "index").index.active_dims)
+        distill(TRAIN, DEV, base, data, folder, student=("sparse",), sparsity=sparsity, **LEARN)
+        active.append(sparse_member(folder / "sparse", data, folder / "index").index.active_dims)
     assert active[1] < active[0]
 
 
-def test_a_document_keeps_its_largest_weights(trained, lesson, tmp_path):
-    whole = sparse_member(trained[0] / "sparse", lesson, tmp_path / "a").index
-    cut = sparse_member(trained[0] / "sparse", lesson, tmp_path / "b", most=4).index
+def test_a_document_keeps_its_largest_weights(trained, data, tmp_path):
+    whole = sparse_member(trained[0] / "sparse", data, tmp_path / "a").index
+    cut = sparse_member(trained[0] / "sparse", data, tmp_path / "b", most=4).index
     assert np.bincount(cut.documents, minlength=40).max() == 4
     assert cut.nbytes < whole.nbytes
     assert np.sort(cut.weights)[0] >= np.median(whole.weights) / 2
 
 
-def test_a_base_without_a_place_for_a_head_is_refused(base, lesson):
+def test_a_base_without_a_place_for_a_head_is_refused(base, data):
     other = base.copy()
     other.model[0].model.config.model_type = "t5"
     with pytest.raises(SettingError, match="is a t5 model"):
-        sparse.start(other, lesson)
+        sparse.start(other, data)
 
 
-def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, lesson, tmp_path):
+def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, data, tmp_path):
     padded = base.copy()
     padded.model[0].model.resize_token_embeddings(len(base.model.tokenizer) + 7)
-    distill(TRAIN, DEV, padded, lesson, tmp_path, student=("sparse",), **LEARN)
-    member = sparse_member(tmp_path / "sparse", lesson, tmp_path / "index")
+    distill(TRAIN, DEV, padded, data, tmp_path, student=("sparse",), **LEARN)
+    member = sparse_member(tmp_path / "sparse", data, tmp_path / "index")
     plain = SparseEncoder(str(tmp_path / "sparse"), device="cpu")
     document, query = plain.encode_document(DOCS[0].default_text()), plain.encode_query(QUERIES[0].text)
     expected = float(document.to_dense() @ query.to_dense())
     assert member.views(QUERIES[:1], [])[0].all_scores()[0] == pytest.approx(expected, rel=0.1)
 
 
-def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, lesson, tmp_path):
-    made = sparse.Sparse(base, lesson, "batch")
+def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, data, tmp_path):
+    made = sparse.Sparse(base, data, "batch")
     with torch.no_grad():
         made.encoder.model.bias[3] = -70.0
     sparse.save(made.encoder, tmp_path)

@@ -52,7 +52,7 @@ def test_every_stage_of_the_chain_has_a_line(run: Path):
 
 def test_a_run_says_what_it_does_and_how_it_ended(run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(status, "_EVERY_SECONDS", 0)
-    with Workspace(run).lock(), shown(None), status.kept(run):
+    with Workspace(run).lock(), shown(None), status.recording(run):
         Progress("generate", "queries")(3, 10)
         state = acclimate.status(run)
         assert (state.state, state.stage, state.done, state.total, state.unit) == (
@@ -77,7 +77,7 @@ def test_a_run_says_what_it_does_and_how_it_ended(run: Path, monkeypatch: pytest
     ],
 )
 def test_an_end_before_the_end_is_told_with_its_reason(run: Path, error: BaseException, state: str):
-    with pytest.raises(type(error)), Workspace(run).lock(), status.kept(run):
+    with pytest.raises(type(error)), Workspace(run).lock(), status.recording(run):
         raise error
     ended = acclimate.status(run)
     assert ended.state == state
@@ -87,7 +87,7 @@ def test_an_end_before_the_end_is_told_with_its_reason(run: Path, error: BaseExc
 def test_a_killed_run_is_told_from_one_at_work(run: Path):
     process = os.fork()
     if not process:
-        with Workspace(run).lock(), status.kept(run):
+        with Workspace(run).lock(), status.recording(run):
             (run / "begun").touch()
             time.sleep(60)
         os._exit(1)
@@ -99,7 +99,7 @@ def test_a_killed_run_is_told_from_one_at_work(run: Path):
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
     assert acclimate.status(run).state == "killed"
-    with Workspace(run).lock(), status.kept(run):  # what it left is in nobody's way
+    with Workspace(run).lock(), status.recording(run):  # what it left is in nobody's way
         pass
     assert acclimate.status(run).state == "finished"
 
@@ -107,7 +107,7 @@ def test_a_killed_run_is_told_from_one_at_work(run: Path):
 def test_the_log_has_what_was_said_with_its_time_and_without_secrets(run: Path):
     logger = logging.getLogger("acclimate")
     for text in ("index  one\nline", "asks https://user:secret@host/v1"):
-        with Workspace(run).lock(), status.kept(run):
+        with Workspace(run).lock(), status.recording(run):
             logger.warning(text)
     logger.warning("outside of a run")
     first, second = (run / "run.log").read_text().splitlines()
@@ -128,7 +128,7 @@ def test_the_command_says_it_for_people_and_programs(
 
 
 def test_what_somebody_else_wrote_as_a_status_is_none(run: Path):
-    with Workspace(run).lock(), status.kept(run):
+    with Workspace(run).lock(), status.recording(run):
         pass
     whole = json.loads((run / "status.json").read_text())
     strange = [{**whole, name: value} for name in status._FIELDS for value in ([], {"a": 1}, 1.5, "\x1b[31m", None)]

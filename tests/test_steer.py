@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.corpus.judged import LOG
+from acclimate.corpus.judged_queries import LOG
 from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import Candidates

@@ -12,11 +12,11 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import write_jsonl
 from acclimate.base.testing import DOCS
 from acclimate.base.words import normalized
-from acclimate.corpus.judged import JUDGED, LOG, NOTHING_JUDGED, Judged
+from acclimate.corpus.judged_queries import JUDGED, LOG, NOTHING_JUDGED, JudgedQueries
 from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
 from acclimate.records import Qrel, Query
 from acclimate.search.members import Ids
-from acclimate.search.weights import answers_of
+from acclimate.search.weights import relevance_of
 from acclimate.stages import steer as stage
 from acclimate.stages.steer import Steered
 
@@ -29,7 +29,7 @@ ROWS = [
 
 def dev_queries(n):
     queries = [Query(f"dev{number}", f"dev query {number}") for number in range(n)]
-    return Judged("dev", queries, [Qrel(query.query_id, DOCS[0].doc_id, 1) for query in queries])
+    return JudgedQueries("dev", queries, [Qrel(query.query_id, DOCS[0].doc_id, 1) for query in queries])
 
 
 def run_with(labelled, measuring=NOTHING_JUDGED):
@@ -55,7 +55,7 @@ def test_what_was_written_is_what_chooses(steered):
     assert choosing.is_synthetic
     assert choosing.grades == {row["query_id"]: row["grades"] for row in ROWS}
     assert steered.logged == ["moon"]
-    answers = answers_of(choosing, Ids([doc.doc_id for doc in DOCS]))
+    answers = relevance_of(choosing, Ids([doc.doc_id for doc in DOCS]))
     assert answers.weights == pytest.approx([0.4, 0.1, 0.5])
     assert list(answers.groups) == [MANY, FEW, LOG]
     assert answers.grades[0] == {0: 4, 1: 2}
@@ -73,7 +73,7 @@ def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steer
         query.query_id for query in few.queries
     ]
     assert str(choosing) == "2 synthetic queries, 1 of a log and 25 judged ones"
-    weights = answers_of(choosing, Ids([doc.doc_id for doc in DOCS])).weights
+    weights = relevance_of(choosing, Ids([doc.doc_id for doc in DOCS])).weights
     assert weights[3:] == pytest.approx([1 / 75] * 25)  # 25 / (25 + 50) of all
     assert weights[:3] == pytest.approx([0.4 * 2 / 3, 0.1 * 2 / 3, 0.5 * 2 / 3])
     assert set(choosing.groups.values()) == {MANY, FEW, LOG, JUDGED}
@@ -82,14 +82,14 @@ def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steer
 
 def test_a_synthetic_query_that_somebody_judged_chooses_once_by_that_judgment(steered):
     choosing = steered._read("choosing")
-    graded = Judged("dev", [Query("s1", "snow")], [Qrel("s1", "d07", 3)])
-    both = choosing.beside(graded)
+    graded = JudgedQueries("dev", [Query("s1", "snow")], [Qrel("s1", "d07", 3)])
+    both = choosing.combined_with(graded)
     assert [query.query_id for query in both.queries] == ["s0", "l0", "s1"]
     assert both.grades["s1"] == {"d07": 3}
     assert both.weights["s1"] == pytest.approx(0.9 / 50)
     assert both.groups["s1"] == JUDGED
-    every = Judged("dev", choosing.queries, [Qrel(query.query_id, "d07", 1) for query in choosing.queries])
-    assert choosing.beside(every) is every
+    every = JudgedQueries("dev", choosing.queries, [Qrel(query.query_id, "d07", 1) for query in choosing.queries])
+    assert choosing.combined_with(every) is every
 
 
 def test_queries_of_the_log_that_prompts_show_do_not_choose(steered):

@@ -18,7 +18,7 @@ STUDENTS = ("dense-query", "late-interaction-query", "sparse")  # the last one l
 
 
 @pytest.fixture
-def learn(base, lesson, tmp_path, monkeypatch):
+def learn(base, data, tmp_path, monkeypatch):
     """Call it to train all of them into a folder, on so many cores; it returns their bytes, and who trained where."""
     run, before = StudentTraining.run, torch.get_num_threads()
     where: dict[str, threading.Thread] = {}
@@ -32,7 +32,7 @@ def learn(base, lesson, tmp_path, monkeypatch):
     def learn(name, n_cores, progress=lambda done, total: None):
         where.clear()
         torch.set_num_threads(n_cores)
-        notes = distill(TRAIN, DEV, base, lesson, tmp_path / name, student=STUDENTS, progress=progress, **LEARN)
+        notes = distill(TRAIN, DEV, base, data, tmp_path / name, student=STUDENTS, progress=progress, **LEARN)
         return folder_fingerprint(tmp_path / name), notes, dict(where)
 
     yield learn

@@ -25,10 +25,10 @@ from labelling import (
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
-from acclimate.learn.teachers.selection import given_weights, teacher_warnings
+from acclimate.learn.teachers.selection import parse_weights, teacher_warnings
 from acclimate.records import Query
-from acclimate.search.kept_values import KeptValues
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
 
 
@@ -103,7 +103,7 @@ def test_weights_as_one_likes():
 def test_numbers_that_are_no_weights():
     for wrong in ("best", "bm25", "bm25=x", "other=1", "bm25=0", "bm25=-1,dense=2", "bm25=nan", ""):
         with pytest.raises(SettingError, match=r"label\.weights"):
-            given_weights(wrong, ("bm25", "dense"))
+            parse_weights(wrong, ("bm25", "dense"))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_target_that_says_nothing_is_warned_of():
 
 def test_scores_that_are_no_numbers_are_not_kept(tmp_path):
     answers = iter([math.nan, 2.0])
-    with KeptValues(tmp_path / "scores.sqlite") as store:
-        scorer = KeptScorer(FakeScorer(lambda text, doc_id: next(answers)), store, "corpus")
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        scorer = CachedScorer(FakeScorer(lambda text, doc_id: next(answers)), store, "corpus")
         assert math.isnan(scorer.score([(Query("q", "text"), "d")])[0])
         for _ in range(2):
             assert scorer.score([(Query("q", "text"), "d")]) == [2.0]

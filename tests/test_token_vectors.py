@@ -15,7 +15,7 @@ from acclimate.stages.chain import STAGES
 
 
 def settings_of(*changes):
-    return token_vectors.left_out(resolve(STAGES, {}, ["index.tokens=none", *changes]), STAGES)
+    return token_vectors.without_token_vectors(resolve(STAGES, {}, ["index.tokens=none", *changes]), STAGES)
 
 
 def test_what_needs_token_vectors_is_left_out_where_nobody_named_it():
@@ -24,7 +24,7 @@ def test_what_needs_token_vectors_is_left_out_where_nobody_named_it():
     assert settings["distill"]["student"] == ("dense-query",)
     token_vectors.check(settings)
     as_it_is = resolve(STAGES, {})
-    assert token_vectors.left_out(as_it_is, STAGES) == as_it_is
+    assert token_vectors.without_token_vectors(as_it_is, STAGES) == as_it_is
     token_vectors.check(as_it_is)
 
 

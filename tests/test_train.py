@@ -15,7 +15,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.ranking import ranking_of
-from acclimate.learn.rerankers.several import TAUGHT
+from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
 
@@ -39,7 +39,7 @@ def test_the_loss_falls_and_is_told(made):
     assert (note["rows_seen"], note["epochs"], note["effective_batch"]) == (24 * 4 * 3, 3, 4)
     # 18 steps: one up to the peak, then down in equal parts; the last one is one part from nothing
     assert note["last_learning_rate"] == pytest.approx(LEARN["learning_rate"] / 17)
-    assert {path.name for path in made.path.parent.iterdir()} == {"reranker", TAUGHT}
+    assert {path.name for path in made.path.parent.iterdir()} == {"reranker", TRAINING_QUERIES}
 
 
 def test_the_right_documents_score_higher_and_no_two_scores_are_the_same(made):

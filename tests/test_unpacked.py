@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("gguf", reason="gguf is not installed")
 
 from acclimate.base import models
-from acclimate.llm.decoders.unpacked import unpacked
+from acclimate.llm.decoders.unpacked import load_unpacked
 
 
 @dataclass
@@ -42,16 +42,16 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_what_was_unpacked_once_is_read_from_then_on(cache):
-    assert unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
-    assert unpacked("m", "float32", never, load) == Saved("weights")
+    assert load_unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
+    assert load_unpacked("m", "float32", never, load) == Saved("weights")
     assert [path.name.endswith("-float32") for path in cache.iterdir()] == [True]
 
 
 def test_another_file_precision_or_part_is_another(cache):
     for name, kind in [("m", "float32"), ("m", "bfloat16"), ("n", "float32")]:
-        unpacked(name, kind, lambda text=name + kind: Saved(text), load)
-    assert unpacked("m", "bfloat16", never, load) == Saved("mbfloat16")
-    assert unpacked("n", "float32", never, load) == Saved("nfloat32")
+        load_unpacked(name, kind, lambda text=name + kind: Saved(text), load)
+    assert load_unpacked("m", "bfloat16", never, load) == Saved("mbfloat16")
+    assert load_unpacked("n", "float32", never, load) == Saved("nfloat32")
 
 
 def cut(folder):
@@ -81,27 +81,27 @@ def a_file(folder):
 
 @pytest.mark.parametrize("damage", [cut, same_size, lost, no_manifest, nonsense, a_file])
 def test_what_is_damaged_is_made_again(cache, damage):
-    unpacked("m", "float32", lambda: Saved("weights"), load)
+    load_unpacked("m", "float32", lambda: Saved("weights"), load)
     [folder] = cache.iterdir()
     damage(folder)
-    assert unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
-    assert unpacked("m", "float32", never, load) == Saved("weights")
+    assert load_unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
+    assert load_unpacked("m", "float32", never, load) == Saved("weights")
     assert [*cache.iterdir()] == [folder]
 
 
 def test_the_first_of_several_processes_is_the_one_that_is_kept(cache):
     def while_another_did():
-        unpacked("m", "float32", lambda: Saved("first"), load)
+        load_unpacked("m", "float32", lambda: Saved("first"), load)
         return Saved("second")
 
-    assert unpacked("m", "float32", while_another_did, load) == Saved("second")
-    assert unpacked("m", "float32", never, load) == Saved("first")
+    assert load_unpacked("m", "float32", while_another_did, load) == Saved("second")
+    assert load_unpacked("m", "float32", never, load) == Saved("first")
     assert len([*cache.iterdir()]) == 1
 
 
 def test_where_nothing_can_be_kept_it_is_unpacked_each_time(cache):
     cache.write_text("a file where the folder should be")
-    assert [unpacked("m", "float32", lambda: Saved("weights"), load) for _ in range(2)] == [Saved("weights")] * 2
+    assert [load_unpacked("m", "float32", lambda: Saved("weights"), load) for _ in range(2)] == [Saved("weights")] * 2
 
 
 def test_what_a_killed_process_left_goes_after_a_day(cache):
@@ -110,7 +110,7 @@ def test_what_a_killed_process_left_goes_after_a_day(cache):
         (cache / name).mkdir()
         stat = (cache / name).stat()
         os.utime(cache / name, (stat.st_atime - age, stat.st_mtime - age))
-    unpacked("m", "float32", lambda: Saved("weights"), load)
+    load_unpacked("m", "float32", lambda: Saved("weights"), load)
     assert sorted(path.name for path in cache.iterdir() if path.name.startswith(".")) == [".new.part"]
 
 

@@ -20,7 +20,7 @@ from acclimate.corpus.collections import passages
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.records import Doc
-from acclimate.run.input import Kept
+from acclimate.run.input import CorpusFiles
 from acclimate.search.bm25 import BM25
 from acclimate.search.term_counts import TermCounts
 
@@ -35,19 +35,19 @@ def run_folder(request, tmp_path):
 
 
 def documents_of(folder):
-    from acclimate.stages.runs import current
+    from acclimate.stages.runs import open_latest
 
-    return list(current(folder)[0].input.documents.values())
+    return list(open_latest(folder)[0].input.documents.values())
 
 
 def indexed_anew(folder, docs, into):
     """The systems of a run over these documents, each index made as the stages make it."""
     from acclimate.stages.index import index
-    from acclimate.stages.runs import opened
+    from acclimate.stages.runs import open_run
 
-    run, outputs = opened(folder, "evaluate")
+    run, outputs = open_run(folder, "evaluate")
     Corpus.build(docs, folder / "corpus" / "anew.arrow")
-    run.kept, run.updated_folder = Kept("anew.arrow"), into
+    run.kept, run.updated_folder = CorpusFiles("anew.arrow"), into
     index(run.input.corpus, run.base.encoder, into, **run.settings["index"])
     outputs["distill"].students(run).index()
     return run, outputs
@@ -83,7 +83,7 @@ def test_an_updated_run_searches_as_one_that_was_indexed_anew(run_folder, tmp_pa
 
 
 def test_a_field_that_is_another_is_a_change(copied, tmp_path):
-    from acclimate.stages.runs import current
+    from acclimate.stages.runs import open_latest
 
     doc = documents_of(copied)[3]
     for number, year in enumerate((1999, 2001, 2001)):
@@ -91,7 +91,7 @@ def test_a_field_that_is_another_is_a_change(copied, tmp_path):
         (tmp_path / "fields.jsonl").write_text(json.dumps(row) + "\n")
         result = acclimate.open(copied).update(tmp_path / "fields.jsonl")
         assert result.changes == {"came": 0, "changed": int(number < 2), "went": 0}
-        assert current(copied)[0].input.documents.fields_of(doc.doc_id) == {"year": year}
+        assert open_latest(copied)[0].input.documents.fields_of(doc.doc_id) == {"year": year}
 
 
 def test_only_what_is_new_is_read(copied, tmp_path, monkeypatch):
@@ -207,12 +207,12 @@ def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
 def test_counts_give_the_scores_that_bm25s_computes_to_the_bit():
     texts = ["lava and ash ash", "", "ash", "curds curds of cheese", "Glaciers!", "ash lava curds the"]
     analyzer = BM25.build(texts).analyzer
-    counts = TermCounts.of(texts[:4], analyzer).joined(TermCounts.of(texts[4:], analyzer))
+    counts = TermCounts.of(texts[:4], analyzer).concat(TermCounts.of(texts[4:], analyzer))
     for rows in ([0, 1, 2, 3, 4, 5], [5, 0, 3], [1]):
         left = [texts[row] for row in rows]
         for k1, b in ((0.9, 0.4), (0.0, 0.0), (2.0, 1.0)):
             anew = BM25.build(left, k1=k1, b=b)
-            ours = counts.taken(np.array(rows)).bm25(analyzer, k1=k1, b=b)
+            ours = counts.select(np.array(rows)).bm25(analyzer, k1=k1, b=b)
             for query in ("ash", "lava curds ash", "cheese", "none of them"):
                 assert ours.scores(query).tobytes() == anew.scores(query).tobytes()
 
@@ -265,13 +265,13 @@ def test_words_that_a_document_had_which_changed_or_went_are_not_new(way, copied
 
 
 def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path):
-    from acclimate.stages.runs import current
+    from acclimate.stages.runs import open_latest
 
     acclimate.open(copied).update(write_corpus(tmp_path / "new.jsonl", CAME))
     path = copied / "updated" / "manifest.json"
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, "made_of": {**facts["made_of"], "index": "another"}}))
-    assert current(copied)[0].updated_folder is None
+    assert open_latest(copied)[0].updated_folder is None
     path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": 1}}))
     with pytest.raises(DataError, match="not as the update made it; remove"):
-        current(copied)
+        open_latest(copied)

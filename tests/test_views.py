@@ -14,9 +14,9 @@ from acclimate.base.testing import DOCS, QUERIES
 from acclimate.records import Query
 from acclimate.search import max_sim, views
 from acclimate.search.bm25 import BM25
+from acclimate.search.device_vectors import DeviceVectors
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
-from acclimate.search.on_device import OnDevice
 from acclimate.search.system import System
 from acclimate.search.vectors import Vectors, encode_corpus, quantized
 from acclimate.search.views import Views, blocks
@@ -79,7 +79,7 @@ def test_vectors_are_compared_the_same_in_any_company(in_bytes, place, monkeypat
     plain = vectors = Vectors(pooled, tokens, scales, np.cumsum([0, *lengths]))
     if place != "cpu":
         vectors = Vectors(*vars(plain).values())
-        vars(vectors)["_on_device"] = OnDevice(pooled, tokens, scales, vectors.offsets, "cpu")
+        vars(vectors)["_on_device"] = DeviceVectors(pooled, tokens, scales, vectors.offsets, "cpu")
         assert vectors.dense_scores(queries) == pytest.approx(plain.dense_scores(queries), abs=1e-4)
         every = np.arange(n_docs)
         assert vectors.max_sim(queries, every) == pytest.approx(plain.max_sim(queries, every), abs=1e-3)  # of about 10

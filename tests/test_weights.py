@@ -11,7 +11,7 @@ from acclimate.base.errors import DataError
 from acclimate.measure.measures import per_query
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
-from acclimate.search.weights import Answers, choose_weights, mean_ndcg, ndcg_of_weights
+from acclimate.search.weights import Relevance, choose_weights, mean_ndcg, ndcg_of_weights
 
 NAMES = ["good", "noise", "other"]
 
@@ -31,7 +31,7 @@ def planted(n_queries=60, n_docs=20, seed=0):
         good = rng.random(n_docs)
         good[3] = 2.0
         found.append(candidates(number, {"good": good, "noise": rng.random(n_docs), "other": rng.random(n_docs)}))
-    return found, Answers.equal([{3: 1}] * n_queries)
+    return found, Relevance.equal([{3: 1}] * n_queries)
 
 
 def test_the_planted_best_member_gets_the_weight():
@@ -84,7 +84,7 @@ def test_a_query_that_counts_nothing_changes_nothing():
         one._replace(scores={**one.scores, "good": one.scores["noise"], "noise": one.scores["good"]}) for one in found
     ]
     shares = np.array([1.0] * len(found) + [0.0] * len(found)) / len(found)
-    both = Answers([*answers.grades, *answers.grades], shares, [""] * (2 * len(found)))
+    both = Relevance([*answers.grades, *answers.grades], shares, [""] * (2 * len(found)))
     assert choose_weights([*found, *swapped], both, NAMES) == choose_weights(found, answers, NAMES)
 
 
@@ -93,7 +93,7 @@ def test_the_ndcg_is_that_of_the_weights_chosen():
     for names in (NAMES, NAMES[1:]):
         chosen = choose_weights(found, answers, names)
         grid = np.array([list(chosen.weights.values())], np.float32)
-        own = [ndcg_of_weights([one], Answers.equal([grades]), names, grid).item()
+        own = [ndcg_of_weights([one], Relevance.equal([grades]), names, grid).item()
                for one, grades in zip(found, answers.grades, strict=True)]  # fmt: skip
         assert chosen.ndcg == pytest.approx(float(np.mean(own)), abs=1e-9)
 
@@ -125,46 +125,47 @@ def test_ndcg_agrees_with_the_measure_that_is_reported(graded, rng):
         qrels += [Qrel(one.query.query_id, f"d{row}", grade) for row, grade in enumerate(grades)]
     expected = list(per_query(run, qrels, ["nDCG@10"])["nDCG@10"].values())
     grid = np.array([list(weights.values())], np.float32)
-    got = ndcg_of_weights(found, Answers.equal(answers), list(weights), grid)[:, 0]
+    got = ndcg_of_weights(found, Relevance.equal(answers), list(weights), grid)[:, 0]
     assert got == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_higher_grade_is_worth_more_at_the_top():
     one = candidates(0, {"up": [2.0, 1.0, 0.0], "down": [1.0, 2.0, 0.0]})
-    values = ndcg_of_weights([one], Answers.equal([{0: 3, 1: 1}]), ["up", "down"], np.eye(2, dtype=np.float32))[0]
+    values = ndcg_of_weights([one], Relevance.equal([{0: 3, 1: 1}]), ["up", "down"], np.eye(2, dtype=np.float32))[0]
     assert values[0] == pytest.approx(1.0)
     assert values[1] == pytest.approx((1 + 3 / np.log2(3)) / (3 + 1 / np.log2(3)))
 
 
 def test_an_answer_that_was_not_found_counts_in_the_ideal_alone():
     one = candidates(0, {"a": [2.0, 1.0]}, rows=[4, 7])
-    value = ndcg_of_weights([one], Answers.equal([{7: 1, 99: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
+    value = ndcg_of_weights([one], Relevance.equal([{7: 1, 99: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
     assert value == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)))
-    assert ndcg_of_weights([one], Answers.equal([{99: 1}]), ["a"], np.ones((1, 1), np.float32)).item() == 0.0
+    assert ndcg_of_weights([one], Relevance.equal([{99: 1}]), ["a"], np.ones((1, 1), np.float32)).item() == 0.0
 
 
 def test_ties_rank_by_the_ids_of_their_documents_as_when_they_are_measured():
     one = candidates(0, {"a": [1.0, 1.0, 1.0, 0.0]})
     for places, rank in (([0, 1, 2, 3], 1), ([5, 1, 2, 0], 3), ([2, 1, 3, 0], 2)):
         placed = one._replace(document_ranks=np.array(places))
-        value = ndcg_of_weights([placed], Answers.equal([{0: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
+        value = ndcg_of_weights([placed], Relevance.equal([{0: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
         assert value == pytest.approx(1 / np.log2(1 + rank))
 
 
 def test_rank_ten_counts_and_rank_eleven_does_not():
     one = candidates(0, {"a": list(range(20, 0, -1))})
     values = [
-        ndcg_of_weights([one], Answers.equal([{row: 1}]), ["a"], np.ones((1, 1), np.float32)).item() for row in (9, 10)
+        ndcg_of_weights([one], Relevance.equal([{row: 1}]), ["a"], np.ones((1, 1), np.float32)).item()
+        for row in (9, 10)
     ]
     assert values == [pytest.approx(1 / np.log2(11)), 0.0]
 
 
 def test_a_query_without_candidates_or_answers_counts_nothing():
     empty, alone = candidates(0, {"a": []}), (["a"], np.ones((1, 1), np.float32))
-    assert ndcg_of_weights([empty], Answers.equal([{3: 1}]), *alone).item() == 0.0
-    assert ndcg_of_weights([candidates(0, {"a": [1.0, 0.0]})], Answers.equal([{}]), *alone).item() == 0.0
+    assert ndcg_of_weights([empty], Relevance.equal([{3: 1}]), *alone).item() == 0.0
+    assert ndcg_of_weights([candidates(0, {"a": [1.0, 0.0]})], Relevance.equal([{}]), *alone).item() == 0.0
 
 
 def test_without_queries_there_is_nothing_to_choose_on():
     with pytest.raises(DataError, match="no held-out queries"):
-        choose_weights([], Answers.equal([]), NAMES)
+        choose_weights([], Relevance.equal([]), NAMES)

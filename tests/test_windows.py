@@ -29,8 +29,8 @@ from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.stages import generate, judges
 from acclimate.stages.chain import STAGES, adapt
-from acclimate.stages.runs import begin
-from acclimate.stages.sample import METHODS, foreseen, sample
+from acclimate.stages.runs import new_run
+from acclimate.stages.sample import METHODS, preview, sample
 
 # Sentences
 
@@ -82,7 +82,7 @@ def test_a_window_starts_at_a_sentence_and_leaves_something_to_read(text, chance
     assert start in sentence_starts(text * 9)
     assert not (text * 9)[start : start + 1].isspace() or not text.strip()
     assert bool((text * 9)[start:].strip()) == bool(text.strip())
-    enough = [begin for begin in sentence_starts(text * 9) if length_of((text * 9)[begin:].rstrip()) >= 80]
+    enough = [new_run for new_run in sentence_starts(text * 9) if length_of((text * 9)[new_run:].rstrip()) >= 80]
     assert start in (enough or sentence_starts(text * 9)[:1])
 
 
@@ -210,7 +210,7 @@ def run_of(tmp_path, encoder, *changes, name="run"):
     corpus = write_corpus(tmp_path / "corpus.jsonl", [doc._replace(text=f"{doc.text} {LATER}") for doc in DOCS])
     models = [f"{setting}={encoder}" for setting in ("generate.llm", "train.base", "distill.base")]
     settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, *changes])
-    return begin(tmp_path / name, str(corpus), settings, recipe="quick", seed=0)
+    return new_run(tmp_path / name, str(corpus), settings, recipe="quick", seed=0)
 
 
 LATER = "Much later comes a part that nobody reads who stops soon. And this is how all of it ends, at long last."
@@ -232,7 +232,7 @@ def test_the_llm_reads_titles_and_windows(tmp_path, tiny_encoder, fake_llm, monk
         assert sum(begins in prompt for prompt in asked) == 1
     assert {query.doc_id for query in outputs["generate"].queries} <= sampled.splits.keys()
     assert undocumented(tmp_path / "run") == set()
-    tokens = generate.estimate(run, foreseen(run, corpus, 0.0)).calls
+    tokens = generate.estimate(run, preview(run, corpus, 0.0)).calls
     assert tokens.calls == len(asked) == 36
 
     (tmp_path / "run" / "sample" / "manifest.json").unlink()  # as a kill would leave it

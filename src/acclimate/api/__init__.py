@@ -1,1 +1,1 @@
-"""What commands and programs call."""
+"""The public functions, as called by commands and by programs."""

@@ -1,4 +1,4 @@
-"""Adapting search to a corpus, and saying before what that would take."""
+"""Adapt search to a corpus, or estimate what that would take."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.run import status
-from acclimate.run.given import Given, StrPath
+from acclimate.run.provided import Provided, StrPath
 from acclimate.run.recipes import load_recipe
-from acclimate.run.settings import Changes, resolve, tables, whole_number
+from acclimate.run.settings import Changes, merged, resolve, whole_number
 from acclimate.stages import chain
-from acclimate.stages.runs import begin
+from acclimate.stages.runs import new_run
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run as StageRun
@@ -49,12 +49,12 @@ def adapt(
 ) -> Run:
     """Adapt search to a corpus and measure whether it helped; returns the finished run.
 
-    The same call again goes on where it was, and one that was finished takes seconds.
+    Calling it again resumes an interrupted run; a finished one returns within seconds.
 
-    Raises SettingError for a setting that does not exist or a value that it cannot have, DataError for a corpus or
-    another file that cannot be used and for a stage that keeps nothing, MissingExtra where an optional package is
-    needed, LLMError for a server that does not answer, BudgetExceeded when a limit is reached, and BatchWritten when
-    requests went into `batch`: whatever was made and paid for is kept. All of them are AcclimateErrors.
+    Raises SettingError for an unknown setting or invalid value, DataError for a corpus or other file that cannot be
+    used and for a stage that keeps nothing, MissingExtra if an optional package is needed, LLMError for a server that
+    does not answer, BudgetExceeded when a limit is reached, and BatchWritten when requests went into `batch`. All are
+    AcclimateErrors; what was made and paid for is kept.
 
     >>> run = acclimate.adapt("docs/", out="run", sample={"n_docs": 500}, progress=None)
     >>> run.report.verdict
@@ -111,13 +111,13 @@ def adapt(
     **stages
         The same for one stage: `sample={"n_docs": 500}`. docs/settings.md has all of them.
     """
-    given = Given.of(
+    provided = Provided.of(
         queries=queries, qrels=qrels, log=log,
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
-    run = _begun(corpus, out, recipe, given, seed, [settings, stages])
+    run = _new_run(corpus, out, recipe, provided, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
-    return carry_out(run, until="evaluate", progress=progress, executor=executor)
+    return run_until(run, until="evaluate", progress=progress, executor=executor)
 
 
 def plan(
@@ -141,22 +141,22 @@ def plan(
     settings: Changes = (),
     **stages: Mapping[str, Any],
 ) -> str:
-    """What `adapt` with the same arguments would do: stages, LLM calls, tokens, cost and about how long; does nothing.
+    """Describe what `adapt` with the same arguments would do: stages, LLM calls, tokens, cost and rough time.
 
-    Raises what `adapt` would raise before work begins, as far as it is known without asking models, keys or a hub.
+    Raises what `adapt` would raise before work begins, except for what needs models, API keys or a hub.
 
     >>> "generate" in acclimate.plan("docs/", out="another")
     True
     """
     from acclimate.report.plan import describe
 
-    given = Given.of(
+    provided = Provided.of(
         queries=queries, qrels=qrels, log=log,
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
     if executor is not None:
         ray_cluster.Executor.parse(executor)
-    run = _begun(corpus, out, recipe, given, seed, [settings, stages])
+    run = _new_run(corpus, out, recipe, provided, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
@@ -166,8 +166,8 @@ def plan(
         return describe(run)
 
 
-def carry_out(run: StageRun, *, until: str, progress: Shown, executor: str | None = None) -> Run:
-    """The run with its stages made up to `until`, and with its report after the last one."""
+def run_until(run: StageRun, *, until: str, progress: Shown, executor: str | None = None) -> Run:
+    """Make the run's stages up to `until`, and its report after the last one."""
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()
@@ -175,29 +175,29 @@ def carry_out(run: StageRun, *, until: str, progress: Shown, executor: str | Non
     with (
         run.workspace.lock(),
         shown(progress),
-        status.kept(run.workspace.folder),
+        status.recording(run.workspace.folder),
         ray_cluster.workers(executor),
     ):
         outputs = chain.adapt(run, until=until)
         if "evaluate" in outputs and distributed.is_main():
             assemble.write(run, outputs)
-        distributed.broadcast(None)  # whoever comes to the end finds the report
+        distributed.broadcast(None)  # other processes wait until the report is written
     return Run(run.workspace.folder)
 
 
-def _begun(
-    corpus: StrPath, out: StrPath, recipe: StrPath, given: Given, seed: int | None, changes: Sequence[Changes]
+def _new_run(
+    corpus: StrPath, out: StrPath, recipe: StrPath, provided: Provided, seed: int | None, changes: Sequence[Changes]
 ) -> StageRun:
-    """A run that nobody limits."""
+    """Create a run without budget limits."""
     if not fspath(out):
         raise SettingError("out is empty; expected a folder")
     loaded = load_recipe(fspath(recipe))
     seed = (loaded.seed or 0) if seed is None else seed
-    return begin(
+    return new_run(
         Path(out),
         fspath(corpus),
-        resolve(chain.STAGES, loaded, tables(given.changes, *changes)),
+        resolve(chain.STAGES, loaded, merged(provided.changes, *changes)),
         recipe=loaded.name,
         seed=whole_number(seed, "seed", SEEDS),
-        given=given,
+        provided=provided,
     )

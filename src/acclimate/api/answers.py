@@ -1,4 +1,4 @@
-"""The answers of LLMs that a run keeps, so that nothing is asked or paid for twice."""
+"""The LLM answers that a run keeps, so that nothing is requested or paid for twice."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from acclimate.base.errors import DataError
 
 if TYPE_CHECKING:
-    from acclimate.llm.batches import Taken
+    from acclimate.llm.batches import BatchResults
     from acclimate.llm.completions import Completions
 
 
-_BUSY_SECONDS = 3.0  # to wait for a run that writes: somebody is looking on
+_BUSY_SECONDS = 3.0  # how long to wait for a run that writes, as a user is waiting
 
 
 class Spending(NamedTuple):
-    """What one LLM was asked for one stage, over every time that the run was begun.
+    """What one LLM was asked for one stage, summed over all sessions of the run.
 
     >>> acclimate.open("run").answers.spending()[0].stage
     'generate'
@@ -30,11 +30,11 @@ class Spending(NamedTuple):
     calls: int
     prompt_tokens: int
     completion_tokens: int
-    cost_usd: float | None  # None: its price is not known
+    cost_usd: float | None  # None if the price is unknown
 
 
 class Answers:
-    """What LLMs answered in a run. Raises DataError for a folder in which no answers are kept.
+    """The cached LLM answers of a run. Raises DataError for a folder without any.
 
     >>> answers = acclimate.Answers("run")
     >>> len(answers), answers.damaged()
@@ -52,7 +52,7 @@ class Answers:
             return len(completions)
 
     def spending(self, prices: str | PathLike[str] | None = None) -> list[Spending]:
-        """What was asked, by stage and LLM. prices: a TOML file with the prices of LLMs, as `adapt` takes it."""
+        """Usage by stage and LLM. prices: a TOML file with LLM prices, as for `adapt`."""
         from acclimate.llm.prices import Budget, read_prices
 
         budget = Budget(prices=None if prices is None else Path(prices))
@@ -70,21 +70,21 @@ class Answers:
             ]
 
     def damaged(self) -> int:
-        """How many answers cannot be read."""
+        """Number of answers that cannot be read."""
         with self._completions() as completions:
             return len(completions.damaged())
 
     def prune(self) -> int:
-        """Remove those that cannot be read, and say how many; a run asks for them again if it needs them."""
+        """Remove unreadable answers and return their number; a run requests them again when needed."""
         from acclimate.run.workspace import Workspace
 
         with self._completions() as completions, Workspace(self.folder).lock():
             return completions.prune()
 
-    def fill(self, results: str | PathLike[str]) -> Taken:
-        """Take in what a batch endpoint gave back: JSON Lines with custom_id and response. Says what became of them.
+    def fill(self, results: str | PathLike[str]) -> BatchResults:
+        """Add the results of a batch endpoint (JSON Lines with custom_id and response); returns counts.
 
-        Raises DataError when none of them answers what this run asked.
+        Raises DataError if no result answers a request of this run.
         """
         from acclimate.llm.batches import read_results
 

@@ -1,4 +1,4 @@
-"""How much the LLMs of a run may be asked."""
+"""Limits on the LLM usage of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base.errors import SettingError
-from acclimate.run.given import StrPath
+from acclimate.run.provided import StrPath
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -16,7 +16,7 @@ Limit = float | Mapping[str, float] | Sequence[str] | None  # for all stages tog
 
 
 def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, batch: StrPath | None = None) -> None:
-    """Say how much a run's LLMs may be asked, and where their requests go, if not to them."""
+    """Set the budget of a run's LLMs, and the batch file that takes their requests, if any."""
     from acclimate.llm.prices import Budget, read_limits, read_prices
 
     if prices is not None:
@@ -28,7 +28,7 @@ def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, 
 
 
 def _texts(limit: Limit) -> list[str]:
-    """A limit as a command line gives it: N, or STAGE=N for each stage."""
+    """A limit in the form of the command line: N, or STAGE=N for each stage."""
     if limit is None:
         return []
     if isinstance(limit, Mapping):

@@ -1,4 +1,4 @@
-"""TREC runs against each other on the same judgments."""
+"""Compare TREC runs on the same judgments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def compare(
     measure: str = "nDCG@10",
     seed: int = 0,
 ) -> Comparisons:
-    """A TREC run against a baseline, and against others: paired randomization test, interval, wins and losses.
+    """Compare a TREC run, and others, with a baseline: paired randomization test, interval, wins and losses.
 
-    Every judged query counts; a run that has nothing for one has 0 there. The p-value is two-sided (Smucker, Allan and
-    Carterette, CIKM 2007), the 95% interval a bootstrap over queries; `seed` is that of their draws.
+    Every judged query counts; a query without results counts 0. The p-value is two-sided (Smucker, Allan and
+    Carterette, CIKM 2007), the 95% interval a bootstrap over queries; `seed` seeds both.
 
-    qrels: judgments, as BEIR or TREC qrels. measure: by a name of ir-measures: nDCG@10, R@1000, RR, AP(rel=2).
-    Raises SettingError for what is no measure, and DataError for files that cannot be used or do not belong together.
+    qrels: BEIR or TREC qrels. measure: an ir-measures name: nDCG@10, R@1000, RR, AP(rel=2). Raises SettingError for an
+    unknown measure, and DataError for files that cannot be used or do not belong together.
 
     >>> folder = Path("run/evaluate")
     >>> runs = [folder / "runs" / "dense.trec", folder / "runs" / "bm25.trec"]

@@ -1,4 +1,4 @@
-"""Published models whose weights are pickles, made into ones that every command takes."""
+"""Convert published models with pickled weights to safetensors, which every command can load."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from pathlib import Path
 
 
 def convert_model(source: str | PathLike[str], out: str | PathLike[str]) -> Path:
-    """A copy of a model with its pickled weights (`pytorch_model.bin`, in shards or whole) as safetensors; its folder.
+    """Copy a model, converting its pickled weights (`pytorch_model.bin`, also in shards) to safetensors.
 
-    Pickles may run code when they are opened, so no other function opens one, and this one reads nothing but tensors
-    from them. Tensors, types and ties stay as they are; configuration and tokenizer are copied, and a vocabulary of
-    sentencepiece becomes a tokenizer.json besides.
+    Returns the new folder. Unpickling may run code, so no other function does it, and this one reads nothing but
+    tensors. Tensors, dtypes and ties are preserved; configuration and tokenizer are copied, and a sentencepiece
+    vocabulary also becomes a tokenizer.json.
 
-    source: a folder or a Hugging Face id, such as "castorini/monot5-base-msmarco-10k". out: a folder that is new or
-    empty.
-    Raises DataError for pickles that hold anything but tensors or are not whole, and for a model that could not be
-    loaded, and MissingExtra where a tokenizer needs sentencepiece.
+    source: a folder or a Hugging Face id, such as "castorini/monot5-base-msmarco-10k". out: a new or empty folder.
+    Raises DataError for pickles that hold anything but tensors or are truncated, and for a model that could not be
+    loaded, MissingExtra if a tokenizer needs sentencepiece.
 
     >>> acclimate.convert_model("run", "converted")
     Traceback (most recent call last):

@@ -1,8 +1,8 @@
-"""Learning curves: how good the rerankers are by synthetic queries, and each student by labelled lists.
+"""Learning curves: quality of rerankers by number of synthetic queries, and of students by number of labelled lists.
 
-Each point trains on a part of what the run has, drawn by query id so that a smaller part lies within a larger one, and
-is measured on queries that are never trained on. A point is a stage of its own in DIR/curve: its folder keeps what was
-measured, not the models, and the run's own stages are only read.
+Each point trains on a part of what the run has, drawn by query id so that smaller parts are nested in larger ones, and
+is measured on queries that are never trained on. A point is a stage of its own in DIR/curve, which keeps measurements,
+not models; the run's own stages are only read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import command
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.compare import compare, interval
 from acclimate.measure.measures import MAIN
 from acclimate.records import Query, Retriever, ScoredDoc
@@ -34,14 +34,14 @@ from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.search.systems import of_documents
 from acclimate.stages import distill, train
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import drawn
+from acclimate.stages.evaluate import draw_queries
 from acclimate.stages.skipped import skipped
 
 HELD_OUT, TEST = "held-out", "test"
 FIRST = 100  # the smallest part, by default
-_FEWEST = 3  # points of a curve, by default
+_FEWEST = 3  # minimum number of points, by default
 _COUNTS = Setting("numbers", tuple[int, ...], (), "", AtLeast(1))
-_START = ":start"  # ends the name of what a system was before training, where no point is without training
+_START = ":start"  # suffix for a system before training, where no point is untrained
 
 Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> query_id -> nDCG@10
 
@@ -49,13 +49,13 @@ Values = dict[str, dict[str, dict[str, float]]]  # set of queries -> system -> q
 def learning_curves(
     run: Run, outputs: Outputs, *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Both curves of a run whose lists are labelled: the content of `curve.json`.
+    """Both learning curves of a run whose lists are labelled: the content of `curve.json`.
 
-    queries, lists: how many to train on, point by point; None doubles up to all, () leaves the curve out. A number
-    above all there are stands for all. Raises DataError for an unfinished run and where nothing is held out.
+    queries, lists: training sizes, point by point; None doubles up to all, () leaves the curve out. A number above the
+    total stands for the total. Raises DataError for an unfinished run, and if nothing is held out.
     """
     for wanted in (queries, lists):
-        points(0, wanted)  # a number that cannot be is refused before hours of training, not between
+        points(0, wanted)  # refuse an invalid number before hours of training
     labeled, chosen_on = outputs.get("label"), run.input.labels.choosing.fingerprint
     if labeled and chosen_on != labeled.manifest["inputs"].get("dev", chosen_on):
         folder = run.workspace.folder
@@ -88,7 +88,7 @@ def learning_curves(
 
 
 def last_stage(run: Run) -> str:
-    """The last stage that curves read of. Raises DataError for a run that trains nothing that they could be of."""
+    """The last stage that curves read. Raises DataError for a run that trains nothing."""
     skips = skipped(run)
     for stage in ("label", "train"):
         if stage not in skips:
@@ -97,7 +97,7 @@ def last_stage(run: Run) -> str:
 
 
 def points(total: int, wanted: Sequence[int] | None) -> list[int]:
-    """How many to train on, ascending, none above `total`. Raises SettingError for what is no number from 1."""
+    """Training sizes, ascending, none above `total`. Raises SettingError for a number below 1."""
     if wanted is None:
         doubled = [FIRST << power for power in range(40) if FIRST << power < total]
         few = [total // 4, total // 2]
@@ -108,7 +108,7 @@ def points(total: int, wanted: Sequence[int] | None) -> list[int]:
 
 @dataclass
 class _Curves:
-    """What every point of a run's curves is made from."""
+    """Makes and measures the points of a run's curves."""
 
     run: Run
     outputs: Outputs
@@ -118,39 +118,39 @@ class _Curves:
         return Workspace(self.run.workspace.folder / "curve")
 
     @cached_property
-    def sets(self) -> dict[str, Judged]:
-        """What is measured on: the held-out queries, and those that measure the run, which chose nothing."""
+    def sets(self) -> dict[str, JudgedQueries]:
+        """The sets of queries to measure on: the held-out ones, and the test queries, which chose nothing."""
         sets = {HELD_OUT: self.outputs["steer"].choosing(self.run, self.outputs["sample"])}
-        asked = drawn(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
-        return {**sets, TEST: self._test.among(asked)} if asked else sets
+        asked = draw_queries(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        return {**sets, TEST: self._test.restricted_to(asked)} if asked else sets
 
     @cached_property
-    def _test(self) -> Judged:
+    def _test(self) -> JudgedQueries:
         return self.outputs["steer"].measuring(self.run, self.outputs["sample"])
 
     def name_of(self, name: str) -> str:
-        """What the queries of a set are, for people: `300 test queries of 5,000`."""
+        """Description of a set of queries: `300 test queries of 5,000`."""
         total = len(self._test.queries)
         is_part = name == TEST and len(self.sets[name].queries) < total
         return f"{self.sets[name]} of {total:,}" if is_part else str(self.sets[name])
 
     @cached_property
     def n_queries(self) -> int:
-        """Examples that rerankers could learn from."""
+        """Number of examples that rerankers could be trained on."""
         queries = self.outputs["filter"].sides(self.outputs["sample"])["train"]
         train = {query.query_id for query in queries}
-        is_trained = "train" in self.outputs and self.run.given.reranker is None
+        is_trained = "train" in self.outputs and self.run.provided.reranker is None
         mined = self.outputs.get("mine") if is_trained else None
         return sum(example.query_id in train for example in mined.examples) if mined else 0
 
     @cached_property
     def n_lists(self) -> int:
-        """Lists that students could learn from; the same number for each teacher that teaches in turn."""
+        """Number of lists that students could be trained on; the same for each teacher in turn."""
         labeled = self.outputs.get("label")
         return len(labeled.turns[0][0]) if labeled else 0
 
     def point(self, unit: str, count: int, measure: Callable[[int, Path], dict[str, Retriever]]) -> Values:
-        """What was measured after training on `count`, from the point's folder if it is made. 0: untrained."""
+        """Measurements after training on `count`, from the point's folder if it exists. 0: untrained."""
         stage = {"queries": "train", "lists": "distill"}[unit]
 
         def work(folder: Path, progress: Callable[[int, int], None]) -> Account:
@@ -175,7 +175,7 @@ class _Curves:
         return read_json(self.workspace.folder / name / "measured.json")
 
     def rerankers(self, count: int, folder: Path) -> dict[str, Retriever]:
-        """What the rerankers alone make of the best documents of an untrained fusion; 0: that fusion as it is."""
+        """The rerankers alone, over the best documents of an untrained fusion; 0: that fusion itself."""
         ids, depth = self.run.base.ids, self.run.settings["evaluate"]["rerank_depth"]
         if not count:
             return {"reranker": of_documents(self.first_stage, ids)}
@@ -188,16 +188,16 @@ class _Curves:
         return {"reranker": of_documents(Reranked(self.first_stage, scorer, depth), ids)}
 
     @cached_property
-    def first_stage(self) -> Remembered:
-        """An untrained fusion, asked every query once for all points."""
+    def first_stage(self) -> CachedRetriever:
+        """An untrained fusion that caches its results for all points."""
         from acclimate.search.system import System
 
         weights: dict[str, float] = dict.fromkeys(self.run.base.names, 1 / len(self.run.base.names))
         queries = [query for judged in self.sets.values() for query in judged.queries]
-        return Remembered.of(System(self.run.base.ids, self.run.base.members, SOURCES, weights), queries)
+        return CachedRetriever.of(System(self.run.base.ids, self.run.base.members, SOURCES, weights), queries)
 
     def students(self, count: int, folder: Path) -> dict[str, Retriever]:
-        """Each student, as an index of its own; 0: what it starts from."""
+        """Each student with its own index; 0: its starting point."""
         run = self.run
         if not count:
             kinds = [STUDENT_KINDS[name] for name in run.settings["distill"]["student"]]
@@ -221,20 +221,20 @@ class _Curves:
         students = {
             kind: measuring.member_alone(run.base.ids, members, SystemName(kind).adapted()) for kind in distilled.notes
         }
-        # Where a student of a kind that the base is not starts is known only once it is made.
+        # If the base is of another kind, the student's starting point exists only once it is trained.
         starts = [kind for kind in distilled.notes if kind in members and kind not in run.base.members]
         return students | {f"{kind}{_START}": measuring.member_alone(run.base.ids, members, kind) for kind in starts}
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A retriever that remembers what it will be asked for."""
+class CachedRetriever:
+    """A retriever with precomputed results."""
 
     hits: Mapping[str, Sequence[ScoredDoc]]
     fingerprint: str
 
     @classmethod
-    def of(cls, retriever: Retriever, queries: Sequence[Query], *, depth: int = 100) -> Remembered:
+    def of(cls, retriever: Retriever, queries: Sequence[Query], *, depth: int = 100) -> CachedRetriever:
         by_query = groupby(retriever.search(queries, depth), key=lambda hit: hit.query_id)
         return cls({query_id: list(hits) for query_id, hits in by_query}, fingerprint(retriever.fingerprint, depth))
 
@@ -266,7 +266,8 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
     places = [(values[0], system), (values[trained[0]], f"{system}{_START}")]
     start = next(((of, name) for of, name in places if name in of[HELD_OUT]), None)
     last = None
-    if len(trained) > 1 and TEST in values[0]:  # the held-out queries chose epochs and weights: they prove nothing
+    # The held-out queries chose epochs and weights, so they cannot confirm a gain.
+    if len(trained) > 1 and TEST in values[0]:
         fewer, more = trained[-2:]
         ours, theirs = (values[count][TEST][system] for count in (more, fewer))
         step = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)

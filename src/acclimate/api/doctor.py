@@ -1,4 +1,4 @@
-"""What is installed, which devices there are, what is missing, and the command that installs it."""
+"""Check what is installed, which devices there are, and what is missing, with the command that installs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acclimate.llm import BACKENDS
 
 
 class Check(NamedTuple):
-    """Whether something that a run may need is there.
+    """Whether something that a run may need is available.
 
     >>> print(acclimate.Check(False, "torch", "pip install torch"))
     missing  torch   ->  pip install torch
@@ -25,14 +25,14 @@ class Check(NamedTuple):
 
     well: bool
     what: str
-    command: str = ""  # what to type when it is not
+    command: str = ""  # what to type if it is missing
 
     def __str__(self) -> str:
         mark = "ok     " if self.well else "missing"
         return f"{mark}  {self.what}" + (f"   ->  {self.command}" if self.command and not self.well else "")
 
 
-_SAID = 200  # characters of an error
+_SAID = 200  # characters shown of an error
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
 _OPTIONAL = {
     "ray": ("cluster workers", "pip install 'acclimate[ray]'"),
@@ -42,7 +42,7 @@ _OPTIONAL = {
 
 
 def doctor() -> list[Check]:
-    """Everything that a run may need, in the order in which it would miss it.
+    """Check everything that a run may need, in the order in which it is needed.
 
     >>> acclimate.doctor()[1].what == f"acclimate {acclimate.__version__}"
     True
@@ -83,7 +83,7 @@ def _devices() -> Iterator[Check]:
 
 
 def _gpu(number: int) -> Check:
-    """Whether one computes: this build of torch may have no code for it."""
+    """Whether this GPU can compute; this build of torch may lack code for it."""
     import torch
 
     card = torch.cuda.get_device_properties(number)
@@ -96,7 +96,7 @@ def _gpu(number: int) -> Check:
 
 
 def _backends() -> Iterator[Check]:
-    """What may stand in generate.llm."""
+    """The possible prefixes of generate.llm."""
     for prefix, backend in BACKENDS.items():
         is_there = importlib.util.find_spec(backend.package) is not None
         optional = " (optional)" if backend.extra else ""

@@ -1,4 +1,4 @@
-"""TREC runs by themselves, on any measures."""
+"""Evaluate TREC runs by any measures."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ def evaluate_run(
     relevance_threshold: int = 1,
     remove_unjudged: bool = False,
 ) -> EvaluatedRuns:
-    """What one run or several reach on judgments, as trec_eval and ir_measures have it to the last of four digits.
+    """Evaluate one or several runs, equal to trec_eval and ir_measures in all four digits.
 
-    Every judged query counts; one that a run has nothing for is 0. Equal scores rank by doc id. Each measure is
-    computed by one library, whatever else is installed (`providers`).
+    Every judged query counts; one without results counts 0. Equal scores rank by doc id. Each measure is always
+    computed by the same library, whatever else is installed (`providers`).
 
-    qrels: BEIR or TREC qrels. runs: TREC runs or ColBERT rankings, .gz, too. measures: names of ir-measures, in a text
-    with blanks or commas between them, or in a list: nDCG@10, R@1000, RR, AP(rel=2), Judged@10.
-    relevance_threshold: the grade from which on a document is relevant, for measures that know relevant or not
-    (trec_eval -l). remove_unjudged: take out what nobody judged, before anything is measured (trec_eval -J).
-    Raises SettingError for what is no measure, MissingExtra for one whose library is not installed, and DataError for
-    files that cannot be used or do not belong together.
+    qrels: BEIR or TREC qrels. runs: TREC runs or ColBERT rankings, also .gz. measures: ir-measures names, as a list or
+    as text separated by blanks or commas: nDCG@10, R@1000, RR, AP(rel=2), Judged@10. relevance_threshold: the lowest
+    grade that counts as relevant in binary measures (trec_eval -l). remove_unjudged: remove unjudged documents first
+    (trec_eval -J). Raises SettingError for an unknown measure, MissingExtra for one whose library is not installed, and
+    DataError for files that cannot be used or do not belong together.
 
     >>> runs = acclimate.evaluate_run("run/evaluate/qrels.trec", "run/evaluate/runs/bm25.trec", measures="nDCG@10, RR")
     >>> list(runs[0].measures)

@@ -1,4 +1,4 @@
-"""What adapting cost on another collection."""
+"""Measure how adapting changed search on another collection."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from acclimate.base.content import Content
 from acclimate.base.progress import Shown, shown
 from acclimate.report import assemble
 from acclimate.report.forgetting import sentences
-from acclimate.run.given import StrPath
+from acclimate.run.provided import StrPath
 from acclimate.stages import forgetting as stage
-from acclimate.stages.runs import opened
+from acclimate.stages.runs import open_run
 
 
 class Forgetting(Content):
-    """What each adapted retriever lost, or gained, on a collection: a mapping with what was measured.
+    """What each adapted retriever lost or gained on another collection, as a mapping.
 
     `print` shows it as the command line does.
 
@@ -32,16 +32,16 @@ class Forgetting(Content):
 
 
 def forgetting(folder: StrPath, collection: StrPath, *, progress: Shown = "auto") -> Forgetting:
-    """What the retrievers that a run adapted lost, or gained, on a labelled collection outside of it.
+    """Measure what a run's adapted retrievers lost or gained on a labelled collection outside of it.
 
     The collection is indexed in `folder`/forgetting, with the untouched base and with each student, and both are
-    measured on its labelled queries; the report is written anew. collection: as `adapt` takes it, with judged queries.
-    Raises DataError for a collection without any, SettingError for a run that adapted no retriever.
+    measured on its labelled queries; the report is rewritten. collection: as for `adapt`, with judged queries. Raises
+    DataError if it has none, SettingError for a run that adapted no retriever.
 
     >>> print(acclimate.forgetting("run", "beir/scifact"))  # doctest: +SKIP
     Outside, on scifact (300 labelled queries, 5,183 documents), dense:adapted forgot something: ...
     """
-    run, outputs = opened(Path(folder), "evaluate")
+    run, outputs = open_run(Path(folder), "evaluate")
     with run.workspace.lock(), shown(progress):
         forgotten = stage.make(run, outputs, fspath(collection))
         assemble.write(run, outputs)

@@ -1,4 +1,4 @@
-"""An LLM judges a finished run: on which queries, by whom, and what came of it."""
+"""Have an LLM judge a finished run: choose the queries, call the LLM, report the outcome."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from acclimate.corpus.query_log import QueryLog
 from acclimate.llm.server.address import check_no_secrets
 from acclimate.records import Qrel, Query
 from acclimate.report import assemble
-from acclimate.report.judged import text
-from acclimate.run.given import StrPath
+from acclimate.report.judgment import text
+from acclimate.run.provided import StrPath
 from acclimate.run.settings import whole_number
 from acclimate.stages import judge as stage
-from acclimate.stages.evaluate import drawn
-from acclimate.stages.judge import Asked
-from acclimate.stages.runs import opened
+from acclimate.stages.evaluate import draw_queries
+from acclimate.stages.judge import JudgeQueries
+from acclimate.stages.runs import open_run
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
     from acclimate.stages.chain import Outputs
 
-FEWEST = 20  # queries that judge well enough
-N = Between(FEWEST, 200)
+ENOUGH_QUERIES = 20  # queries that suffice for judging
+N = Between(ENOUGH_QUERIES, 200)
 logger = logging.getLogger("acclimate")
 
 
 class Judgment(Content):
-    """What an LLM's grades of a run came to: a mapping with the content of `judge/measured.json`.
+    """An LLM's grades of a run and what follows from them: a mapping with the content of `judge/measured.json`.
 
     `print` shows it as the command line does.
 
@@ -61,7 +61,7 @@ class Judgment(Content):
 
 
 class JudgeOptions(TypedDict, total=False):
-    """What `judge` takes beside the folder."""
+    """Options of `judge`, beside the folder."""
 
     llm: str | None
     queries: StrPath | None
@@ -93,12 +93,12 @@ def judge(
     prices: StrPath | None = None,
     progress: Shown = "auto",
 ) -> Judgment:
-    """An LLM's grades of what every system of a finished run finds first, and all systems measured on them.
+    """Have an LLM grade the top results of every system of a finished run, and measure the systems by the grades.
 
-    Where nobody labelled queries, the verdict rests on the grades then, and the report is written anew. The same call
-    again asks nothing twice. Raises SettingError for an LLM that there is not, and for one whose answers are no grades,
-    DataError for files that cannot be used, LLMError for a server that does not answer, and BudgetExceeded when a limit
-    is reached; what was answered is kept.
+    If nobody labelled queries, the verdict then rests on these grades, and the report is rewritten. Calling it again
+    repeats no request. Raises SettingError for an unknown LLM and for one whose answers are not grades, DataError for
+    files that cannot be used, LLMError for a server that does not answer, and BudgetExceeded when a limit is reached;
+    answers are kept.
 
     Parameters
     ----------
@@ -130,13 +130,13 @@ def judge(
     n = whole_number(n, "n", N)
     if queries is not None and log is not None:
         raise SettingError("--queries and --log are alternatives; give one of them")
-    run, outputs = opened(folder, "evaluate")
+    run, outputs = open_run(folder, "evaluate")
     settings["llm"] = llm or run.settings["filter"]["llm"]
     check_no_secrets({"judge": settings})
     limit(run, max_cost, max_tokens, prices)
     stage.check(run, settings)
-    asked = _asked(run, outputs, queries, log, grades, n)
-    if len(asked.queries) < FEWEST:
+    asked = _queries_to_judge(run, outputs, queries, log, grades, n)
+    if len(asked.queries) < ENOUGH_QUERIES:
         logger.warning(
             "%s", f"judge: only {len(asked.queries)} queries; only very large differences can be significant"
         )
@@ -146,24 +146,26 @@ def judge(
     return Judgment(graded.measured, folder)
 
 
-def _asked(
+def _queries_to_judge(
     run: Run, outputs: Outputs, queries: StrPath | None, log: StrPath | None, grades: StrPath | None, n: int
-) -> Asked:
-    """The queries to judge on: those that are given, else what people asked of this collection, else what an LLM wrote
-    and nothing learned from; those that people graded first. Raises DataError where there are none, and for grades of
-    others."""
+) -> JudgeQueries:
+    """The queries to judge, those graded by people first: the given ones, else real queries of this collection, else
+    synthetic ones that were not trained on.
+
+    Raises DataError if there are none, and for grades of other queries.
+    """
     measuring = outputs["steer"].measuring(run, outputs["sample"])
     people: Sequence[Qrel] = ()
     if queries is not None:
-        kind, in_order = "given", _in_order(read_queries(Path(queries)), run.seed)
+        kind, in_order = "given", _shuffled(read_queries(Path(queries)), run.seed)
     elif log is not None:
-        kind, in_order = "log", _of_log(query_log.read(Path(log)), run.seed)
-    elif not measuring.is_synthetic or not (unlearned := _unlearned_log(run, outputs)):
-        measured = drawn(measuring.queries, run.settings["evaluate"]["max_queries"], run.seed)
-        kind, in_order = measuring.split, _in_order(measured, run.seed)
+        kind, in_order = "log", _shuffled_log(query_log.read(Path(log)), run.seed)
+    elif not measuring.is_synthetic or not (unlearned := _untrained_log(run, outputs)):
+        measured = draw_queries(measuring.queries, run.settings["evaluate"]["max_queries"], run.seed)
+        kind, in_order = measuring.split, _shuffled(measured, run.seed)
         people = () if measuring.is_synthetic else measuring.qrels
     else:
-        kind, in_order = "log", _of_log(unlearned, run.seed)
+        kind, in_order = "log", _shuffled_log(unlearned, run.seed)
     if not in_order:
         raise DataError("no queries to judge on; expected some", path=None if queries is None else fspath(queries))
     if grades is not None:
@@ -171,22 +173,21 @@ def _asked(
     by_people = {qrel.query_id for qrel in people}
     chosen = sorted(sorted(in_order, key=lambda query: query.query_id not in by_people)[:n])
     chosen_ids = {query.query_id for query in chosen}
-    return Asked(kind, chosen, len(in_order), [qrel for qrel in people if qrel.query_id in chosen_ids])
+    return JudgeQueries(kind, chosen, len(in_order), [qrel for qrel in people if qrel.query_id in chosen_ids])
 
 
-def _in_order(queries: Sequence[Query], seed: int) -> list[Query]:
-    """The queries as they are drawn: fewer of them are always among more."""
+def _shuffled(queries: Sequence[Query], seed: int) -> list[Query]:
+    """The queries in random order; drawing fewer gives a prefix of drawing more."""
     return subset(queries, len(queries), seed)
 
 
-def _of_log(log: QueryLog, seed: int) -> list[Query]:
-    """The queries of a log as they are drawn, what is searched for often sooner."""
+def _shuffled_log(log: QueryLog, seed: int) -> list[Query]:
+    """The queries of a log in random order, frequent ones earlier."""
     return [query.as_query() for query in log.draw(len(log), seed)]
 
 
-def _unlearned_log(run: Run, outputs: Outputs) -> QueryLog:
-    """The queries of the run's log that no prompt shows and no student learned from; some may have had a say in
-    weights, by what retrievers agree on alone."""
+def _untrained_log(run: Run, outputs: Outputs) -> QueryLog:
+    """The log queries that no prompt showed and no student was trained on; some may have helped to choose weights."""
     labeled, log = outputs.get("label"), run.input.unjudged_log
     learned = {query.query_id for query in labeled.log_queries} if labeled else set[str]()
     learned |= {query.query_id for query in log.draw(run.settings["generate"]["log_examples"], run.seed)}
@@ -194,7 +195,7 @@ def _unlearned_log(run: Run, outputs: Outputs) -> QueryLog:
 
 
 def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:
-    """People's grades of some of these queries. Raises DataError for those of others."""
+    """People's grades of some of these queries. Raises DataError for grades of others."""
     qrels, query_ids = read_qrels(path), {query.query_id for query in queries}
     known = [qrel for qrel in qrels if qrel.query_id in query_ids]
     if not known:

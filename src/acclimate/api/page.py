@@ -1,4 +1,4 @@
-"""What a run shows of itself: text for a terminal, a page for a browser or a notebook."""
+"""What a run shows of itself: text for a terminal, a page for a browser or notebook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.report.frame import framed
 
 @dataclass(frozen=True, repr=False)
 class Page:
-    """A page in a run's folder, and the same as text.
+    """A page in a run's folder, and its content as text.
 
     >>> page = acclimate.open("run").inspect(sample=5)
     >>> page.path.name

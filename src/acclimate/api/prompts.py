@@ -11,12 +11,12 @@ from acclimate.records import PromptExample
 if TYPE_CHECKING:
     from acclimate.llm.prompts import Prompt
 
-# For prompts that show examples of the user's own.
+# Placeholders for prompts that show the user's own examples.
 _STAND_INS = [PromptExample(str(n), str(n), f"{{query {n}}}", f"{{document {n}}}") for n in (1, 2, 3)]
 
 
 def prompts() -> dict[str, str]:
-    """The names that `generate.prompt` may have, each with what it is for.
+    """The built-in values of `generate.prompt`, each with its purpose.
 
     >>> "inpars" in acclimate.prompts()
     True
@@ -27,10 +27,9 @@ def prompts() -> dict[str, str]:
 
 
 def prompt(name: str | PathLike[str]) -> Prompt:
-    """A prompt by name, or from a TOML file; where it shows examples of your own, others stand in for them.
+    """A prompt by name, or from a TOML file; placeholders stand for examples of your own.
 
-    Its `render` gives what an LLM reads. Raises SettingError for an unknown name, DataError for a file that is no
-    prompt.
+    Its `render` returns what an LLM reads. Raises SettingError for an unknown name, DataError for an invalid file.
 
     >>> print(acclimate.prompt("inpars").render("A document."))  # doctest: +ELLIPSIS
     Example 1:

@@ -1,4 +1,4 @@
-"""Queries as a program gives them: pairs of an id and a text."""
+"""Queries passed by a program, as pairs of id and text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.records import Query
 
 
 def as_query(pair: Any) -> Query:
-    """Raises SettingError for what is no pair of an id and a text."""
+    """Raises SettingError for anything but a pair of id and text."""
     try:
         query = None if isinstance(pair, str) else Query(*pair)
     except TypeError:

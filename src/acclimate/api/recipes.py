@@ -1,4 +1,4 @@
-"""The recipes: what each is, what it comes to, and in what two of them differ."""
+"""List recipes, resolve them into settings, and compare them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 from acclimate.run.recipes import lines_of, load_recipe, recipe_names
-from acclimate.run.settings import Recipe, Settings, as_typed, resolve
+from acclimate.run.settings import Recipe, Settings, as_text, resolve
 from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.stages.chain import STAGES
 
 
 class SettingDifference(NamedTuple):
-    """A setting, `stage.setting`, that two recipes have differently.
+    """A setting, `stage.setting`, that differs between two recipes.
 
     >>> print(acclimate.SettingDifference("distill.student", ("dense",), ("dense", "static")))
     distill.student: dense | dense,static
@@ -24,12 +24,12 @@ class SettingDifference(NamedTuple):
     second: Any
 
     def __str__(self) -> str:
-        return f"{self.setting}: {as_typed(self.first)} | {as_typed(self.second)}"
+        return f"{self.setting}: {as_text(self.first)} | {as_text(self.second)}"
 
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe with every setting of all stages. As text it is TOML: what it changes first, with what is said of it.
+    """A recipe with every setting of all stages. As text it is TOML: changed settings first, with their comments.
 
     >>> acclimate.recipe("run").settings["sample"]["n_docs"]
     500
@@ -39,18 +39,18 @@ class ResolvedRecipe:
     description: str
     paper: str
     settings: Settings  # stage -> setting -> value
-    seed: int | None  # None: whatever the command says
-    comments: dict[str, str]  # stage.setting -> where its value is from, in the words of its file
+    seed: int | None  # None: chosen on the command line
+    comments: dict[str, str]  # stage.setting -> the comment in its file
 
     def differences(self, other: ResolvedRecipe) -> list[SettingDifference]:
-        """The settings in which another recipe differs, in the order of the chain."""
+        """The settings that differ in another recipe, in the order of the chain."""
         ours, theirs = _flat(self), _flat(other)
         return [SettingDifference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
 
     @property
     def headline(self) -> str | None:
-        """The system that the method is about: what `evaluate.systems` names of it, else its first student; None where
-        the run chooses it."""
+        """The system that the method is about, from `evaluate.systems` or the first student; None if the run
+        chooses."""
         named, students = self.settings["evaluate"]["systems"], self.settings["distill"]["student"]
         trained = [name for name in map(SystemName, named) if name.first.is_adapted or not students]
         if trained or not self.paper:
@@ -72,7 +72,7 @@ class ResolvedRecipe:
 
 
 def recipes() -> dict[str, Recipe]:
-    """The recipes that acclimate brings, by name, each with its description, its paper and what it changes.
+    """The built-in recipes by name, each with its description, its paper and the settings it changes.
 
     >>> "Promptagator" in acclimate.recipes()["promptagator"].description
     True
@@ -81,9 +81,9 @@ def recipes() -> dict[str, Recipe]:
 
 
 def recipe(name: str | PathLike[str]) -> ResolvedRecipe:
-    """A recipe by name, from a TOML file, or from the folder of a run; several by commas, of which the later counts.
+    """A recipe by name, from a TOML file, or from a run's folder; of several, separated by commas, later ones override.
 
-    Raises SettingError for an unknown name, stage or setting, DataError for a file that is no recipe.
+    Raises SettingError for an unknown name, stage or setting, DataError for a file that is not a recipe.
 
     >>> print(acclimate.recipe("quick").differences(acclimate.recipe("run"))[0])
     index.max_tokens: 256 | 48
@@ -94,7 +94,7 @@ def recipe(name: str | PathLike[str]) -> ResolvedRecipe:
 
 
 def _comments(loaded: Recipe) -> dict[str, str]:
-    """What the last file that changes a setting says of it, and which file that is where it is another."""
+    """The comment on each setting in the last file that changes it, and that file's name if it is another."""
     comments: dict[str, str] = {}
     for layer in loaded.layers:
         source = "" if layer.source == loaded.name else f"({layer.source})"

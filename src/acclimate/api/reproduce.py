@@ -1,4 +1,4 @@
-"""A recipe over collections and seeds, our figures beside the published ones (`published.toml`: facts with sources)."""
+"""Run a recipe over collections and seeds, and compare with published figures (`published.toml`)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from acclimate.base.progress import Shown
 from acclimate.base.text import columns
 from acclimate.corpus import named_collections
 from acclimate.corpus.collections import check_name, is_path
-from acclimate.run.settings import Changes, as_typed, resolve, tables
+from acclimate.run.settings import Changes, as_text, merged, resolve
 from acclimate.stages.chain import STAGES
 
 NAME = "reproduction.json"
-_LONGEST_NAME = 60  # characters of a collection's, in its folder's
+_LONGEST_NAME = 60  # characters of a collection's name in its folder's name
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Figures:
     measure: str
     system: str
     source: str
-    differs: tuple[str, ...]  # in what the recipe cannot be what the paper had
-    values: Mapping[str, float]  # collection -> in [0, 1]
+    differs: tuple[str, ...]  # where the recipe has to differ from the paper
+    values: Mapping[str, float]  # collection -> value in [0, 1]
 
     def value(self, collection: str) -> float | None:
-        """That of a collection by its usual name, or of a folder that ends in its name."""
+        """The value of a collection, by its usual name or by a folder that ends in it."""
         return self.values.get(collection, self.values.get(f"beir/{Path(collection).name}"))
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A collection: what each seed reached, and what was published.
+    """Results on one collection: our value for each seed, and the published ones.
 
     >>> row = acclimate.Reproduced("beir/scifact", "bm25+reranker@1000=1", "nDCG@10", {0: 0.75, 1: 0.76}, {"a": 0.77})
     >>> print(f"{row.mean:.3f}")
@@ -69,7 +69,7 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Our figures beside those of a paper, and in what the runs differ from what the paper had. As text, a table.
+    """Our figures beside those of a paper, and how the runs differ from the paper's. As text, a table.
 
     >>> rows = (acclimate.Reproduced("beir/scifact", "bm25", "nDCG@10", {0: 0.66}, {"a paper": 0.68}),)
     >>> print(acclimate.Reproduction("inpars-v2", rows, ("scale: smaller",)))  # doctest: +NORMALIZE_WHITESPACE
@@ -95,7 +95,7 @@ class Reproduction:
 
 
 def published(recipe: str) -> list[Figures]:
-    """What papers report for a recipe; none for one of our own.
+    """Published figures for a recipe; empty for one of our own.
 
     >>> [figures.source for figures in acclimate.published("udapdr")][0]
     'arXiv 2303.00807, Table 5 (LoTTE test)'
@@ -112,13 +112,12 @@ def reproduce(
     progress: Shown = "auto",
     settings: Changes = (),
 ) -> Reproduction:
-    """Adapt with a recipe to every collection and seed, and put what it reaches beside what was published.
+    """Adapt with a recipe to every collection and seed, and compare with the published figures.
 
-    Each run is a folder of its own in `out`, and goes on where it was; `out/reproduction.json` has the figures.
-    name: a recipe with published figures, or one followed by others, as in `inpars-v2,embedded`.
-    collections: by usual name, or as folders that end in one; by default all that have figures and can be had by name,
-    and the outcome says which cannot. settings: as for `adapt`; in what they and the recipes behind the first differ
-    from it is part of the outcome.
+    Each run has a folder of its own in `out` and resumes there; `out/reproduction.json` holds the figures. name: a
+    recipe with published figures, or one followed by others, as in `inpars-v2,embedded`. collections: usual names, or
+    folders that end in one; by default all that have figures and can be obtained by name (the result says which
+    cannot). settings: as for `adapt`; the result lists where they and the later recipes differ from the first one.
     Raises SettingError for a recipe without published figures, and what `adapt` raises.
 
     >>> acclimate.reproduce("quick", out="reproduction")  # doctest: +ELLIPSIS
@@ -139,7 +138,7 @@ def reproduce(
         collections, left_out = by_name(figures)
     for collection in collections:
         check_name(collection)
-    changes = tables(settings, {"evaluate": {"measures": _measures(changed, figures)}})
+    changes = merged(settings, {"evaluate": {"measures": _measures(changed, figures)}})
     rows: list[Reproduced] = []
     for collection in collections:
         theirs = {each.source: value for each in figures if (value := each.value(collection)) is not None}
@@ -163,7 +162,7 @@ def reproduce(
 
 
 def by_name(figures: Sequence[Figures]) -> tuple[list[str], list[str]]:
-    """The collections of these figures: those that can be had by name, and those that cannot."""
+    """The collections of these figures: those that can be obtained by name, and those that cannot."""
     there: list[str] = []
     left_out: list[str] = []
     for collection in dict.fromkeys(collection for each in figures for collection in each.values):
@@ -176,9 +175,9 @@ def by_name(figures: Sequence[Figures]) -> tuple[list[str], list[str]]:
 
 
 def folder_of(collection: str) -> str:
-    """The name of the folder of a collection's runs: no two have the same, nor names that differ in case alone.
+    """A unique folder name for a collection's runs, also where case does not count.
 
-    A usual name as it is, others with a digest: a/b and a-b read alike once they are names of folders.
+    Usual names are used as they are; others get a digest, since a/b and a-b would give the same name.
     """
     if named_collections.is_named(collection) and not is_path(collection):
         return named_collections.ir_datasets_id(collection).replace("/", "-")
@@ -197,9 +196,9 @@ def _measures(chosen: ResolvedRecipe, figures: Sequence[Figures]) -> list[str]:
 
 
 def _differences(first: ResolvedRecipe, chosen: ResolvedRecipe, figures: Sequence[Figures]) -> tuple[str, ...]:
-    """In words: what the recipe cannot have of the paper, then what of the recipe was changed."""
+    """Where the recipe has to differ from the paper, then what the caller changed in it, in words."""
     changes: list[Any] = [change for change in first.differences(chosen) if change.setting != "run.seed"]
     lines = [
-        f"{setting} is {as_typed(ours)}, and {as_typed(theirs)} in {first.name}" for setting, theirs, ours in changes
+        f"{setting} is {as_text(ours)}, and {as_text(theirs)} in {first.name}" for setting, theirs, ours in changes
     ]
     return (*dict.fromkeys(note for each in figures for note in each.differs), *lines)

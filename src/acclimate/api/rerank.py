@@ -1,4 +1,4 @@
-"""A TREC run re-ranked by any scorer."""
+"""Rerank a TREC run with any scorer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from acclimate.corpus.formats import read_run, registry, write_run
 from acclimate.records import Query
 from acclimate.run.settings import whole_number
 from acclimate.search import scorers
-from acclimate.search.kept_values import KeptValues
 from acclimate.search.rerank_run import check as check_run
-from acclimate.search.rerank_run import reranked
+from acclimate.search.rerank_run import rerank_run
 from acclimate.search.scorers import named
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.value_cache import ValueCache
 
-_FEWEST_TOKENS = 8  # a pair's special ones take up to four
+_FEWEST_TOKENS = 8  # a pair's special tokens take up to four
 
 
 def rerank(
@@ -37,18 +37,17 @@ def rerank(
     tag: str | None = None,
     progress: Shown = "auto",
 ) -> Path:
-    """Write `out`, a TREC run, with the first `depth` documents of each query of `run` in the order of a model.
+    """Write `out`, a TREC run, with the first `depth` documents of each query of `run` reranked by a model.
 
-    Documents have the model's scores; what lies deeper follows in its old order, below them. A killed call loses a
-    batch: the same one goes on with what is in `OUT.partial`, which goes when the run is written. The run is read twice
-    and streamed; documents are read from disk.
+    Reranked documents have the model's scores; deeper ones follow in their old order, with lower scores. An interrupted
+    call loses one batch: the same call resumes from `OUT.partial`, which is removed at the end. The run is read twice,
+    as a stream; documents are read from disk.
 
-    run: a TREC run, or a ranking of ColBERT; .gz, too. model: a reranker by path, a folder that train made, too, or by
-    Hugging Face id; or KIND:MODEL, of cross-encoder, monot5, decoder, yes-no and likelihood. corpus: documents, as
-    `adapt` takes them; a BEIR folder brings queries. queries: a file of others, of any format that has some.
-    max_tokens: of query and document together. tag: of the run; by default the model's name.
-    Raises DataError for queries and documents of the run that have no text, and SettingError for a model that rates
-    nothing.
+    run: a TREC run or a ColBERT ranking, also .gz. model: a reranker by path (also a folder written by train) or
+    Hugging Face id, or KIND:MODEL with KIND one of cross-encoder, monot5, decoder, yes-no and likelihood. corpus:
+    documents, as for `adapt`; a BEIR folder brings queries. queries: a file of other queries, in any format.
+    max_tokens: of query and document together. tag: of the run; by default the model's name. Raises DataError for
+    queries and documents of the run without text, and SettingError for a model that cannot score.
 
     >>> path = acclimate.rerank(
     ...     "run/evaluate/runs/bm25.trec", "run/train/reranker", "reranked.trec",
@@ -73,16 +72,16 @@ def rerank(
                 raise SettingError(f"{corpus} has no queries; expected a file of queries (--queries), or a BEIR folder")
             n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
         except AcclimateError:
-            if is_new:  # a mistake leaves nothing behind
+            if is_new:  # an error leaves nothing behind
                 shutil.rmtree(partial)
             raise
     scorer = named.load_reranker(name, collection.corpus, max_tokens=max_tokens)
-    with KeptValues(partial / "scores.sqlite") as kept, shown(progress):
+    with ValueCache(partial / "scores.sqlite") as kept, shown(progress):
         tell = Progress("rerank", "queries")
-        hits = reranked(
+        hits = rerank_run(
             read_run(source),
             texts,
-            KeptScorer(scorer, kept, collection.corpus.fingerprint),
+            CachedScorer(scorer, kept, collection.corpus.fingerprint),
             depth=depth,
             progress=lambda done: tell(done, n_queries),
         )
@@ -92,7 +91,7 @@ def rerank(
 
 
 def _queries(path: Path) -> list[Query]:
-    """Those of a file of any format that has some. Raises DataError for an id that comes twice."""
+    """The queries of a file in any format. Raises DataError for a duplicate id."""
     content = registry.recognize(path, (registry.QUERIES, registry.COLLECTIONS)).read(path)
     queries = [row.record for row in content.queries()] if content.queries else []
     seen = set[str]()
@@ -104,8 +103,8 @@ def _queries(path: Path) -> list[Query]:
 
 
 def _check_model(name: str) -> None:
-    """Raises SettingError and its like for a model that cannot rate; its weights are not read."""
+    """Raises SettingError for a model that cannot score pairs, without reading its weights."""
     if named.split(name)[0]:
         named.check(name)
     else:
-        scorers.check_rates(name)
+        scorers.check_is_reranker(name)

@@ -1,4 +1,4 @@
-"""A run, as a program has it: its report, its search, and what else it can be asked."""
+"""A run as a Python object: its report, its search, and everything else it can do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.run.settings import whole_number
-from acclimate.stages.runs import MadeAgain, current, described, opened, outdated, reading
+from acclimate.stages.runs import StagesChanged, load_run, open_latest, open_run, outdated, reading
 
 if TYPE_CHECKING:
     from acclimate.api.judge import JudgeOptions, Judgment
@@ -34,23 +34,23 @@ T = TypeVar("T")
 
 
 def open(folder: str | PathLike[str]) -> Run:
-    """The run in a folder, however far it came.
+    """Open the run in a folder, finished or not.
 
-    Raises DataError for a folder without a run, or with one whose description is damaged.
+    Raises DataError for a folder without a run, or with a damaged description.
 
     >>> acclimate.open("run")
     Run('run')
     """
-    described(Path(folder))
+    load_run(Path(folder))
     return Run(folder)
 
 
 class Run:
-    """A run in its folder, as `adapt` and `open` give it.
+    """A run in its folder, as returned by `adapt` and `open`.
 
-    What needs a stage that is not made yet raises DataError with the command that makes it; whatever is loaded, such as
-    a model, is loaded when it is first asked for. A run is also a plain callable, from queries to scored documents.
-    Threads may share one, which answers them one after the other; processes get it as its folder.
+    What needs a stage that is not made yet raises DataError with the command that makes it; models are loaded on first
+    use. A run is also a callable from queries to scored documents. Threads may share one, which serves them in turn; it
+    pickles as its folder.
 
     >>> run = acclimate.open("run")
     >>> run.folder.name
@@ -63,7 +63,7 @@ class Run:
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._searching = threading.RLock()  # what searches remembers what it was asked last
+        self._searching = threading.RLock()  # searchers cache what they were asked last
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
         return Run, (self.folder,)  # another process loads what it needs itself
@@ -73,23 +73,23 @@ class Run:
 
     @cached_property
     def report(self) -> Report:
-        """What was measured, as `report.json` says it; shows itself in a notebook.
+        """The content of `report.json`; displays as a page in a notebook.
 
         >>> acclimate.open("run").report.verdict_basis
         'synthetic'
         """
-        opened(self.folder, "evaluate")
+        open_run(self.folder, "evaluate")
         return Report.read(self.folder)
 
     def write_report(self) -> Report:
-        """The report, with report.json and report.html written anew from what the stages left; no stage is made.
+        """Rewrite report.json and report.html from the existing stages, and return the report.
 
         >>> acclimate.open("run").write_report().verdict
         'NO DIFFERENCE'
         """
         from acclimate.report import assemble
 
-        run, outputs = opened(self.folder, "evaluate")
+        run, outputs = open_run(self.folder, "evaluate")
         for line in outdated(run, outputs):
             distributed.say("report", line)
         with run.workspace.lock():
@@ -97,9 +97,9 @@ class Run:
         return self.report
 
     def search(self, text: str, k: int = 10, system: str | None = None) -> list[Hit]:
-        """At most `k` documents for a query, best first, ties by id: from the system that is recommended, or another.
+        """Search for at most `k` documents, best first, ties by id, with the recommended system or another.
 
-        Raises SettingError for an empty query, a `k` outside 1 to 100,000, and a system that the run does not have.
+        Raises SettingError for an empty query, a `k` outside 1 to 100,000, and an unknown system.
 
         >>> for hit in acclimate.open("run").search("lava and ash", k=2, system="bm25"):
         ...     print(hit.document_id, hit.doc.title)
@@ -114,10 +114,10 @@ class Run:
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
     ) -> list[ScoredDoc]:
-        """At most `k` scored documents per query, query by query in the order given, best first, ties by id.
+        """Search for at most `k` scored documents per query, in the order of the queries, best first, ties by id.
 
-        queries: id -> text, or pairs of them, as a Query is one. Where documents were split, each has the score of its
-        best passage. Raises as `search` does.
+        queries: id -> text, or (id, text) pairs such as Query. If documents were split, each has the score of its best
+        passage. Raises as `search` does.
 
         >>> acclimate.open("run")({"1": "lava and ash"}, k=1, system="bm25")[0].doc_id
         'volcano.md'
@@ -127,9 +127,9 @@ class Run:
         return self._asked(lambda searchers: searchers.scored(queries_in_order, k, system))
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
-        """A PyTerrier transformer: frames with `qid` and `query` to frames with `docno`, `score` and `rank` (from 0).
+        """A PyTerrier transformer from frames with `qid` and `query` to frames with `docno`, `score`, `rank` (from 0).
 
-        Raises MissingExtra without PyTerrier, which `pip install 'acclimate[terrier]'` brings, and as `search` does.
+        Raises MissingExtra without PyTerrier (`pip install 'acclimate[terrier]'`), and as `search` does.
 
         >>> search = acclimate.open("run").terrier(k=10, system="bm25")
         >>> search.search("lava and ash").docno[0]
@@ -137,14 +137,14 @@ class Run:
         """
         from acclimate.api.terrier import transformer
 
-        self._searchers.checked_name(system)  # a mistake is said here, and not within a pipeline
+        self._searchers.checked_name(system)  # report an error here, not within a pipeline
         return transformer(self, k, system)
 
     def inspect(self, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None) -> Page:
-        """What the synthetic queries are like, and what was turned down and why; written to queries.html, too.
+        """Describe the synthetic queries, and the answers that were rejected and why; also written to queries.html.
 
-        sample: answers of the LLM to show, drawn by `seed`; only those to one `prompt`, or turned down for one
-        `reason`, where one is named.
+        sample: number of answers to show, drawn by `seed`; optionally only those to one `prompt`, or rejected for one
+        `reason`.
 
         >>> print(acclimate.open("run").inspect(sample=5))  # doctest: +ELLIPSIS
         40 answers, 40 queries, 40 kept ...
@@ -153,7 +153,7 @@ class Run:
 
         sample = whole_number(sample, "sample", AtLeast(0))
         seed = whole_number(seed, "seed", SEEDS)
-        run, outputs = opened(self.folder, "generate")
+        run, outputs = open_run(self.folder, "generate")
         with reading(run, outputs):
             answers = inspection.inspect(run, sample=sample, seed=seed, prompt=prompt, reason=reason)
         return Page(inspection.text(answers), page.write(answers, self.folder))
@@ -165,10 +165,10 @@ class Run:
         lists: Sequence[int] | None = None,
         progress: Shown = "auto",
     ) -> Page:
-        """How search gets better with more synthetic queries and more labelled lists; curve.json has the figures.
+        """Measure how search improves with more synthetic queries and more labelled lists; curve.json has the figures.
 
-        Trains anew on parts of what the run has, and keeps what is measured in the folder `curve`. queries, lists:
-        numbers to train on; by default 100, then twice as many each time, up to all; `()` leaves a curve out.
+        Trains anew on parts of what the run has, and keeps the measurements in the folder `curve`. queries, lists:
+        training sizes; by default 100, doubling up to all; `()` leaves a curve out.
 
         >>> acclimate.open("run").curve(queries=(), lists=(), progress=None).path.name
         'curve.html'
@@ -176,14 +176,14 @@ class Run:
         from acclimate.api.curve import last_stage, learning_curves
         from acclimate.report import curves
 
-        run, outputs = opened(self.folder, last_stage(described(self.folder)))
+        run, outputs = open_run(self.folder, last_stage(load_run(self.folder)))
         with run.workspace.lock(), shown(progress):
             measured = learning_curves(run, outputs, queries=queries, lists=lists)
             page = Page(curves.text(measured), curves.write(measured, self.folder))
         if (self.folder / "report.json").is_file():
             try:
                 self.write_report()
-            except DataError as error:  # measured otherwise, or in part: the curves stand by themselves
+            except DataError as error:  # measured otherwise, or only in part: curves do not depend on it
                 distributed.warn("curve", f"the report omits them: {error}")
         return page
 
@@ -196,11 +196,11 @@ class Run:
         url: str | None = None,
         progress: Shown = "auto",
     ) -> Exported:
-        """Write the system that is recommended, or another, for an engine that people run; see docs/exports.md.
+        """Write the recommended system, or another, for a search engine or database; see docs/exports.md.
 
-        format: pgvector, sqlite and so on. out: a folder that is new, empty or an earlier export of the same; by
-        default `exports/FORMAT` in the run's folder. url: a server to load it into. Raises SettingError for a format, a
-        system or an option that there is not, AcclimateError for an `out` that holds something else.
+        format: pgvector, sqlite and so on. out: a folder that is new, empty or holds an earlier export of the same; by
+        default `exports/FORMAT` in the run's folder. url: a server to load it into. Raises SettingError for an unknown
+        format, system or option, AcclimateError for an `out` that holds something else.
 
         >>> print(acclimate.open("run").export("sqlite", "exported", system="bm25"))  # doctest: +ELLIPSIS
         bm25 as sqlite: 40 documents, ... bm25 postings; exported, ... MB
@@ -208,7 +208,7 @@ class Run:
         """
         from acclimate.deploy.exports.export import export
 
-        run, outputs = current(self.folder)
+        run, outputs = open_latest(self.folder)
         with shown(progress):
             return export(run, outputs, format, None if out is None else Path(out), system, url)
 
@@ -220,11 +220,11 @@ class Run:
         all: bool = False,
         progress: Shown = "auto",
     ) -> Updated:
-        """Search documents that are new or changed, and no longer those that are gone; see docs/updating.md.
+        """Search new and changed documents, and stop searching removed ones; see docs/updating.md.
 
-        newdocs: documents that are new or changed, in any form that `adapt` takes; others among them do no harm.
-        remove: a file of ids of documents to remove. all: these are all documents, so others of the run go. Nothing is
-        trained, and what was measured stays. Raises DataError for an id that is none, and as readers do.
+        newdocs: new or changed documents, in any form that `adapt` takes; unchanged ones do no harm. remove: a file of
+        ids of documents to remove. all: newdocs is the complete collection, so other documents are removed. Nothing is
+        trained, and measurements stay as they are. Raises DataError for an unknown id, and for unreadable files.
 
         >>> print(acclimate.open("run").update("docs"))  # doctest: +ELLIPSIS
         No changes: ... documents.
@@ -239,34 +239,32 @@ class Run:
         return result
 
     def serve(self, **options: Unpack[ServeOptions]) -> None:
-        """Serve it over HTTP until SIGINT or SIGTERM. Needs `acclimate[serve]`.
-
-        See `acclimate.api.serve.serve` for the options and what is raised.
-        """
+        """Serve the run over HTTP until SIGINT or SIGTERM (needs `acclimate[serve]`); see
+        `acclimate.api.serve.serve`."""
         from acclimate.api.serve import serve
 
         serve(self.folder, **options)
 
     def asgi(self, **options: Unpack[AppOptions]) -> Any:
-        """The same as an ASGI application, loaded and warm, for a server of your own: one process, one worker.
+        """The same as an ASGI application, loaded and warm, for your own server: one process, one worker.
 
-        See `acclimate.api.serve.application` for the options and what is raised.
+        See `acclimate.api.serve.application` for options and errors.
         """
         from acclimate.api.serve import application
 
         return application(self.folder, **options)
 
     def feedback(self, out: str | PathLike[str]) -> exported_feedback.ExportedFeedback:
-        """Write what people graded while it was served as BEIR queries and judgments, with which `adapt` measures.
+        """Write the feedback collected while serving as BEIR queries and judgments, which `adapt` can measure with.
 
-        Raises DataError where nobody left any feedback.
+        Raises DataError if there is no feedback.
         """
         return exported_feedback.export(self.folder, Path(out))
 
     def judge(self, **options: Unpack[JudgeOptions]) -> Judgment:
-        """Have an LLM grade what every system finds first, measure all of them on its grades, and report anew.
+        """Have an LLM grade the top results of every system, measure the systems by its grades, and rewrite the report.
 
-        See `acclimate.api.judge.judge` for the options and what is raised.
+        See `acclimate.api.judge.judge` for options and errors.
 
         >>> acclimate.open("run").judge(llm="openai:gpt-4o", n=50)  # doctest: +SKIP
         <Judgment of 'run': WIN by openai:gpt-4o>
@@ -274,12 +272,12 @@ class Run:
         from acclimate.api.judge import judge
 
         judgment = judge(self.folder, **options)
-        self.__dict__.pop("report", None)  # it was written anew
+        self.__dict__.pop("report", None)  # the report was rewritten
         return judgment
 
     @property
     def answers(self) -> Answers:
-        """What LLMs answered.
+        """The cached LLM answers.
 
         >>> acclimate.open("run").answers.damaged()
         0
@@ -287,14 +285,14 @@ class Run:
         return Answers(self.folder)
 
     def _asked(self, ask: Callable[[Searchers], T]) -> T:
-        """What searchers answer; where stages are made again meanwhile, those of what is there then."""
+        """Call `ask` with the searchers; if stages are remade meanwhile, again with the new ones."""
         with self._searching:
             try:
                 return ask(self._searchers)
-            except MadeAgain:
+            except StagesChanged:
                 self.__dict__.pop("_searchers", None)
                 return ask(self._searchers)
 
     @cached_property
     def _searchers(self) -> Searchers:
-        return Searchers(*current(self.folder))
+        return Searchers(*open_latest(self.folder))

@@ -1,4 +1,4 @@
-"""Serving a run over HTTP: in a process of its own, or as an application of somebody else's."""
+"""Serve a run over HTTP: in a process of its own, or as an ASGI application."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class AppOptions(TypedDict, total=False):
-    """What `application` takes beside the folder."""
+    """Options of `application`, beside the folder."""
 
     system: str | None
     api_key: str | None
@@ -29,7 +29,7 @@ class AppOptions(TypedDict, total=False):
 
 
 class ServeOptions(AppOptions, total=False):
-    """What `serve` takes beside the folder."""
+    """Options of `serve`, beside the folder."""
 
     host: str
     port: int
@@ -46,10 +46,10 @@ def application(
 ) -> Any:
     """An ASGI application that serves a run; loaded and warm when this returns.
 
-    system: answers where a request names none; by default what the run recommends, now and after each `adapt`.
-    api_key: that requests must have. allowed_hosts: that requests may name; none: any. reload_seconds: between looks
-    for a newer run; 0: none. Raises MissingExtra without FastAPI, DataError without a finished run, SettingError for a
-    system that the run does not have.
+    system: answers requests that name none; by default the run's recommendation, also after later calls of `adapt`.
+    api_key: required of requests. allowed_hosts: accepted Host headers; none: any. reload_seconds: interval of checks
+    for a newer run; 0: never. Raises MissingExtra without FastAPI, DataError without a finished run, SettingError for
+    an unknown system.
     """
     try:
         from acclimate.deploy.serving.app import create_app
@@ -63,11 +63,11 @@ def application(
 def serve(
     folder: str | PathLike[str], *, host: str = "127.0.0.1", port: int = PORT, **options: Unpack[AppOptions]
 ) -> None:
-    """Serve a run until SIGINT or SIGTERM; requests at work are answered before this returns.
+    """Serve a run until SIGINT or SIGTERM; requests in progress are answered before this returns.
 
-    port: 0 takes any that is free. options: see `application`; allowed_hosts are names besides those of this machine
-    that a browser may reach it by while `host` is a loopback address; elsewhere, where any are given, they are the only
-    ones. Raises as `application` does, and SettingError for an address that cannot be listened on.
+    port: 0 takes any free one. options: see `application`; if `host` is a loopback address, allowed_hosts are accepted
+    beside the names of this machine; otherwise they are the only ones, if given. Raises as `application` does, and
+    SettingError for an address that cannot be listened on.
     """
     try:
         from acclimate.deploy.serving import server
@@ -99,7 +99,7 @@ def _is_local(address: str) -> bool:
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:
-    """What to say where a package is missing; another one's absence is an error of ours."""
+    """The error for a missing package; a missing package of our own is a bug."""
     if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette", "pydantic", "h11", "annotated_doc"):
         return MissingExtra("acclimate serve", "pip install 'acclimate[serve]'")
     return error

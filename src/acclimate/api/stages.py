@@ -1,4 +1,4 @@
-"""A function per stage: it goes on with a run up to there. Each has the settings of its stage as keyword arguments."""
+"""One function per stage, which runs the chain up to that stage, with the stage's settings as keyword arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from acclimate.api.adapt import StrPath, carry_out
+from acclimate.api.adapt import StrPath, run_until
 from acclimate.api.run import Run
 from acclimate.base.errors import SettingError
 from acclimate.base.files import exists
@@ -19,12 +19,12 @@ from acclimate.run import description
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
-from acclimate.stages.runs import begin, stored
+from acclimate.stages.runs import new_run, resume_run
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run as StageRun
 
-# What each stage does, in the words of its function's first line
+# What each stage does, from the first line of its function's docstring.
 SUMMARIES = {stage: (inspect.getdoc(work) or "").partition("\n")[0] for stage, work in STAGES.items()}
 
 _NO_PROMPT = """Traceback (most recent call last):
@@ -33,7 +33,7 @@ acclimate.base.errors.SettingError: seed is skipped: generate.prompt does not na
 
 
 class StageFunction(Protocol):
-    """Goes on with a run up to a stage, with some of that stage's settings changed."""
+    """Runs a run up to a stage, with some of that stage's settings changed."""
 
     def __call__(
         self,
@@ -82,12 +82,12 @@ def _function(stage: str) -> StageFunction:
     ) -> Run:
         path, changes = Path(folder), {stage: settings}
         if corpus is None or exists(path / description.NAME):
-            run = stored(path, changes)
+            run = resume_run(path, changes)
             _check_same(run, corpus)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
-            run = begin(path, fspath(corpus), chosen, recipe="quick", seed=0)
-        return carry_out(run, until=stage, progress=progress, executor=executor)
+            run = new_run(path, fspath(corpus), chosen, recipe="quick", seed=0)
+        return run_until(run, until=stage, progress=progress, executor=executor)
 
     go_on.__name__ = go_on.__qualname__ = stage
     go_on.__doc__ = _documentation(stage, work)
@@ -96,7 +96,7 @@ def _function(stage: str) -> StageFunction:
 
 
 def _check_same(run: StageRun, corpus: StrPath | None) -> None:
-    """Raises SettingError for documents that are named beside a folder whose run has others."""
+    """Raises SettingError if `corpus` is not the one of the existing run."""
     if corpus is not None and realpath(collections.located(fspath(corpus))) != realpath(run.input.source):
         raise SettingError(
             f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for one of "
@@ -111,7 +111,7 @@ def _documentation(stage: str, work: Callable[..., Any]) -> str:
 
 
 def _signature(function: Callable[..., Any], work: Callable[..., Any]) -> inspect.Signature:
-    """The parameters that every stage has, then its settings. What is not given stays as the run has it."""
+    """The parameters common to all stages, then the stage's settings; those not passed keep the run's values."""
     *common, _ = inspect.signature(function).parameters.values()
     settings = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=setting.type)

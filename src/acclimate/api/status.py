@@ -1,4 +1,4 @@
-"""What a run is doing, or how it ended, from its folder alone: whoever works there is not disturbed."""
+"""What a run is doing, or how it ended, read from its folder without disturbing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KILLED = "killed"
 
 
 class StageStatus(NamedTuple):
-    """A stage of a run: `made`, `works` or `missing` (also where nothing reads it).
+    """Status of a stage: `made`, `works` or `missing` (also if nothing reads it).
 
     >>> acclimate.status("run").stages[0][:2]
     ('index', 'made')
@@ -31,10 +31,10 @@ class StageStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a run is doing; `print` gives it in lines for people.
+    """What a run is doing; `print` shows it in lines.
 
-    state: `works`, `finished`, `stopped` (interrupted, or by a limit), `failed`, `killed` (it ended without a word), or
-    "" for a run of which nothing is known.
+    state: `works`, `finished`, `stopped` (interrupted, or by a limit), `failed`, `killed` (without any sign), or "" if
+    nothing is known.
 
     >>> print(acclimate.status("run"))  # doctest: +ELLIPSIS
     run: ...
@@ -44,7 +44,7 @@ class Status(NamedTuple):
     folder: str
     state: str
     stages: list[StageStatus]
-    stage: str = ""  # at work, or at work last, and how far it is
+    stage: str = ""  # the current or last stage, and its progress
     done: int = 0
     total: int = 0
     unit: str = ""
@@ -92,9 +92,9 @@ def status(folder: str | PathLike[str]) -> Status:
     path, workspace = Path(folder), Workspace(Path(folder))
     if not workspace.is_run():
         workspace.refuse_nothing()
-        from acclimate.stages.runs import described  # and all that stages work with
+        from acclimate.stages.runs import load_run  # slow to import
 
-        described(path)  # says what is wrong with it
+        load_run(path)  # raises what is wrong with it
     row = kept.read(path) or {}
     state = row.get("state", "")
     if workspace.is_at_work():

@@ -1,4 +1,4 @@
-"""A run as a PyTerrier transformer (Macdonald and others, CIKM 2021): a frame of queries to a frame of results."""
+"""A run as a PyTerrier transformer (Macdonald and others, CIKM 2021), from a frame of queries to a frame of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from acclimate.base.errors import MissingExtra
 
 
 def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
-    """Adds to each row with `qid` and `query` at most `k` rows with docno, score and rank, best first, from 0."""
+    """A transformer that replaces each row with `qid` and `query` by at most `k` rows with docno, score, rank."""
     try:
         import pandas
         import pyterrier  # pyright: ignore[reportMissingImports]
@@ -17,7 +17,7 @@ def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
         raise MissingExtra("A PyTerrier transformer", "pip install 'acclimate[terrier]'") from None
 
     class Acclimate(pyterrier.Transformer):
-        """The system of a run."""
+        """One system of a run."""
 
         def transform(self, inp: Any) -> Any:
             pyterrier.validate.query_frame(inp, extra_columns=["query"])

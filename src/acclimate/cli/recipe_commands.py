@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 import acclimate
 from acclimate.base.text import columns, on_one_line, printable
 from acclimate.cli.options import Changes, Folder
-from acclimate.run.settings import Setting, as_typed, check
+from acclimate.run.settings import Setting, as_text, check
 
 Parts = Annotated[str | None, Parameter(metavar="A,B,...")]
 
@@ -51,7 +51,7 @@ def diff_recipes(first: str, second: str) -> None:
         A name, a TOML file, or the folder of a run.
     """
     differences = acclimate.recipe(first).differences(acclimate.recipe(second))
-    rows = [("", first, second), *((name, as_typed(ours), as_typed(theirs)) for name, ours, theirs in differences)]
+    rows = [("", first, second), *((name, as_text(ours), as_text(theirs)) for name, ours, theirs in differences)]
     print("\n".join(columns([[on_one_line(cell) for cell in row] for row in rows], "<<<")))
 
 

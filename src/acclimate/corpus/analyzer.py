@@ -1,8 +1,8 @@
-"""The analyzer of BM25, one for documents and queries, with the stop words and stemming of a language.
+"""BM25's analyzer for documents and queries, with the stop words and stemming of a language.
 
-Words are folded (see `words`). Words of scripts without blanks, and of Korean, which attaches particles, become their
-characters and overlapping bigrams, so no dictionary is needed and a query of one character works too. Words of one
-letter stay (C, R), but not the letters of abbreviations and elisions (e.g., it's).
+Words are folded (see `words`). Words of scripts without blanks, and of Korean, which attaches particles, become
+characters and overlapping bigrams, so no dictionary is needed, and single-character queries work. Words of one letter
+are kept (C, R), but not the letters of abbreviations and elisions (e.g., it's).
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ LANGUAGES: dict[str, tuple[str | None, str | None]] = {
 }
 
 _LETTER_OF_MORE = re.compile(r"(?<=\w['’.])\w\b|\b\w(?=['’]\w\w|\.\w)")
-_STEMS = 1 << 17  # that are remembered: the commonest words are most of a text
-_STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists for words of two and more leave out
+_STEMS = 1 << 17  # size of the cache: most of a text are common words
+_STOP_WORDS_TOO = {"en": ("i",)}  # of one letter, which bm25s' lists omit
 
 
 class Analyzer:
-    """Text to terms, for documents and queries. Raises SettingError for an unknown language."""
+    """Turns text into terms. Raises SettingError for an unknown language."""
 
     def __init__(self, language: str) -> None:
         if language not in LANGUAGES:
@@ -78,10 +78,11 @@ class Analyzer:
         self.language = language
 
     def __call__(self, text: str) -> list[str]:
-        """The terms of a text, in order, each as often as it occurs."""
+        """The terms of a text, in order, with repetitions."""
         text = _LETTER_OF_MORE.sub("", folded(text, is_turkish=self.language == "tr"))
         stop_words, stem = self._stop_words, self._stem
-        words = [stem(word) or word for word in runs_of(text) if word not in stop_words]  # of some, no stem is left
+        # Some words have an empty stem.
+        words = [stem(word) or word for word in runs_of(text) if word not in stop_words]
         return words if text.isascii() else list(itertools.chain.from_iterable(map(_terms, words)))
 
     @cached_property
@@ -107,7 +108,7 @@ def _terms(word: str) -> list[str]:
 
 @cache
 def stop_words_of(name: str) -> Sequence[str]:
-    """bm25s' stop words of that name, or none. Read from its file alone, as importing the library imports SciPy."""
+    """bm25s' stop words of that name, read from its file alone, as importing the library imports SciPy."""
     spec = importlib.util.find_spec("bm25s")
     assert spec
     assert spec.origin
@@ -121,7 +122,7 @@ def stop_words_of(name: str) -> Sequence[str]:
 
 @cache
 def bm25s() -> Any:
-    """The library bm25s, kept from importing JAX, which would take most of a GPU's memory."""
+    """The bm25s library, prevented from importing JAX, which would allocate most of a GPU's memory."""
     with _missing("jax"):
         import bm25s
 
@@ -130,7 +131,7 @@ def bm25s() -> Any:
 
 @contextmanager
 def _missing(name: str) -> Iterator[None]:
-    """Within it, importing this package fails as if it were not installed."""
+    """Context in which importing this package fails as if it were not installed."""
     before = {key: sys.modules.pop(key) for key in [*sys.modules] if key.partition(".")[0] == name}
     sys.modules[name] = None  # pyright: ignore[reportArgumentType] (documented: an import of it fails)
     try:

@@ -26,7 +26,7 @@ from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_quer
 from acclimate.corpus.formats.beir import SPLITS
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.folder import find_files, read_folder
-from acclimate.corpus.judgments import check_judgments
+from acclimate.corpus.judgment_checks import check_judgments
 from acclimate.corpus.passages import check, split
 from acclimate.records import Doc, Qrel, Query
 
@@ -36,10 +36,10 @@ EXPECTED = (
     + ", or TREC's SGML), a folder of "
     ".txt, .md or .html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
-READERS_VERSION = 3  # another number when a reader gives other docs for the same bytes
-PASSAGES_VERSION = 2  # the same of the splitter
+READERS_VERSION = 3  # increment when a reader gives other docs for the same bytes
+PASSAGES_VERSION = 2  # the same for the splitter
 IR_DATASETS = "irds:"
-BUILT_IN = "pydocs"  # means the built-in collection, whatever folder has that name
+BUILT_IN = "pydocs"  # the built-in collection, even if a folder has that name
 
 
 LocatedQrels = dict[str, list[tuple[Place, Qrel]]]  # by split, with the place of each
@@ -112,14 +112,14 @@ def load(
 
 
 def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Corpus:
-    """The corpus with longer docs split into passages, from the cache if it was split so before.
+    """The corpus with longer docs split into passages, cached.
 
-    The corpus itself when `words` is 0. Raises DataError where a passage would get the id of an existing doc.
+    The corpus itself when `words` is 0. Raises DataError if a passage would get the id of an existing doc.
     """
     check(words, overlap)
     if not words:
         return corpus
-    order = corpus.path.name if corpus.path else ""  # the fingerprint alone does not tell
+    order = corpus.path.name if corpus.path else ""  # the fingerprint ignores order
     key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
     built = cache_dir / f"passages-{key}.arrow"
     if is_sealed(built):
@@ -156,7 +156,7 @@ def _path(path: Path, cache_dir: Path) -> _Source:
         return _lotte(*place, cache_dir)
     if not path.is_dir():
         if files.exists(path):
-            files.open_bytes(path).close()  # says what it is: a pipe, for one
+            files.open_bytes(path).close()  # reports what it is, such as a pipe
         raise _no_such(path)
     corpus = _data_file(path, "corpus")
     if corpus is None:
@@ -224,9 +224,9 @@ def _pydocs(cache_dir: Path) -> _Source:
 
 
 def _ir_dataset(name: str, cache_dir: Path) -> _Source:
-    """A dataset of ir_datasets; where it has no judgments, with those of its parts test, dev and train.
+    """A dataset of ir_datasets; if it has no judgments, with those of its parts test, dev and train.
 
-    Users cannot fix published judgments, so those of unknown documents are dropped here, as ir_measures would.
+    Users cannot fix published judgments, so those of unknown documents are dropped, as by ir_measures.
     """
     dataset_id = (
         named_collections.ir_datasets_id(name) if named_collections.is_named(name) else name.removeprefix(IR_DATASETS)

@@ -1,7 +1,7 @@
-"""Convert files of one format to another: recognized by content, and completed from given documents and queries.
+"""Convert files of one format to another: recognized by content, completed from given documents and queries.
 
-Decided: input is streamed. Documents to be looked up, by id or text, go into a corpus in a temporary folder beside the
-target. An existing file is replaced; an existing folder never is.
+Input is streamed. Documents to look up, by id or text, go into a corpus in a temporary folder beside the target. An
+existing file is replaced; an existing folder never is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.registry import Format, named_format, recognize
 from acclimate.corpus.formats.source import Source
 
-# The default target format, by the suffix of the target's name and the kind of content.
+# (suffix of the target, kind of content) -> default format.
 BY_SUFFIX = {
     ".jsonl": {
         registry.DOCS: "documents",
@@ -43,7 +43,7 @@ BY_SUFFIX[".parquet"] = BY_SUFFIX[".jsonl"]
 
 @dataclass(frozen=True)
 class Conversion:
-    """The outcome of a conversion; `notes` count what was left out or changed, by reason.
+    """The outcome of a conversion; `notes` count by reason what was left out or changed.
 
     >>> print(acclimate.Conversion("inpars", "beir", 1200, {}))
     inpars to beir: 1,200 written
@@ -79,12 +79,12 @@ def convert(
 ) -> Conversion:
     """Read a file or folder of any known format and write it as another: see `formats` for their names.
 
-    What the source is, is told by what is in it, unless `source_format` says it; what the target is, by the end of its
-    name, unless `target_format` does. corpus: any collection, where texts or ids of documents are missing. queries: any
-    file of queries, where texts or ids of theirs are. hf:OWNER/NAME and hf:OWNER/NAME/PATH are data sets on Hugging
-    Face's hub, or files in them. Ids stay as they are; unknown keys are written where the format has room for them.
-    recognized: told what the source is, before anything is written. Raises DataError with file and line for what cannot
-    be converted, and SettingError for a name that is no format's.
+    The source's format is recognized by content, unless `source_format` names it; the target's by suffix, unless
+    `target_format` does. corpus: any collection, to look up texts or ids of documents. queries: any file of queries, to
+    look up theirs. hf:OWNER/NAME and hf:OWNER/NAME/PATH are data sets on Hugging Face's hub, or files in them. Ids are
+    preserved; unknown keys are written if the format has room for them. recognized: called with the source's format
+    before anything is written. Raises DataError with file and line for what cannot be converted, and SettingError for
+    an unknown format.
 
     >>> print(acclimate.convert("run/filter/queries.jsonl", "run-queries", target_format="beir"))  # doctest: +ELLIPSIS
     synthetic to beir: ... written
@@ -167,7 +167,7 @@ def _remove(target: Path) -> None:
 
 
 def _has_data(folder: Path) -> bool:
-    """True for a folder with data files; then texts beside them do not make it a folder of documents."""
+    """True for a folder with data files, which is then not a folder of text documents."""
     return any(path.suffix.lower() in DATA for path in folder.rglob("*"))
 
 

@@ -23,16 +23,16 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_CLUSTERS = 1000  # where their number is not set
+MAX_CLUSTERS = 1000  # if not set
 _TEMPERATURE = 1.0  # of the softmax over cosines, as in the code that DUQGen's authors released
-_NEXT = 10  # documents looked at for each that is taken
-_RELEVANCE = 0.5  # the share of closeness in maximal marginal relevance; the rest is unlikeness
-_FIT_ON = 50_000  # documents that k-means sees at most
+_NEXT = 10  # candidates compared for each document drawn
+_RELEVANCE = 0.5  # weight of closeness in maximal marginal relevance; the rest is dissimilarity
+_FIT_ON = 50_000  # maximum documents for k-means
 _BLOCK_ROWS = 16_384
 _ITERATIONS = 50
 
 
-@threadpool_limits.wrap(limits=1)  # sums in another order, as of several threads, are other sums
+@threadpool_limits.wrap(limits=1)  # several threads would sum in another order
 def draw_diverse(
     rows: NDArray[np.int64],
     chances: NDArray[np.float64],
@@ -44,18 +44,18 @@ def draw_diverse(
     n_clusters: int,
     seed: int,
 ) -> list[int]:
-    """At most `n_docs` positions in `rows`, in the order in which they were drawn.
+    """At most `n_docs` positions in `rows`, in the order drawn.
 
-    rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks.
-    chances: a number in [0, 1) for each candidate, drawn by its id; weights: above 0, what it counts for beside others.
-    `accepts` may skip a position. n_clusters: 0 means one for each document to draw, up to a thousand. The order of the
-    candidates decides only which of them k-means is fitted on.
+    rows: the row in `vectors` of each candidate; vectors: (n, dim), unit length, read in blocks. chances: a number in
+    [0, 1) for each candidate, drawn by its id; weights: above 0, relative. `accepts` may reject a position. n_clusters:
+    0 means one per document to draw, up to a thousand. The order of candidates only decides which of them k-means is
+    fitted on.
     """
     n_wanted = n_clusters or min(n_docs, MAX_CLUSTERS)
     luck = np.clip(chances, 1e-12, 1 - 1e-12)
     centroids = _centroids(vectors[rows[:_FIT_ON]], max(1, min(n_wanted, len(rows))), seed)
     cluster, closeness = _nearest(vectors, rows, centroids)
-    # The largest of these first is a draw without replacement by the softmax of the closeness (Gumbel's trick).
+    # Sorting by this, largest first, draws without replacement by the softmax of closeness (Gumbel's trick).
     order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck)) + np.log(weights)), kind="stable")
     order = order[np.argsort(cluster[order], kind="stable")]
     starts = np.searchsorted(cluster[order], np.arange(len(centroids) + 1))
@@ -63,7 +63,7 @@ def draw_diverse(
 
     drawn: list[int] = []
     sizes = np.bincount(cluster, weights, minlength=len(clusters)).tolist()
-    # The farthest below its share first; at the start those that have none, the largest of them first.
+    # Clusters farthest below their share first; at the start, empty ones by size.
     queue = [(0.0, -sizes[number], number) for number, group in enumerate(clusters) if len(group.waiting)]
     heapq.heapify(queue)
     while queue and len(drawn) < n_docs:
@@ -77,7 +77,7 @@ def draw_diverse(
 
 
 class _Cluster(Iterator[int]):
-    """The candidates of a cluster, the best next one given those kept."""
+    """Candidates of a cluster in order; the next one depends on those kept."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Cluster(Iterator[int]):
         return int(best)
 
     def keep(self, position: int) -> None:
-        """Keep a document, which later ones should be unlike."""
+        """Record a drawn document, from which later ones should differ."""
         self.kept.append(np.array(self._vectors[self._rows[position]]))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DocIds(Sequence[str]):
-    """All ids of a corpus; `rows` says where each is."""
+    """All ids of a corpus in order; `rows` is their inverse."""
 
     def __init__(self, columns: Sequence[Any], hashes: Sequence[Any]) -> None:
         """Arrow arrays, batch by batch: of ids, and of what `hash_of` makes of them."""
@@ -49,7 +49,7 @@ class DocIds(Sequence[str]):
         return self.row(doc_id) is not None
 
     def batch_of(self, row: int) -> int:
-        """The number of the batch that a row is in."""
+        """The batch that contains a row."""
         return bisect_right(self.starts, row) - 1
 
     def row(self, doc_id: object) -> int | None:
@@ -72,13 +72,13 @@ class DocIds(Sequence[str]):
 
     @cached_property
     def ascending(self) -> NDArray[np.uint64]:
-        """The rows in the order of their ids."""
+        """The rows sorted by id."""
         import numpy as np
         import pyarrow as pa
         from pyarrow import compute
 
         ids = pa.chunked_array(list(self._columns), pa.string())
-        rows = compute.call_function("sort_indices", [ids], compute.SortOptions())  # by bytes, as texts compare
+        rows = compute.call_function("sort_indices", [ids], compute.SortOptions())  # bytewise, as texts compare
         return np.frombuffer(rows.buffers()[1], np.uint64, len(rows))
 
     @cached_property
@@ -93,7 +93,7 @@ class DocIds(Sequence[str]):
         return hashed.hexdigest()[:32]
 
     def of_equal_hashes(self) -> list[int]:
-        """The rows of ids whose hashes collide, ascending."""
+        """Rows of ids with colliding hashes, ascending."""
         import numpy as np
 
         hashes, rows = self._index
@@ -101,7 +101,7 @@ class DocIds(Sequence[str]):
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The hashes of the ids, sorted, and the row of each."""
+        """(sorted hashes of the ids, row of each)."""
         import numpy as np
 
         # frombuffer, because to_numpy would import pandas
@@ -134,7 +134,7 @@ def hash_of(doc_id: str) -> int:
 
 
 def ascending(doc_ids: Sequence[str]) -> NDArray[np.integer]:
-    """The places of these ids, in the order of the ids."""
+    """Positions of these ids, sorted by id."""
     import numpy as np
 
     if isinstance(doc_ids, DocIds):

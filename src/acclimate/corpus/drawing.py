@@ -1,8 +1,8 @@
-"""The order in which documents are drawn, by numbers derived from the seed and each document's own id and length.
+"""The random order in which documents are drawn, from the seed and each document's id and length.
 
-A share of the documents is for windows: they are drawn in proportion to a power of their length, and may be read from
-anywhere in their text; all others are equally likely. Which kind a document is follows from its own id too, so adding a
-document changes neither the kinds nor the order of the others.
+A share of the documents is for windows: drawn in proportion to a power of their length, and read from anywhere in their
+text; all others are equally likely. The kind of a document also depends on its id alone, so adding a document changes
+neither the kinds nor the order of the others.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class Drawing(NamedTuple):
-    """Documents that may be drawn, in the order in which they are."""
+    """Candidate documents in the order in which they are drawn."""
 
-    places: NDArray[np.int64]  # (n,) of each among all of them
+    places: NDArray[np.int64]  # (n,) position of each in the input
     luck: NDArray[np.float64]  # (n,) uniform in [0, 1)
-    weights: NDArray[np.float64]  # (n,) its chances beside those of others, 1 on average
+    weights: NDArray[np.float64]  # (n,) relative chance, 1 on average
     for_window: NDArray[np.bool_]  # (n,)
 
     def select(self, order: NDArray[np.int64]) -> Drawing:
-        """In another order."""
+        """The documents in another order."""
         return Drawing(self.places[order], self.luck[order], self.weights[order], self.for_window[order])
 
 
 def in_order(
     doc_ids: Iterable[str], lengths: NDArray[np.integer], seed: int, *, windows: float, length_power: float
 ) -> Drawing:
-    """The documents in the order in which they are drawn, both kinds spread evenly over it.
+    """The documents in random order, with both kinds evenly mixed.
 
-    doc_ids: ascending. lengths: (n_docs,). windows: share of them that are for windows, in [0, 1].
+    doc_ids: ascending. lengths: (n_docs,). windows: share of documents for windows, in [0, 1].
     """
     n_docs = len(lengths)
     draws = np.fromiter(
@@ -47,10 +47,10 @@ def in_order(
     )
     luck, for_window = draws["luck"], draws["window"] < windows
     of_windows, others = np.flatnonzero(for_window), np.flatnonzero(~for_window)
-    weights = np.ones(n_docs)  # computed in Python: numpy's powers and logarithms may end in another bit
+    weights = np.ones(n_docs)  # in Python, as numpy's powers and logarithms differ in the last bit
     weights[of_windows] = [max(1, length) ** length_power for length in lengths[of_windows].tolist()]
     mean = math.fsum(weights[of_windows]) / max(1, len(of_windows))
-    # The least exponential of a rate that is the weight first: Efraimidis and Spirakis 2006, section 3.
+    # Sort by an exponential variable whose rate is the weight: Efraimidis and Spirakis 2006, section 3.
     rates = zip(luck[of_windows].tolist(), weights[of_windows].tolist(), strict=True)
     waits = np.fromiter((-math.log1p(-number) / weight for number, weight in rates), float, len(of_windows))
     weights[of_windows] /= mean or 1.0

@@ -25,9 +25,9 @@ from acclimate.base.words import normalized
 from acclimate.corpus.formats.query_log import read_query_log
 from acclimate.records import Query
 
-LONGEST = 500  # characters of a query: what is longer is a document that was pasted
+LONGEST = 500  # characters of a query; longer ones are pasted documents
 MOST_WORDS = 64
-# Why an entry is no query
+# Reasons to drop an entry.
 EMPTY = "empty"
 TOO_LONG = f"longer than {LONGEST} characters or {MOST_WORDS} words"
 NEVER = "searched for 0 times"
@@ -42,7 +42,7 @@ class LoggedQuery:
     query_id: str
     text: str
     count: int  # searches, 1 or more
-    clicks: int = 0  # on what was found, where the log says so
+    clicks: int = 0  # on results, if the log has them
 
     def as_query(self) -> Query:
         """What a retriever searches for."""
@@ -54,8 +54,8 @@ class QueryLog:
     """The queries of a log, by frequency and then by id, and counts of the entries that were masked or dropped."""
 
     queries: Sequence[LoggedQuery] = ()
-    masked: int = 0  # entries (lines, rows) that something was cut out of
-    dropped: Mapping[str, int] = field(default_factory=dict)  # entries that are no query, by reason
+    masked: int = 0  # entries (lines, rows) that were masked
+    dropped: Mapping[str, int] = field(default_factory=dict)  # dropped entries, by reason
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -66,13 +66,15 @@ class QueryLog:
         return fingerprint([(query.query_id, query.text, query.count, query.clicks) for query in self.queries])
 
     def account(self) -> dict[str, Any]:
-        """What was read, for a report."""
+        """Counts for a report."""
         asked = sum(query.count for query in self.queries)
         return {"queries": len(self), "asked": asked, "masked": self.masked, "dropped": dict(self.dropped)}
 
     def draw(self, n: int, seed: int) -> list[LoggedQuery]:
-        """Draw `n` queries, or all when there are fewer, in proportion to frequency and without replacement. A smaller
-        draw is a subset of a larger one (Efraimidis and Spirakis, Information Processing Letters 97, 2006)."""
+        """Draw `n` queries without replacement, in proportion to frequency; all if there are fewer.
+
+        A smaller draw is a subset of a larger one (Efraimidis and Spirakis, Information Processing Letters 97, 2006).
+        """
 
         def arrival(query: LoggedQuery) -> tuple[float, str]:
             return -math.log(1 - uniform(seed, "log", query.query_id)) / query.count, query.query_id
@@ -80,12 +82,12 @@ class QueryLog:
         return heapq.nsmallest(n, self.queries, key=arrival)
 
     def unlike(self, texts: Iterable[str]) -> list[LoggedQuery]:
-        """The queries whose normalized text is none of these."""
+        """The queries that equal none of these texts, normalized."""
         known = set(map(normalized, texts))
         return [query for query in self.queries if normalized(query.text) not in known]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON Lines: the counts first, then the queries."""
+        """Write as JSON Lines: counts first, then the queries."""
         write_jsonl(path, self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -97,8 +99,8 @@ class QueryLog:
 NO_LOG = QueryLog()
 
 
-def kept(path: Path) -> QueryLog:
-    """A log as `QueryLog.write` left it."""
+def read_stored(path: Path) -> QueryLog:
+    """Read a log written by `QueryLog.write`."""
     rows = (row for _, row in read_jsonl(path))
     account = next(rows)
     queries = [LoggedQuery(row["_id"], row["text"], row["count"], row["clicks"]) for row in rows]
@@ -108,10 +110,9 @@ def kept(path: Path) -> QueryLog:
 def read(path: Path) -> QueryLog:
     """Read an exported log (`formats/query_log.py` lists the formats).
 
-    Memory grows with the number of distinct queries. Raises DataError for a file that cannot be read, and for one in
-    which no query is left.
+    Memory grows with the number of distinct queries. Raises DataError for an unreadable file, and if no query remains.
     """
-    from acclimate.corpus.masking import masked, tidied  # whose patterns take a while to compile
+    from acclimate.corpus.masking import masked, tidied  # slow to import: compiles its patterns
 
     entries: dict[str, list[int]] = {}  # text -> entries, count, clicks
     dropped: Counter[str] = Counter()
@@ -142,7 +143,7 @@ def read(path: Path) -> QueryLog:
 
 
 def _why_none(text: str, count: int) -> str:
-    """Why an entry is no query, as far as it shows before masking; "" if it may be one."""
+    """The reason to drop an entry, as far as it is visible before masking; "" to keep it."""
     if not text:
         return EMPTY
     if len(text) > LONGEST or text.count(" ") >= MOST_WORDS:

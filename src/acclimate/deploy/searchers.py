@@ -15,7 +15,7 @@ from acclimate.base.text import single_spaced
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
 from acclimate.run.settings import whole_number
-from acclimate.search.folded import Folded
+from acclimate.search.max_passage import MaxPassage
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
@@ -121,7 +121,7 @@ class Searchers:
 
     def _hits_of_block(self, queries: Sequence[Query], k: int, retriever: Retriever) -> dict[str, list[Hit]]:
         """query_id -> its hits."""
-        search = retriever.passages if isinstance(retriever, Folded) else retriever.search
+        search = retriever.passages if isinstance(retriever, MaxPassage) else retriever.search
         scored: dict[str, list[ScoredDoc]] = {query.query_id: [] for query in queries}
         for hit in search(queries, _checked(k)):
             scored[hit.query_id].append(hit)
@@ -188,7 +188,7 @@ def _plain(name: str, scorer: Scorer) -> Scorer:
 
 def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
     """The same system restricted to these rows."""
-    if isinstance(retriever, Folded | Reranked):
+    if isinstance(retriever, MaxPassage | Reranked):
         return replace(retriever, first=_within(retriever.first, rows))
     assert isinstance(retriever, System)
     return replace(retriever, within=rows)
@@ -198,7 +198,7 @@ def _scores_by_member(
     retriever: Retriever, queries: Sequence[Query], hits: Mapping[str, Sequence[ScoredDoc]]
 ) -> dict[str, list[dict[str, float]]]:
     """Scores of each hit by each member of the system, by query; the reranker scores only the first hits."""
-    if isinstance(retriever, Folded):
+    if isinstance(retriever, MaxPassage):
         retriever = retriever.first
     reranker, reranked = "", dict[tuple[Query, str], float]()
     if isinstance(retriever, Reranked):

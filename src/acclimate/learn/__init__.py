@@ -1,1 +1,1 @@
-"""What learns: rerankers, students, and the teachers that tell them."""
+"""Training: rerankers, students, and the teachers whose scores students learn from."""

@@ -1,7 +1,7 @@
-"""Attention while a model learns on a CPU.
+"""Attention for training on a CPU, computed in float32.
 
-PyTorch's fused one computes gradients in bfloat16 without the instructions that products have for it: in float32 it
-takes a quarter of the time. Where something is dropped it is not fused, and the model's own dropout draws.
+PyTorch's fused attention computes bfloat16 gradients without the CPU's bfloat16 instructions; float32 takes a quarter
+of the time. With attention dropout it is not fused, so the model's own implementation is used.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _LEARNING = "sdpa_learning"
 
 
 @contextmanager
-def attending(model: Any) -> Iterator[None]:
-    """Within, a transformer of its library that has fused attention has this one."""
+def float32_attention(model: Any) -> Iterator[None]:
+    """Context in which a transformers model that has fused attention uses this one."""
     if model.config._attn_implementation != _FUSED:
         yield
         return
@@ -42,7 +42,7 @@ def _attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers asks for it: (n_texts, n_heads, n_tokens, dim) to (n_texts, n_tokens, n_heads, dim)."""
+    """transformers' attention: (n_texts, n_heads, n_tokens, dim) to (n_texts, n_tokens, n_heads, dim)."""
     drop = getattr(module, "dropout", None)
     with torch.autocast("cpu", enabled=False):
         if dropout and isinstance(drop, torch.nn.Module) and options.get("position_bias") is None:

@@ -1,4 +1,4 @@
-"""How stages ask an LLM: tasks, each a doc in a prompt, and answers through the completion cache."""
+"""Ask an LLM on behalf of stages: tasks, each a doc in a prompt, answered through the completion cache."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from acclimate.llm.prompts import Mix, Prompt
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion
 
-WORTH_A_BATCH = 8  # prompts; what fewer share is read again sooner than they are decoded by themselves
+MIN_BATCH = 8  # minimum prompts of a batch that shares a prefix
 
 
 class Task(NamedTuple):
-    """A doc to show to a prompt, for the `sample`th time."""
+    """A doc in a prompt, for the `sample`th time."""
 
     doc_id: str
     prompt: Prompt
     sample: int
-    text: str  # the prompt with the doc in it
+    text: str  # the filled prompt
 
     def decoding(self, decoding: Decoding) -> Decoding:
-        """How its answer is decoded."""
+        """The decoding of its answer."""
         return replace(decoding, stop=self.prompt.stop, chat=self.prompt.chat, sample=self.sample)
 
 
 def tasks_of(
     doc_texts: Mapping[str, str], mix: Mix, per_doc: int, *, is_drawn: bool, shuffle_seed: int | None = None
 ) -> Iterator[Task]:
-    """What to ask, doc by doc. The same prompt would get the same answer again, unless answers are drawn.
+    """The tasks, doc by doc. Without sampling, a prompt is used once per doc, as it would get the same answer again.
 
-    shuffle_seed: of the order in which each doc's prompts show their examples; None leaves it as it is.
+    shuffle_seed: for the order of examples per doc; None: the prompt's order.
     """
     for doc_id, doc_text in doc_texts.items():
-        prompt_texts: dict[Prompt, str] = {}  # one for all samples: there may be a million
+        prompt_texts: dict[Prompt, str] = {}  # shared by all samples, of which there may be a million
         for prompt, sample in mix.share_out(doc_id, per_doc):
             if is_drawn or not sample:
                 shown = prompt if shuffle_seed is None else prompt.shuffled(shuffle_seed, doc_id)
@@ -44,9 +44,11 @@ def tasks_of(
                 yield Task(doc_id, shown, sample, text)
 
 
-def together(tasks: Sequence[Task]) -> Iterator[list[Task]]:
-    """Tasks that are decoded alike: prompt by prompt, so that a batch shares all but the doc. Those that show their
-    examples in another order come apart where so many are left together that a batch of their own is worth it."""
+def group_tasks(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Group tasks that are decoded alike, prompt by prompt, so that a batch shares everything but the doc.
+
+    Tasks with shuffled examples are grouped by order where enough of them share it.
+    """
     groups: dict[tuple[str, int], list[Task]] = {}
     for task in tasks:
         groups.setdefault((task.prompt.name, task.sample), []).append(task)
@@ -54,7 +56,7 @@ def together(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         by_prefix: dict[str, list[Task]] = {}
         for task in group:
             by_prefix.setdefault(task.prompt.prefix, []).append(task)
-        apart = len(group) >= WORTH_A_BATCH * len(by_prefix)
+        apart = len(group) >= MIN_BATCH * len(by_prefix)
         yield from (by_prefix[prefix] for prefix in sorted(by_prefix)) if apart else [group]
 
 
@@ -65,7 +67,7 @@ def ask(
     tasks: Sequence[Task],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Task, Completion]:
-    """Task -> answer. `progress` is called with (prompts answered, prompts in all) after each batch."""
+    """Task -> answer. `progress` is called with (prompts answered, prompts in total) after each batch."""
     total = len({(task.text, task.prompt.name, task.sample) for task in tasks})
     answers: dict[Task, Completion] = {}
     done = 0
@@ -74,7 +76,7 @@ def ask(
         if progress is not None:
             progress(done + of_these, total)
 
-    for group in together(tasks):
+    for group in group_tasks(tasks):
         texts = [task.text for task in group]
         completed = completions.complete(model.decoding_as(group[0].decoding(decoding)), texts, on_batch=report)
         answers.update(zip(group, completed, strict=True))
@@ -83,7 +85,7 @@ def ask(
 
 
 def tokens_of(answers: Mapping[Task, Completion]) -> dict[str, int]:
-    """What the answers cost, or did when they were given: prompt and completion tokens, equal prompts once."""
+    """Prompt and completion tokens of the answers, cached ones included, equal prompts once."""
     different = {(task.text, task.prompt.name, task.sample): answer for task, answer in answers.items()}.values()
     return {
         "prompt": sum(answer.prompt_tokens for answer in different),

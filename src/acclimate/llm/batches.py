@@ -1,8 +1,8 @@
-"""Batch files: requests for a provider's half-price batch endpoint, or for `vllm run-batch`, and their results.
+"""Batch files for a provider's half-price batch endpoint, or for `vllm run-batch`: write requests, read results.
 
-A run that is told to write a batch asks nobody: whatever is not in the completion cache becomes a line of the file. The
-results, in any order, are read into the cache, and the same run then goes on as if it had asked. What failed is still
-missing there, and becomes part of the next batch.
+A run in batch mode calls no LLM: whatever is missing in the completion cache becomes a line of the file. Results, in
+any order, are read into the cache, and the same run then continues. Failed requests are still missing, and go into the
+next batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from acclimate.llm.backends.server import ServerLLM, wire
 from acclimate.llm.completions import Completions, key_of
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM
-from acclimate.llm.server.failures import Failure, Means, failure, one_line
+from acclimate.llm.server.failures import Failure, Outcome, failure, one_line
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
@@ -31,12 +31,12 @@ _NOTHING = Completion("", (), 0, 0, "stop")
 
 
 class BatchedCompletions(Completions):
-    """The cache of a run that collects what it would ask; what it answers in the meantime is not to be used."""
+    """A completion cache that collects missing requests; its placeholder answers must not be used."""
 
     def __init__(self, path: str | Path, stage: str = "") -> None:
         super().__init__(path, stage)
         self.requests: dict[str, dict[str, Any]] = {}  # by key
-        self.again = 0  # of them, how many an earlier batch had
+        self.again = 0  # number of requests that an earlier batch had, too
 
     def complete(
         self,
@@ -45,7 +45,7 @@ class BatchedCompletions(Completions):
         *,
         on_batch: Callable[[int, int, list[Completion]], None] | None = None,
     ) -> list[Completion]:
-        """What is known, and empty answers for what is not. An LLM that is behind no server is asked as ever."""
+        """Cached answers, and empty ones for what is missing. LLMs without a server are called as usual."""
         if not isinstance(llm, ServerLLM):
             return super().complete(llm, prompts, on_batch=on_batch)
         keys = [key_of(llm, prompt) for prompt in prompts]
@@ -65,23 +65,23 @@ class BatchedCompletions(Completions):
         return [cached.get(key, _NOTHING) for key in keys]
 
     def write(self, path: Path) -> int:
-        """The requests as a file. Returns how many."""
+        """Write the requests to a file; returns their number."""
         return write_jsonl(path, self.requests.values())
 
 
-class Taken(NamedTuple):
-    """What became of the lines of a result file."""
+class BatchResults(NamedTuple):
+    """Outcome of a result file's lines."""
 
     kept: int
-    failed: dict[str, int]  # by what the provider said
-    refused: dict[str, int]  # the same, of prompts that will never be answered
-    left_out: list[str]  # what the provider does not take, and the next batch asks without
+    failed: dict[str, int]  # error message -> count
+    refused: dict[str, int]  # the same, for prompts that will never be answered
+    left_out: list[str]  # parameters that the provider rejects, and that the next batch omits
 
 
-def read_results(completions: Completions, path: Path) -> Taken:
-    """Put the results of a batch into the cache. Raises DataError when none of them answers what this run asked.
+def read_results(completions: Completions, path: Path) -> BatchResults:
+    """Read the results of a batch into the cache. Raises DataError if none answers a request of this run.
 
-    What a provider complains of in its lines is learned, as it is of a server that is asked.
+    The provider's complaints are learned, as with a live server.
     """
     kept, failed, refused = 0, Counter[str](), Counter[str]()
     learned: dict[str, Terms] = {}
@@ -108,23 +108,23 @@ def read_results(completions: Completions, path: Path) -> Taken:
             continue
         sent = wire.request("", request["prompt"], decoding, Terms.load(request.get("terms", "")))
         can_do_without = learned.setdefault(request.get("server", ""), Terms()).learned(body, sent)
-        if not can_do_without and body.means in (Means.REFUSED, Means.TOO_LONG):
+        if not can_do_without and body.means in (Outcome.REFUSED, Outcome.TOO_LONG):
             refused[body.message] += 1
             given_up.append((request, key, Completion("", (), 0, 0, body.means.value)))
         else:
             failed[body.message] += 1
-    for request, key, nothing in given_up:  # unless another line answers it
+    for request, key, nothing in given_up:  # unless another line has an answer
         completions.put(request["llm"], request["stage"], key, nothing)
     for server, terms in learned.items():
         completions.learn(server, terms)
     if failed[_NOT_ASKED] + failed[_NO_OBJECT] == kept + failed.total() + refused.total():
         raise DataError("no line has a custom_id of this run; are these its results?", path=path)
     left_out = dict.fromkeys(name for terms in learned.values() for name in terms.omitted())
-    return Taken(kept, dict(failed), dict(refused), list(left_out))
+    return BatchResults(kept, dict(failed), dict(refused), list(left_out))
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
-    """The objects in a file of results; None for a line that is none, such as the last of a cut file."""
+    """The objects in a file of results; None for an invalid line, such as a truncated last one."""
     for _, line in read_lines(path):
         try:
             row = json.loads(line)
@@ -135,7 +135,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
 
 
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
-    """The answer in a line of results, or what went wrong where there is none. Raises ValueError for neither."""
+    """The answer in a line of results, or its failure. Raises ValueError for neither."""
     response = row.get("response") or {}
     if not isinstance(response, Mapping):
         raise ValueError("a response that is no JSON object")

@@ -1,4 +1,4 @@
-"""A completion as JSON, checked on its way out and in: what cannot be used is not kept; older caches may hold it."""
+"""Completions as JSON, validated when written and read, since older caches may hold invalid ones."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 
 from acclimate.records import Completion
 
-LEAST_LOGPROB = -1e6  # below it is none of a token
-_MOST = 2**53  # tokens; more are no count, nor whole as a number of JSON
+LEAST_LOGPROB = -1e6  # lower values are invalid
+_MOST = 2**53  # larger token counts are invalid, and not exact in JSON
 
 
 def dump(completion: Completion) -> str:
-    """Raises ValueError for a completion that cannot be used."""
+    """Raises ValueError for an invalid completion."""
     return json.dumps(_usable(completion)._asdict())
 
 
 def load(payload: str) -> Completion:
-    """Raises ValueError for what is no completion, or none that can be used."""
+    """Raises ValueError for an invalid completion."""
     try:
         row = json.loads(payload)
         return _usable(Completion(**{**row, "logprobs": tuple(row["logprobs"])}))
@@ -25,7 +25,7 @@ def load(payload: str) -> Completion:
 
 
 def _usable(completion: Completion) -> Completion:
-    """The completion, if its fields are what they should be. Raises ValueError."""
+    """The completion, after validation. Raises ValueError."""
     for text in (completion.text, completion.finish_reason):
         if not isinstance(text, str):
             raise ValueError(f"{text!r:.60} is no text")

@@ -1,10 +1,9 @@
-"""Completions on disk, addressed by content: what was answered once is never asked or paid for again.
+"""A content-addressed cache of completions on disk: no prompt is asked or paid for twice.
 
-One SQLite file. The key is a hash of the LLM's fingerprint and the prompt, so it survives reordered, added and
-removed documents. A batch of a local LLM is asked and committed as a whole, a server's answers one by one as they come:
-a killed run loses the batch at hand and nothing else. The ledger says what was asked of each LLM, over all runs.
-Which prompts share a batch follows from the prompts alone, not from what is here already, because a batch's
-composition moves an LLM's rounding: a resumed run asks the very batches that the whole run would have asked.
+One SQLite file. The key hashes the LLM's fingerprint and the prompt, so reordering, adding and removing documents does
+not matter. A local LLM's batch is committed as a whole, a server's answers one by one: an interrupted run loses at most
+the current batch. The ledger sums usage per LLM over all runs. Batches are formed from the prompts alone, not from what
+is missing, because a batch's composition affects rounding: a resumed run asks the same batches.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from typing import Any, NamedTuple, Self
 from acclimate.base.database import unusable
 from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
-from acclimate.llm import completion_json, copies
+from acclimate.llm import completion_json, replicas
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN  # batches must not depend on a tokenizer
 from acclimate.llm.protocol import LLM, Batching, BatchSize, StreamingLLM
 from acclimate.llm.server.terms import Terms
 from acclimate.llm.usage import Ledger, Usage
 from acclimate.records import Completion
 
-BATCH_PROMPTS, BATCH_TOKENS = 32, 8192  # of an LLM that does not say; a kill loses so much
-STREAMED_PROMPTS = 512  # given to a server's LLM at once; it asks as many together as it likes
-BUSY_SECONDS = 60.0  # that a run waits for another process's commit
+BATCH_PROMPTS, BATCH_TOKENS = 32, 8192  # default batch size of an LLM; an interrupted run loses as much
+STREAMED_PROMPTS = 512  # passed to a streaming LLM at once; it decides on its concurrency
+BUSY_SECONDS = 60.0  # to wait for another process's commit
 
 _PAYLOADS = "key TEXT PRIMARY KEY, payload TEXT NOT NULL"
 _TABLES = {
@@ -43,7 +42,7 @@ _TABLES = {
 
 
 class _Planned(NamedTuple):
-    """Prompts that are answered together."""
+    """A batch of prompts."""
 
     batch: Sequence[str]
     keys: list[str]
@@ -52,19 +51,19 @@ class _Planned(NamedTuple):
 
 
 class Completions:
-    """A cache of completions in the SQLite file `path`; any number of processes may share it.
+    """A cache of completions in the SQLite file `path`, which any number of processes may share.
 
-    `stage` is whose account what is asked goes to; `usage` sums it since this object was opened. `guard` is called with
-    the number of prompts left before any are asked, and after each answer of a server: what it raises stops the asking.
+    `stage`: account for usage; `usage`: sum since opening. `guard`: called with the number of remaining prompts before
+    any is asked, and after each answer of a server; it stops by raising.
     """
 
     guard: Callable[[int], None] = staticmethod(lambda left: None)
 
     def __init__(self, path: str | Path, stage: str = "", *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """busy_seconds: how long to wait where another process writes. Raises DataError for a file that is no cache."""
+        """busy_seconds: how long to wait for another process's write. Raises DataError if it is not a cache."""
         self.path, self.stage = Path(path), stage
         self.usage = Usage()
-        self.left_out: list[str] = []  # what the last server that was asked does not take
+        self.left_out: list[str] = []  # parameters that the last server rejected
         make_folder(self.path.parent)
         try:
             self._rows = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
@@ -87,13 +86,13 @@ class Completions:
         return self._rows.execute("SELECT count(*) FROM completions").fetchone()[0]
 
     def ledger(self) -> Ledger:
-        """What each LLM, by name, was asked for each stage, over all runs."""
+        """Usage by stage and LLM, over all runs."""
         columns = "stage, llm, calls, prompt_tokens, completion_tokens"
         rows = self._rows.execute(f"SELECT {columns} FROM accounts ORDER BY stage, llm")
         return {(stage, llm): Usage(*counts) for stage, llm, *counts in rows}
 
     def damaged(self) -> list[str]:
-        """The keys of answers that cannot be read. Raises DataError when the file itself is no database any more."""
+        """Keys of unreadable answers. Raises DataError if the file itself is damaged."""
         damaged: list[str] = []
         try:
             for key, payload in self._rows.execute("SELECT key, payload FROM completions"):
@@ -106,42 +105,42 @@ class Completions:
         return damaged
 
     def prune(self) -> int:
-        """Remove the answers that cannot be read. Returns how many."""
+        """Remove unreadable answers; returns their number."""
         damaged = self.damaged()
         self._rows.executemany("DELETE FROM completions WHERE key = ?", [(key,) for key in damaged])
         self._rows.execute("VACUUM")
         return len(damaged)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._rows.close()
 
     def cached(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """The answers that are here, by key."""
+        """Cached answers by key."""
         completions: dict[str, Completion] = {}
         for part in _runs(keys, STREAMED_PROMPTS):
             completions.update(self._read(part))
         return completions
 
     def remember(self, key: str, request: dict[str, Any]) -> None:
-        """Note what will be asked elsewhere for this stage: `llm`, `prompt` and `decoding`."""
+        """Record a request sent elsewhere for this stage: `llm`, `prompt` and `decoding`."""
         payload = json.dumps({"stage": self.stage, **request})
         self._rows.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (key, payload))
 
     def asked_for(self, key: str) -> dict[str, Any] | None:
-        """What `remember` was told of this key, and the stage."""
+        """The request recorded by `remember` for this key, with its stage."""
         row = self._rows.execute("SELECT payload FROM requests WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def _share(self, llm: LLM) -> None:
-        """An LLM behind a server knows what others learned of it, and what it learned is kept for them."""
+        """Exchange what is known of a server's terms between the LLM and the cache."""
         terms = getattr(llm, "terms", None)
         if isinstance(terms, Terms):
             self.learn(getattr(llm, "server", ""), terms)
             self.left_out = terms.omitted()
 
     def learn(self, server: str, terms: Terms) -> None:
-        """What is known of a server goes into `terms`, and what is in them is kept."""
+        """Merge a server's terms with the stored ones, in both directions."""
         row = self._rows.execute("SELECT payload FROM terms WHERE key = ?", (server,)).fetchone()
         stored = Terms.load(row[0]) if row else Terms()
         terms.add(stored)
@@ -149,7 +148,7 @@ class Completions:
             self._rows.execute("INSERT OR REPLACE INTO terms VALUES (?, ?)", (server, terms.dump()))
 
     def put(self, llm: str, stage: str, key: str, completion: Completion) -> None:
-        """Keep an answer that came another way, and account for it, unless there is one."""
+        """Store an answer obtained elsewhere, with its usage, unless there is one."""
         if not self._read([key]):
             self._keep(llm, stage, [key], [completion])
 
@@ -162,8 +161,8 @@ class Completions:
     ) -> list[Completion]:
         """One completion per prompt, in order; equal prompts are asked once.
 
-        on_batch: called after each batch, or answer of a server, is safe on disk with (prompts done, prompts in all,
-            the completions), different prompts only. What it raises stops the run, and what was answered is kept.
+        on_batch: called after each batch, or server's answer, is committed, with (prompts done, prompts in total, the
+        completions), distinct prompts only. It may stop the run by raising; answers are kept.
         """
         answers: dict[str, Completion] = {}
         different = sorted(set(prompts), key=lambda prompt: (len(prompt), prompt))
@@ -171,7 +170,7 @@ class Completions:
         size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
         batches = iter(_runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size))
         plans, ahead = tee(self._planned(llm, batch) for batch in batches)
-        asked = copies.completions(llm, (plan.missing for plan in ahead if plan.missing))
+        asked = replicas.complete_batches(llm, (plan.missing for plan in ahead if plan.missing))
         for batch, keys, cached, missing in plans:
             if missing:
                 self.guard(len(different) - len(answers) - len(cached))
@@ -183,7 +182,7 @@ class Completions:
                     self._share(llm)
             elif missing:
                 self._write(llm, missing, next(asked))
-            # Another process may have been first, and the first answer is the answer.
+            # if another process was faster, its answer counts
             kept = self._read(keys) if missing else cached
             answers.update((prompt, kept[key]) for prompt, key in zip(batch, keys, strict=True))
             if on_batch is not None:
@@ -204,14 +203,13 @@ class Completions:
         had: int,
         total: int,
     ) -> None:
-        """Keep answers as they come. What `on_answer` or the guard raises stops the asking, and is raised when the last
-        has come."""
+        """Store answers as they arrive; errors of `on_answer` and the guard stop requests, and are raised last."""
         stopped: BaseException | None = None
         for done, (place, fresh) in enumerate(llm.answers(prompts), 1):
             try:
                 self._write(llm, [prompts[place]], [fresh])
-                self._share(llm)  # a killed run goes on as it was
-            except KeyboardInterrupt as error:  # before or after it was kept
+                self._share(llm)  # what was learned survives an interruption
+            except KeyboardInterrupt as error:  # before or after it was stored
                 stopped = error
                 llm.stop_asking()
                 self.put(llm.name, self.stage, key_of(llm, prompts[place]), fresh)
@@ -227,7 +225,7 @@ class Completions:
             raise stopped
 
     def _read(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """The answers that are here and can be used; others are removed, so that they are asked for again."""
+        """Usable cached answers; unusable ones are removed, so that they are asked again."""
         marks = ",".join("?" * len(keys))
         completions: dict[str, Completion] = {}
         damaged: list[tuple[str]] = []
@@ -241,7 +239,7 @@ class Completions:
         return completions
 
     def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
-        """Keep what an LLM answered, and account for it, in one transaction."""
+        """Store an LLM's answers and their usage in one transaction."""
         keys = [key_of(llm, prompt) for prompt in prompts]
         self._keep(llm.name, self.stage, keys, completions)
 
@@ -265,7 +263,7 @@ class Completions:
         except BaseException as error:
             if self._rows.in_transaction:
                 self._rows.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):  # no room on the disk, above all
+            if isinstance(error, sqlite3.Error):  # above all a full disk
                 raise DataError(
                     f"{error}: an answer could not be stored, earlier ones are; run the same command again to resume",
                     path=self.path,
@@ -275,15 +273,15 @@ class Completions:
 
 
 def key_of(llm: LLM, prompt: str) -> str:
-    """What an LLM's answer to a prompt is kept by."""
+    """The cache key of an LLM's answer to a prompt."""
     return hashlib.sha256(f"{llm.fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def batches_of(prompts: Sequence[str], most: BatchSize) -> Iterator[list[str]]:
-    """Runs of prompts, sorted by length, that are answered together; one prompt at least."""
+    """Batches of prompts sorted by length, with at least one prompt each."""
     shared = len(os.path.commonprefix([min(prompts), max(prompts)])) if prompts else 0
     batch: list[str] = []
-    for prompt in prompts:  # the longest so far, so the batch's padded size is its length times the batch's count
+    for prompt in prompts:  # the longest so far, so the padded size is its length times the count
         size = (len(prompt) - shared) // CHARACTERS_PER_TOKEN + 1
         if batch and (len(batch) == most.prompts or size * (len(batch) + 1) > most.tokens):
             yield batch

@@ -1,4 +1,4 @@
-"""How an LLM goes on from a prompt, and what of its text is the answer."""
+"""Decoding parameters, and which part of a generated text is the answer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from acclimate.base.errors import SettingError
 from acclimate.llm.answers import reasoning
 
 MAX_NEW_TOKENS = Between(1, 100_000)
-TEMPERATURE = Between(0.0001, 100.0, besides=(0,))  # near 0, logits that are divided by it overflow
+TEMPERATURE = Between(0.0001, 100.0, besides=(0,))  # logits divided by a smaller one may overflow
 TOP_P = Above(0, 1)
-# Lines in front of an answer: they end in a colon, open a fence or a tag, are a heading of a word or three, what is
-# left of a chat template, or reasoning by its name.
+# Lines before an answer: ending in a colon, opening a code fence or tag, a heading of up to three words, leftovers of a
+# chat template, or labelled reasoning.
 _ANNOUNCES = re.compile(
     r"""(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:\#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*
     |(?:<\|[\w\ ]+\|>|<start_of_turn>)*(?:assistant|model)|(?:<\|[\w\ ]+\|>)+
@@ -34,10 +34,10 @@ _JSON = re.compile(r"\{\s*[\"']|\[\s*[\"'{]")
 class Decoding:
     """What an answer depends on besides the LLM and the prompt.
 
-    stop: texts that end an answer and are not part of it. temperature: 0 is greedy; above it, tokens are drawn from the
-    likeliest ones that make up `top_p`, as `seed` and `sample` say. sample: which of several answers to one prompt.
-    chat: the prompt is a message to a chat model, where the LLM is one, and the answer its first line that says
-    something, behind what the model thinks aloud.
+    stop: texts that end an answer and are not part of it. temperature: 0 is greedy; above, tokens are sampled from the
+    nucleus `top_p`, determined by `seed` and `sample`. sample: index among several answers to one prompt. chat: send
+    the prompt as a chat message, if the LLM is a chat model, and take the first meaningful line after its reasoning as
+    answer.
     """
 
     max_new_tokens: int = 48
@@ -55,41 +55,42 @@ class Decoding:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for decodings that cannot differ: greedy ones draw nothing."""
+        """Equal for equivalent decodings: greedy ones ignore the seed."""
         drawn = (self.temperature, self.top_p, self.seed, self.sample) if self.temperature else ()
         stop = () if self.chat else self.stop
         return fingerprint(self.max_new_tokens, stop, self.chat, *drawn)
 
     def draws(self, prompt: str) -> str:
-        """What the draws of an answer follow from."""
+        """The key of an answer's random numbers."""
         return f"{self.seed}:{self.sample}\0{prompt}"
 
     def draw_seed(self, prompt: str) -> int:
-        """What `draws` says as a number in [0, 2**31), for backends that draw by themselves."""
+        """`draws` as a number in [0, 2**31), for backends with their own sampler."""
         digest = hashlib.sha256(self.draws(prompt).encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:4], "big") >> 1
 
     def span(self, text: str) -> tuple[int, int, bool]:
-        """Where in `text` the answer begins and ends, and whether it is whole: nothing written behind can change it."""
+        """(start, end, whether complete) of the answer in `text`; later text cannot change a complete one."""
         if self.chat:
             return _telling_line(text)
-        # The first to be complete: another may begin before it, but what is written behind it would decide on that.
+        # The first to be complete: with an earlier but incomplete one, later text would decide.
         ends = ((start + len(stop), start) for stop in self.stop if (start := text.find(stop)) >= 0)
         end = min(ends, default=None)
         return (0, len(text), False) if end is None else (0, end[1], True)
 
     def ended(self, text: str, reason: str) -> str:
-        """Why an answer ended, told from its whole text and what its LLM says: `stop` once it is whole, `reasoning`
-        where the LLM thought aloud and came to no answer."""
+        """Why an answer ended: `stop` if complete, `reasoning` if it is only that, else the LLM's `reason`."""
         begin, end, is_whole = self.span(text)
-        if begin == end and reasoning.shows_in(text):
+        if begin == end and reasoning.has_reasoning(text):
             return "reasoning"
         return "stop" if is_whole else reason
 
 
 def _telling_line(text: str) -> tuple[int, int, bool]:
-    """The first line that says something, behind what the model thought aloud. Lines that only announce or wrap it
-    belong to it, and so does the whole of what is written in JSON."""
+    """(start, end, whether complete) of the first meaningful line after reasoning.
+
+    Lines that introduce or wrap it are included, and so is the whole of a JSON value.
+    """
     begin, limit = reasoning.answer_span(text)
     begin = position = _next_word(text, begin, limit)
     end = begin
@@ -113,8 +114,7 @@ def _next_word(text: str, begin: int, end: int) -> int:
 
 
 def _end_of_json(text: str, begin: int, limit: int) -> tuple[int, bool]:
-    """Where the value that begins there ends, and whether nothing behind can change that; 0 for a line that merely
-    begins like one."""
+    """(end of the JSON value at `begin`, whether later text cannot change it); 0 if it is not JSON."""
     try:
         value, end = json.JSONDecoder().raw_decode(text[:limit], begin)
     except (ValueError, RecursionError):

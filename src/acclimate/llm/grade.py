@@ -1,7 +1,6 @@
-"""An LLM grades pairs of a query and a document: how well does the document answer it, 0 to 3?
+"""Have an LLM grade (query, document) pairs: how well does the document answer the query, 0 to 3?
 
-The answer is read strictly: one digit, and nothing that could be another. What cannot be read is no grade: it is never
-taken for a good or a bad one.
+An answer must be exactly one digit. An unreadable answer is no grade, neither good nor bad.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from acclimate.llm.protocol import LLM
 from acclimate.records import Doc
 
 MAX_DOC_TOKENS = 400
-GRADE_TOKENS = 8  # room for a word around the digit
+GRADE_TOKENS = 8  # leaves room for a word around the digit
 _GRADE = re.compile(
     r"[\s*(]*(?:grade|score|rating)?[\s*:=]*([0-3])(?:\s*(?:/|out of)\s*3)?[\s*).]*(?:\([^()\d]*\)\s*)?", re.IGNORECASE
 )
 
 
 class Pair(Protocol):
-    """A query and a document; synthetic queries are some, with their source documents."""
+    """A query and a document, such as a synthetic query with its source document."""
 
     @property
     def query_id(self) -> str: ...
@@ -47,16 +46,16 @@ def grade(
     prompt: str = "grade",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], dict[str, int]]:
-    """A grade from 0 to 3 for each pair, in order, NaN where the LLM's answer is none; and the tokens of its answers.
+    """(grade of each pair, in order, from 0 to 3, NaN if unreadable; tokens of the answers).
 
     prompt: a name or TOML file whose target holds {query} and {document}.
     """
     texts = {pair.doc_id: corpus[pair.doc_id].default_text() for pair in pairs}
-    answers, tokens = asked(pairs, [texts[pair.doc_id] for pair in pairs], completions, llm, prompt, progress)
+    answers, tokens = ask_grades(pairs, [texts[pair.doc_id] for pair in pairs], completions, llm, prompt, progress)
     return [read_grade(answer) for answer in answers], tokens
 
 
-def asked(
+def ask_grades(
     pairs: Sequence[Pair],
     texts: Sequence[str],
     completions: Completions,
@@ -66,7 +65,7 @@ def asked(
     *,
     max_doc_tokens: int = MAX_DOC_TOKENS,
 ) -> tuple[list[str], dict[str, int]]:
-    """What the LLM answers about each pair, in order; and the tokens of its answers. texts: of the pairs' documents."""
+    """(the LLM's answer about each pair, in order; tokens of the answers). texts: of the pairs' documents."""
     template = prompts.judge(prompt)
     model = llms.load(llm) if isinstance(llm, str) else llm
     documents = {text: model.cut(text.strip(), max_doc_tokens) for text in {*texts}}
@@ -79,12 +78,12 @@ def asked(
 
 
 def calls_of_grading(n_pairs: int, prompt: str) -> Calls:
-    """What grading so many pairs takes, about, each with its whole document."""
+    """Rough estimate of the calls to grade pairs with their whole documents."""
     read = len(prompts.judge(prompt).prefix) // CHARACTERS_PER_TOKEN + MAX_DOC_TOKENS
     return Calls(n_pairs, n_pairs * read, n_pairs * GRADE_TOKENS)
 
 
 def read_grade(answer: str) -> float:
-    """The grade that an answer is; NaN when it is something else, or more than one thing."""
+    """The grade in an answer; NaN if it is anything but a single grade."""
     match = _GRADE.fullmatch(answer)
     return float(match[1]) if match else math.nan

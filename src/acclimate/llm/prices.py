@@ -1,6 +1,6 @@
-"""What LLMs cost, and when to stop: dollars per million tokens, from `prices.toml` beside this file and the user's own.
+"""Prices of LLMs and budgets: dollars per million tokens, from `prices.toml` beside this file and from the user's own.
 
-An unknown price stays unknown: it is never taken for nothing.
+An unknown price is never taken as zero.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Price(NamedTuple):
     completion: float
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """US dollars."""
+        """US dollars for these tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What LLMs may use in all, over every time that the run was begun."""
+    """Maximum LLM usage over all sessions of a run."""
 
     tokens: int | None = None
     cost: float | None = None  # US dollars
@@ -42,15 +42,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of a run: `""` for all stages together, else a stage's own. `prices` is the user's own price file."""
+    """The limits of a run by stage; `""` is for all stages together. `prices` is the user's price file."""
 
     limits: Mapping[str, Limit] = field(default_factory=dict)
     prices: Path | None = None
 
     def check_names(self, llms: Mapping[str, str]) -> None:
-        """Raises SettingError for limits that are none, and for one in dollars on an LLM without a known price.
+        """Raises SettingError for invalid limits, and for a dollar limit on an LLM without a known price.
 
-        llms: by the stage that asks them.
+        llms: by stage.
         """
         for stage, limit in self.limits.items():
             if stage and stage not in llms:
@@ -64,7 +64,7 @@ class Budget:
                     )
 
     def cost(self, llm: str, tokens: Mapping[str, int]) -> float | None:
-        """US dollars for `prompt` and `completion` tokens of an LLM; None where its price is unknown."""
+        """US dollars for `prompt` and `completion` tokens of an LLM; None if its price is unknown."""
         known_price = price(llm, self.prices)
         return None if known_price is None else known_price.of(tokens["prompt"], tokens["completion"])
 
@@ -79,14 +79,14 @@ class Budget:
                 raise BudgetExceeded(
                     f"{whose} have used {tokens:,} tokens of --max-tokens {prefix}{limit.tokens}, {kept}"
                 )
-            # What an LLM without a price cost, in an earlier run, nobody knows; those that are asked now have one.
+            # Past usage of an LLM without a price is ignored; the current LLMs have one.
             spent = sum(cost({key: usage}, self.prices) or 0.0 for key, usage in used.items())
             if limit.cost is not None and spent >= limit.cost and spent > 0:
                 raise BudgetExceeded(f"{whose} have cost ${spent:,.4f} of --max-cost {prefix}{limit.cost:g}, {kept}")
 
 
 def as_options(limits: Mapping[str, Limit]) -> dict[str, list[str]]:
-    """The limits as `read_limits` takes them, so that a run can be gone on with under the same ones."""
+    """The limits in the format of `read_limits`, to resume a run with."""
     rows: dict[str, list[str]] = {"max_tokens": [], "max_cost": []}
     for stage, limit in limits.items():
         whose = f"{stage}=" if stage else ""
@@ -96,14 +96,14 @@ def as_options(limits: Mapping[str, Limit]) -> dict[str, list[str]]:
 
 
 def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str, Limit]:
-    """The limits that a command line gives, as N or STAGE=N each. Raises SettingError for what is neither."""
+    """Parse limits of a command line, each N or STAGE=N. Raises SettingError if invalid."""
     limits: dict[str, Limit] = {}
     for option, texts in (("tokens", max_tokens), ("cost", max_cost)):
         for text in texts:
             stage, equals, number = text.rpartition("=")
             domain = _TOKENS if option == "tokens" else _DOLLARS
             try:
-                if equals and not stage.strip():  # a variable that is not set: all stages are not meant
+                if equals and not stage.strip():  # an empty variable; not meant for all stages
                     raise ValueError
                 most = float(number)
             except ValueError:
@@ -116,9 +116,9 @@ def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str,
 
 
 def price(llm: str, user_prices: Path | None = None) -> Price | None:
-    """The price of an LLM by its name, without the address of its server; None when it is unknown.
+    """The price of an LLM by name, without its server's address; None if unknown.
 
-    Raises DataError for a file that is not a table of prices.
+    Raises DataError for an invalid price file.
     """
     name = llm.partition("@http")[0].replace("openai-completions:", "openai:")
     if not name.startswith("openai:"):
@@ -130,7 +130,7 @@ def price(llm: str, user_prices: Path | None = None) -> Price | None:
 
 
 def cost(ledger: Ledger, user_prices: Path | None = None) -> float | None:
-    """US dollars for all that a ledger holds; None when one of its LLMs has no known price."""
+    """US dollars for a ledger; None if one of its LLMs has no known price."""
     total = 0.0
     for (_, llm), used in ledger.items():
         if (known_price := price(llm, user_prices)) is None:
@@ -140,7 +140,7 @@ def cost(ledger: Ledger, user_prices: Path | None = None) -> float | None:
 
 
 def read_prices(path: Path) -> dict[str, Price]:
-    """The prices in a file, by LLM. Raises DataError for a file that is not a table of prices."""
+    """LLM -> price, from a file. Raises DataError for an invalid one."""
     return {llm: _price(llm, row, path) for llm, row in read_toml(path).items()}
 
 

@@ -1,4 +1,4 @@
-"""What an LLM is, whoever serves it: prompts in, completions out."""
+"""The LLM protocol: prompts in, completions out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class LLM(Protocol):
 
     @property
     def name(self) -> str:
-        """As its user calls it; accounts are kept by it."""
+        """The name given by the user, which identifies its account."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same prompt could get another answer: weights, precision, decoding parameters."""
+        """Changes whenever the same prompt could get another answer: weights, precision, decoding."""
         ...
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
@@ -27,17 +27,16 @@ class LLM(Protocol):
         ...
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """`text`, cut to at most `max_tokens` of this model's tokens: at the end of a sentence or of a word."""
+        """Truncate `text` to `max_tokens` of this model's tokens, after a sentence or word."""
         ...
 
     def decoding_as(self, decoding: Decoding) -> LLM:
-        """The same LLM, decoding so; what is loaded is shared."""
+        """The same LLM with another decoding; what is loaded is shared."""
         ...
 
 
 class BatchSize(NamedTuple):
-    """How much is answered, and kept, together: at most so many prompts, and about so many tokens to read, what all
-    prompts share at the start not counted."""
+    """Maximum prompts, and tokens (without the common prefix), that are answered and committed together."""
 
     prompts: int
     tokens: int
@@ -45,34 +44,34 @@ class BatchSize(NamedTuple):
 
 @runtime_checkable
 class Batching(Protocol):
-    """What an LLM is, too, that knows how much it answers best together. To tell, no weights are read."""
+    """An LLM with a preferred batch size. Does not load weights."""
 
     @property
     def batch_size(self) -> BatchSize:
-        """Of its device: a kill loses a batch, and in another one an answer may be rounded otherwise."""
+        """For its device. An interrupted run loses a batch, and the batch may affect rounding."""
         ...
 
 
 @runtime_checkable
 class Tokenizing(Protocol):
-    """What an LLM is, too, whose tokenizer is at hand; that of a server is not. To tell, no weights are read."""
+    """An LLM with an available tokenizer, unlike a server's. Does not load weights."""
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """What its tokenizer makes of the first `max_tokens` tokens of `text`, or of all of them."""
+        """Decode the first `max_tokens` tokens of `text`."""
         ...
 
 
 @runtime_checkable
 class StreamingLLM(LLM, Protocol):
-    """An LLM whose answers come one by one, and are kept one by one: a server, whose every answer was paid for."""
+    """An LLM whose answers arrive, and are stored, one by one, such as a server's, each of which is paid for."""
 
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
-        """The place of a prompt and its completion, in the order in which they come.
+        """(position, completion) as they arrive.
 
-        What it raises it raises at the end, when no answer is under way any more.
+        Errors are raised after all pending answers.
         """
         ...
 
     def stop_asking(self) -> None:
-        """Send no more requests; `answers` goes on with those that are under way, and ends."""
+        """Send no more requests; `answers` yields the pending ones and ends."""
         ...

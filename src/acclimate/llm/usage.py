@@ -1,4 +1,4 @@
-"""What was asked of LLMs: calls and tokens, which `prices.py` turns into dollars."""
+"""LLM usage: calls and tokens, which `prices.py` turns into dollars."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from acclimate.records import Completion
 
 
 class Usage(NamedTuple):
-    """What was asked of an LLM. Answers found in the cache are not in it."""
+    """Usage of an LLM, without cached answers."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
     def plus(self, completions: Sequence[Completion]) -> Usage:
-        """This, and what these answers took."""
+        """Add the usage of these answers."""
         return Usage(
             self.calls + len(completions),
             self.prompt_tokens + sum(completion.prompt_tokens for completion in completions),
@@ -24,4 +24,4 @@ class Usage(NamedTuple):
         )
 
 
-Ledger = dict[tuple[str, str], Usage]  # by stage and name of the LLM
+Ledger = dict[tuple[str, str], Usage]  # (stage, LLM) -> usage

@@ -1,6 +1,6 @@
-"""Windows: what an LLM reads of a document when it does not begin at the document's start.
+"""Windows: the part of a document that an LLM reads, if not from its start.
 
-People search for what stands anywhere in a document; its start is but the part that its author put first.
+People search for content anywhere in a document, not just at its beginning.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from acclimate.base.words import length_of
 from acclimate.llm.lengths import sentence_starts
 from acclimate.records import Doc
 
-_FEWEST_CHARS = 80  # that are left to read, where there are so many
+_FEWEST_CHARS = 80  # minimum characters to read, if there are so many
 
 
 def window_start(text: str, chance: float) -> int:
-    """The character where a window in a text starts: a sentence's first, each sentence as likely as any other.
+    """The character at which a window begins: the start of a uniformly random sentence.
 
-    chance: in [0, 1). So near to the end that little would be left to read, it is an earlier sentence's.
+    chance: in [0, 1). An earlier sentence is taken if too little text would follow.
     """
     starts = sentence_starts(text)
     number = int(chance * len(starts))
@@ -27,5 +27,5 @@ def window_start(text: str, chance: float) -> int:
 
 
 def from_window(doc: Doc, windows: Mapping[str, int]) -> Doc:
-    """A document as an LLM reads it: its title, and its text from where its window starts, if it has one."""
+    """A document as an LLM reads it: its title, and its text from the start of its window, if any."""
     return doc._replace(text=doc.text[windows.get(doc.doc_id, 0) :])

@@ -1,1 +1,1 @@
-"""How good a run is, and whether one is better than another: pure functions over records."""
+"""Evaluate runs and compare systems: pure functions over records."""

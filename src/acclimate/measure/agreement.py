@@ -1,8 +1,8 @@
-"""How far an LLM's grades agree with people's: Cohen's kappa, plain and linearly weighted, and who said what.
+"""Agreement of an LLM's grades with people's: Cohen's kappa, plain and linearly weighted, and the confusion matrix.
 
-Kappa is 1 where both always agree, and 0 where they agree as often as chance would have them, given how often each
-gives each grade (Cohen, 1960; weighted: Cohen, 1968, a disagreement counts as many steps as it is wide). Pairs of one
-query are alike, so the interval is a bootstrap over queries.
+Kappa is 1 for full agreement, and 0 for agreement by chance given how often each side uses each grade (Cohen, 1960;
+weighted by the distance of grades: Cohen, 1968). Pairs of one query are correlated, so the interval is a bootstrap over
+queries.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from numpy.typing import NDArray
 from acclimate.measure.compare import interval_of
 
 GRADES = 4  # 0 to 3
-RELEVANT = 2  # an LLM's grade from which on a document is relevant, where people only said yes or no
+RELEVANT = 2  # lowest LLM grade that counts as relevant, if people only said yes or no
 _SAMPLES = 4_000
 
 Grades = Mapping[tuple[str, str], int]  # (query_id, doc_id) -> grade
 
 
 class Kappa(NamedTuple):
-    """One kappa with its 95% interval; None where one of both gave only one grade, so that it says nothing."""
+    """A kappa with its 95% interval; None, as undefined, if one side used a single grade."""
 
     value: float | None
     ci95: tuple[float, float] | None
 
 
 class Agreement(NamedTuple):
-    """How far people and an LLM agree, on the pairs that both graded."""
+    """Agreement of people and an LLM on the pairs that both graded."""
 
     pairs: int
     queries: int
-    same: float  # share of the pairs with the same grade
+    same: float  # share of pairs with equal grades
     plain: Kappa
     weighted: Kappa
-    is_binary: bool  # people said relevant or not: the LLM's grades of 2 and 3 are compared with their yes
-    confusion: list[list[int]]  # people's grade -> the LLM's grade -> pairs; grades as they were given
+    is_binary: bool  # people's grades are 0 and 1: LLM grades of 2 and 3 count as 1
+    confusion: list[list[int]]  # people's grade -> the LLM's grade -> number of pairs; original grades
 
     def for_report(self) -> dict[str, Any]:
-        """As files have it."""
+        """As JSON."""
 
         def rounded(kappa: Kappa) -> dict[str, Any]:
             ends = None if kappa.ci95 is None else [round(end, 5) for end in kappa.ci95]
@@ -59,10 +59,10 @@ class Agreement(NamedTuple):
 
 
 def agreement(people: Grades, llm: Grades, *, seed: int = 0) -> Agreement | None:
-    """How far people and an LLM agree, on the pairs that both graded; None where there are none.
+    """Agreement of people and an LLM on the pairs that both graded; None if there are none.
 
-    People's grades below 0 count as 0, those above 3 as 3. Where people's are 0 and 1 alone, the kappas are of relevant
-    or not, which the LLM says with 2 and 3.
+    People's grades below 0 count as 0, above 3 as 3. If people's are only 0 and 1, kappas are of binary relevance, with
+    LLM grades of 2 and 3 as relevant.
     """
     pairs = sorted(people.keys() & llm.keys())
     if not pairs:
@@ -88,19 +88,19 @@ def agreement(people: Grades, llm: Grades, *, seed: int = 0) -> Agreement | None
 
 
 def _yes_or_no(given: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n_queries, 2, 2) of (n_queries, 4, 4): people's 1 is yes, and the LLM's 2 and 3 are."""
+    """(n_queries, 2, 2) from (n_queries, 4, 4): people's 1, and the LLM's 2 and 3, are yes."""
     no, yes = given[..., :RELEVANT].sum(axis=-1), given[..., RELEVANT:].sum(axis=-1)
     return np.stack([no, yes], axis=-1)[:, :2]
 
 
 def _disagreement(n_grades: int, *, is_weighted: bool) -> NDArray[np.float64]:
-    """(n_grades, n_grades): how much a pair counts whose grades are these."""
+    """(n_grades, n_grades) weight of each pair of grades."""
     steps = np.abs(np.subtract.outer(np.arange(n_grades), np.arange(n_grades))).astype(np.float64)
     return steps if is_weighted else np.minimum(steps, 1.0)
 
 
 def kappa(confusion: NDArray[Any], disagreement: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(...) of confusions (..., n_grades, n_grades); NaN where one side gives a single grade."""
+    """(...) kappas of confusion matrices (..., n_grades, n_grades); NaN if one side uses a single grade."""
     shares = confusion / confusion.sum(axis=(-1, -2), keepdims=True)
     theirs, its = shares.sum(axis=-1), shares.sum(axis=-2)
     by_chance = np.einsum("...i,...j,ij->...", theirs, its, disagreement)

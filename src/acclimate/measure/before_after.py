@@ -1,4 +1,4 @@
-"""Queries before and after: what two systems find for them, where it differs."""
+"""Example queries with the rankings of two systems that differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
 EXAMPLES = 5
 EXAMPLE_DOCS = 5
-_CUT = 300  # characters of a document's text that a reader needs
+_CUT = 300  # characters shown of a document's text
 
 
 def before_after(
@@ -24,10 +24,10 @@ def before_after(
     *,
     most: int = EXAMPLES,
 ) -> list[dict[str, Any]]:
-    """The largest gain of the candidate over the baseline, the largest loss, and others evenly spread between them.
+    """The candidate's largest gain over the baseline, its largest loss, and others evenly spaced between.
 
-    runs: system -> its run, the hits of a query together, best first.
-    values: system -> query_id -> the measure that gains and losses are of. most: queries at most, from 2.
+    runs: system -> run, the hits of a query together, best first. values: system -> query_id -> the measure compared.
+    most: maximum number of queries, at least 2.
     """
     before, after = values[baseline], values[candidate]
     ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))

@@ -1,8 +1,8 @@
-"""Is one system better than another, or was it luck?
+"""Paired comparison of two systems: is one better than the other, or was it chance?
 
-Both answer the same queries. The p-value is of a two-sided paired randomization test: were the systems the same, each
-query's difference could as well have had the other sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a
-bootstrap over queries (see `interval_of`). It covers the mean of queries like these, not of other collections.
+The p-value is of a two-sided paired randomization test: if the systems were equal, each query's difference could as
+well have the opposite sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a bootstrap over
+queries (see `interval_of`); it covers queries like these, not other collections.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 from acclimate.base.errors import DataError
 from acclimate.measure.prediction_powered import students_t
 
-TIE = 1e-9  # differences up to here are rounding
-ALPHA = 0.05  # p below which a difference is told from chance
-# What differences on queries that nobody judged err by, twice the root mean square over nine collections (docs/log.md):
-# chance is not all that a verdict on them has to fear.
+TIE = 1e-9  # differences up to this are rounding errors
+ALPHA = 0.05  # significance level
+# Error of differences on unjudged queries: twice the root mean square over nine collections (docs/log.md).
+# It adds to chance, so smaller differences do not count.
 ERROR_WITHOUT_LABELS = 0.025
-EXACT_PAIRS = 14  # up to so many different pairs, all 2**14 assignments of signs are tried
+EXACT_PAIRS = 14  # number of differing pairs up to which all 2**14 sign assignments are tried
 _CELLS = 2**21  # random numbers held at once
-_KEPT_CELLS = 2**26  # of bootstrap samples, a byte each, that are kept for the next values of as many queries
+_KEPT_CELLS = 2**26  # bytes of bootstrap samples cached for further values of as many queries
 
 Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
 Floats = NDArray[np.float64]
 
 
 class Comparison(NamedTuple):
-    """A system against a baseline on one measure; `delta` is the system's mean less the baseline's.
+    """A system against a baseline on one measure; `delta` is the system's mean minus the baseline's.
 
     >>> row = acclimate.open("run").report.comparisons[0]
     >>> row.queries == row.wins + row.losses + row.ties
@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
     queries: int
 
     def for_report(self) -> dict[str, Any]:
-        """As the report has it."""
+        """As a report has it."""
         return {
             "system": self.system,
             "baseline": self.baseline,
@@ -78,8 +78,8 @@ def compare(
 ) -> Comparison:
     """Compare two systems' values of one measure, query_id -> value, over the same queries.
 
-    The order of the queries cannot matter, and swapping the systems only changes the sign. Raises DataError when the
-    queries differ, when there are none, and for a value that is not a finite number.
+    The order of queries does not matter, and swapping the systems only changes the sign. Raises DataError if the
+    queries differ, if there are none, and for a value that is not finite.
 
     Parameters
     ----------
@@ -104,23 +104,23 @@ def compare(
     )
 
 
-def verdict(comparison: Comparison, *, least: float = 0.0) -> Verdict:
-    """In one word: a WIN or a REGRESSION needs p below `ALPHA`, and a difference of `least` or more."""
-    if comparison.p >= ALPHA or comparison.delta == 0 or abs(comparison.delta) < least:
+def verdict(comparison: Comparison, *, min_difference: float = 0.0) -> Verdict:
+    """WIN or REGRESSION if p is below `ALPHA` and the difference at least `min_difference`; else NO DIFFERENCE."""
+    if comparison.p >= ALPHA or comparison.delta == 0 or abs(comparison.delta) < min_difference:
         return "NO DIFFERENCE"
     return "WIN" if comparison.delta > 0 else "REGRESSION"
 
 
 def interval(values: Mapping[str, float], *, seed: int = 0, samples: int = 10_000) -> tuple[float, float]:
-    """The 95% interval of the mean of one system's values, query_id -> value."""
+    """95% interval of the mean of one system's values, query_id -> value."""
     return _interval(_by_query(values), seed, samples)
 
 
 def interval_of(samples: Floats, count: int) -> tuple[float, float]:
-    """The 95% interval of what was computed on bootstrap samples of so many queries.
+    """95% interval of a statistic computed on bootstrap samples of `count` queries.
 
-    Samples vary less than what they are drawn from, and their tails are not Student's: between their plain percentiles
-    an interval of ten queries covers the mean in 9 of 10 cases. So percentiles further out are taken (the expanded
+    Plain percentiles are too narrow for few queries: with ten they cover the mean in 9 of 10 cases, since samples vary
+    less than the population and its tails are not Student's. So percentiles further out are taken (the expanded
     percentile interval, Hesterberg, The American Statistician 2015).
     """
     beyond = 0.0
@@ -131,7 +131,7 @@ def interval_of(samples: Floats, count: int) -> tuple[float, float]:
 
 
 def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
-    """The share of sign assignments whose sum is at least as far from 0 as the sum found. No difference may be 0."""
+    """The share of sign assignments whose sum is at least as far from 0 as the actual sum. No difference may be 0."""
     count = len(differences)
     total = differences.sum()
     least = abs(total) - TIE * np.abs(differences).sum()  # equal sums may differ by rounding
@@ -154,9 +154,9 @@ def _interval(values: Floats, seed: int, samples: int) -> tuple[float, float]:
 
 
 def _resampled(count: int, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
-    """(rows, count) how often each query is in each bootstrap sample, some samples at a time: once on average.
+    """(rows, count) how often each query is in each bootstrap sample, in batches.
 
-    They follow from how many queries there are: systems and measures that are compared on the same ones share them.
+    Depends on the number of queries only, so systems and measures on the same queries share the samples.
     """
     random = np.random.default_rng([seed, 1])
     for rows in _batches(samples, count):
@@ -170,14 +170,14 @@ def _kept(count: int, seed: int, samples: int) -> list[NDArray[np.uint8]]:
 
 
 def _batches(samples: int, width: int) -> Iterator[int]:
-    """Numbers of rows that add up to `samples`, each few enough for memory."""
+    """Batch sizes that add up to `samples`, each small enough for memory."""
     most = max(1, _CELLS // width)
     for done in range(0, samples, most):
         yield min(most, samples - done)
 
 
 def _by_query(values: Mapping[str, float]) -> Floats:
-    """The values in the order of their query ids."""
+    """The values sorted by query id."""
     if not values:
         raise DataError("no queries to compare on")
     array = np.array([values[query_id] for query_id in sorted(values)], dtype=np.float64)

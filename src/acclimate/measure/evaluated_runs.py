@@ -1,4 +1,4 @@
-"""Runs by themselves: what each reaches on any measures, as trec_eval and ir_measures have it."""
+"""Evaluate runs on any measures, as trec_eval and ir_measures do."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ logger = logging.getLogger("acclimate")
 
 
 class EvaluatedRun(NamedTuple):
-    """What one run reaches.
+    """The measures of one run.
 
     >>> row = acclimate.evaluate_run("run/evaluate/qrels.trec", "run/evaluate/runs/bm25.trec", measures="AP")[0]
     >>> row.measures["AP"] == sum(row.per_query["AP"].values()) / len(row.per_query["AP"])
     True
     """
 
-    name: str  # its path, as it was given
-    measures: dict[str, float]  # means over all judged queries; of counts, such as NumRet, sums
+    name: str  # its path as given
+    measures: dict[str, float]  # means over all judged queries; sums for counts such as NumRet
     per_query: dict[str, dict[str, float]]  # measure -> query_id -> value
 
 
 class EvaluatedRuns(Rows[EvaluatedRun]):
-    """Some runs on the same judgments; `warnings` are what a reader should know of the files.
+    """Runs evaluated on the same judgments; `warnings` concern the files.
 
     >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25")]
     >>> [row.name for row in acclimate.evaluate_run("run/evaluate/qrels.trec", *runs, measures="nDCG@10 Judged@10")]
@@ -51,27 +51,27 @@ class EvaluatedRuns(Rows[EvaluatedRun]):
 
     @property
     def providers(self) -> dict[str, str]:
-        """Measure -> the library that computed it, with its version."""
+        """Measure -> the library that computed it, with version."""
         return {measure: provider_of(measure) for measure in self.rows[0].measures}
 
     def __str__(self) -> str:
-        """A table with a row for each run."""
+        """A table with a row per run."""
         names = list(self.rows[0].measures)
         table = [["run", *names]]
         table += [[on_one_line(row.name), *(f"{row.measures[name]:.4f}" for name in names)] for row in self.rows]
         return "\n".join(columns(table, "<" + ">" * len(names)))
 
     def as_dict(self) -> dict[str, Any]:
-        """What a program reads: number of queries, providers, and each run's measures."""
+        """As JSON: number of queries, providers, and each run's measures."""
         runs = [{"run": row.name, "measures": row.measures} for row in self.rows]
         return {"queries": self.n_queries, "providers": self.providers, "runs": runs}
 
     def to_frame(self) -> DataFrame:
-        """A pandas data frame with a row for each run. Raises MissingExtra without pandas."""
+        """A pandas data frame with a row per run. Raises MissingExtra without pandas."""
         return data_frame([{"run": row.name, **row.measures} for row in self.rows])
 
     def write_per_query(self, path: Path) -> None:
-        """A row for each run, query and measure, tabs between; ids are written as in TREC's files."""
+        """Write a tab-separated row per run, query and measure; ids as in TREC files."""
         with text_writer(path) as lines:
             lines.write("run\tquery_id\tmeasure\tvalue\n")
             for row in self.rows:
@@ -81,17 +81,17 @@ class EvaluatedRuns(Rows[EvaluatedRun]):
 
 
 @dataclass
-class _Seen:
-    """What went by of a run."""
+class _RunWatcher:
+    """Collects what a run contains while it is streamed."""
 
-    grades: Mapping[tuple[str, str], int]  # of judged pairs of query and document
-    doc_ids: frozenset[str]  # that are judged for any query
+    grades: Mapping[tuple[str, str], int]  # of judged (query, document) pairs
+    doc_ids: frozenset[str]  # judged for any query
     queries: set[str] = field(default_factory=set)
     first_doc: str = ""
     has_judged_doc: bool = False
 
     def watch(self, hits: Iterable[ScoredDoc], *, remove_unjudged: bool) -> Iterator[ScoredDoc]:
-        """The hits as they pass by, maybe without those that are not judged."""
+        """Pass the hits on, optionally without unjudged ones."""
         for hit in hits:
             self.queries.add(hit.query_id)
             self.first_doc = self.first_doc or hit.doc_id
@@ -103,9 +103,9 @@ class _Seen:
 def evaluate_runs(
     qrels: Path, runs: Sequence[Path], *, measures: str | Iterable[str], relevance_threshold: int, remove_unjudged: bool
 ) -> EvaluatedRuns:
-    """What each run reaches on each measure; see `api.evaluate_run`. Runs are read a part at a time.
+    """Evaluate each run on each measure, reading runs as streams; see `api.evaluate_run`.
 
-    What a reader should know of them is logged, too.
+    Warnings are also logged.
     """
     computed = [measure.with_threshold(relevance_threshold) for measure in measures_of(measures)]
     judged = read_qrels(qrels)
@@ -116,7 +116,7 @@ def evaluate_runs(
     rows: list[EvaluatedRun] = []
     warnings: list[str] = []
     for path in runs:
-        seen = _Seen(grades, frozenset(doc_id for _, doc_id in grades))
+        seen = _RunWatcher(grades, frozenset(doc_id for _, doc_id in grades))
         hits = seen.watch(read_run(path), remove_unjudged=remove_unjudged)
         values = measured(hits, judged, [measure.name for measure in computed])
         _check(path, seen, query_ids, qrels)
@@ -138,8 +138,8 @@ def evaluate_runs(
     return EvaluatedRuns(rows, len(query_ids), warnings)
 
 
-def _check(path: Path, seen: _Seen, query_ids: set[str], qrels: Path) -> None:
-    """Raises DataError for a run that is none of these judgments."""
+def _check(path: Path, seen: _RunWatcher, query_ids: set[str], qrels: Path) -> None:
+    """Raises DataError for a run that does not belong to these judgments."""
     if not seen.queries:
         raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
     if seen.queries.isdisjoint(query_ids):

@@ -1,4 +1,4 @@
-"""What measuring systems on the same queries came to."""
+"""The result of measuring systems on the same queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Values = Mapping[str, Mapping[str, float]]  # measure -> query_id -> value
 
 
 class Evaluation(NamedTuple):
-    """What was measured."""
+    """Measures, comparisons and the verdict."""
 
     systems: list[dict[str, Any]]
     comparisons: list[Comparison]
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
     per_query: Mapping[str, Values]  # system -> measure -> query_id -> value
 
     def for_report(self) -> dict[str, Any]:
-        """The part of the report that measuring knows."""
+        """The part of a report that comes from measuring."""
         return {
             "verdict": self.verdict,
             "recommended": self.recommendation.system,
@@ -44,7 +44,7 @@ class Evaluation(NamedTuple):
         }
 
 
-def concluded(
+def conclude(
     systems: list[dict[str, Any]],
     values: Mapping[str, Values],
     baseline: str,
@@ -54,12 +54,12 @@ def concluded(
     *,
     servable: Collection[str],
     seed: int,
-    least: float = 0.0,
+    min_difference: float = 0.0,
 ) -> Evaluation:
-    """The verdict on the candidate, and what else follows from what every system reached.
+    """The verdict on the candidate, and everything else that follows from the systems' values.
 
-    systems: as they stand in a report. values: of each. pairs: to compare. steps: what each is, from where, to where.
-    servable: of which one is recommended. least: smaller differences decide nothing.
+    systems: as in a report. values: by system. pairs: to compare. steps: (what it adds, from, to). servable: systems to
+    recommend from. Differences below `min_difference` do not count.
     """
     by_name = {system["name"]: system for system in systems}
     measures = list(values[baseline])
@@ -67,27 +67,29 @@ def concluded(
         systems=systems,
         comparisons=[_compared(values, *pair, measure, seed) for measure in measures for pair in pairs],
         steps=[
-            step_row(step, by_name[before], by_name[after], _compared(values, after, before, MAIN, seed), least)
+            step_row(
+                step, by_name[before], by_name[after], _compared(values, after, before, MAIN, seed), min_difference
+            )
             for step, before, after in steps
         ],
-        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed), least=least),
+        verdict=verdict(_compared(values, candidate, baseline, MAIN, seed), min_difference=min_difference),
         candidate=candidate,
         baseline=baseline,
         recommendation=recommend(
-            [by_name[name] for name in servable], {name: of[MAIN] for name, of in values.items()}, seed, least
+            [by_name[name] for name in servable], {name: of[MAIN] for name, of in values.items()}, seed, min_difference
         ),
         per_query=values,
     )
 
 
 def _compared(values: Mapping[str, Values], system: str, baseline: str, measure: str, seed: int) -> Comparison:
-    """Two systems on one measure. values: of each."""
+    """Compare two systems on one measure. values: by system."""
     after, before = values[system][measure], values[baseline][measure]
     return compare(after, before, system=system, baseline=baseline, measure=measure, seed=seed)
 
 
-def reached(values: Values, seconds: Sequence[float], seed: int) -> dict[str, Any]:
-    """Means, their intervals and latencies, as a report has them. seconds: of single queries."""
+def summary(values: Values, seconds: Sequence[float], seed: int) -> dict[str, Any]:
+    """Means, their intervals, and latencies, as a report has them. seconds: of single queries."""
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95])
     latency = {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "queries": len(seconds)}
     return {**means(values, seed), "latency_ms": latency}

@@ -1,4 +1,4 @@
-"""Systems on grades of the pool of their first results, where some of it may have no grade; and with people's help."""
+"""Measure systems by grades of their pooled top results, some of them missing, and correct them by people's grades."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from acclimate.measure.agreement import RELEVANT
 from acclimate.measure.measures import MAIN, MEASURES, PerQuery, per_query
-from acclimate.measure.prediction_powered import FEWEST, powered_mean
+from acclimate.measure.prediction_powered import MIN_VALUES, powered_mean
 from acclimate.records import Qrel, ScoredDoc
 
 
 def pooled(runs: Iterable[Sequence[ScoredDoc]], depth: int) -> dict[str, list[str]]:
-    """query_id -> the ids of the documents that any system has among its first `depth`, sorted.
+    """query_id -> sorted ids of the documents among any system's first `depth`.
 
     runs: each with the hits of a query together, best first.
     """
@@ -27,10 +27,10 @@ def pooled(runs: Iterable[Sequence[ScoredDoc]], depth: int) -> dict[str, list[st
 
 
 def values_of(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
-    """measure -> query_id -> value, of what is graded of a run: what has no grade is taken out of the ranking.
+    """measure -> query_id -> value; documents without a grade are removed from the ranking.
 
-    nDCG gains are the grades; for other measures what has a grade of 2 or 3 is relevant, and recall is of the relevant
-    ones that are graded.
+    nDCG gains are the grades; for other measures grades of 2 and 3 are relevant, and recall is of the graded relevant
+    ones.
     """
     known = {(qrel.query_id, qrel.doc_id) for qrel in qrels}
     condensed = [hit for hit in run if (hit.query_id, hit.doc_id) in known]
@@ -48,17 +48,17 @@ def powered(
     people: Sequence[Qrel],
     baseline: str,
 ) -> list[dict[str, Any]]:
-    """The mean nDCG@10 of each system, and its difference from the baseline's, as people would have it.
+    """Mean nDCG@10 of each system, and its difference from the baseline's, corrected by people's grades.
 
-    by_judge: system -> query_id -> nDCG@10 on the judge's grades. people: their grades of some of these queries. Empty
-    where these are fewer than `FEWEST`, or all.
+    by_judge: system -> query_id -> nDCG@10 by the judge's grades. people: their grades of some of these queries. Empty
+    if these are fewer than `FEWEST`, or all.
     """
     query_ids = sorted(by_judge[baseline])
     graded_by_people = {qrel.query_id for qrel in people} & {*query_ids}
     few = [query_id for query_id in query_ids if query_id in graded_by_people]
     rest = [query_id for query_id in query_ids if query_id not in graded_by_people]
     theirs = [qrel for qrel in people if qrel.query_id in graded_by_people]
-    if len(few) < FEWEST or not rest or all(qrel.relevance <= 0 for qrel in theirs):
+    if len(few) < MIN_VALUES or not rest or all(qrel.relevance <= 0 for qrel in theirs):
         return []
     by_people = {
         name: per_query([hit for hit in run if hit.query_id in graded_by_people], theirs, [MAIN])[MAIN]
@@ -80,9 +80,11 @@ def powered(
     return rows
 
 
-def confirmed(verdict: str, candidate: str, powered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The verdict on a judge's grades once people's were heard: a difference that their interval does not confirm is
-    none. Nothing where they said nothing of it."""
+def confirm(verdict: str, candidate: str, powered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The verdict by a judge's grades, reduced to NO DIFFERENCE if people's interval does not confirm it.
+
+    Empty if people's grades say nothing about it.
+    """
     difference = next(
         (row["difference"] for row in powered if row["system"] == candidate and "difference" in row), None
     )

@@ -1,8 +1,7 @@
-"""How good a run is, query by query; and nDCG from ranks, for what is chosen on the way.
+"""Evaluation measures per query; and nDCG from ranks, for choices made during a run.
 
-Each measure is always computed by the same library, whatever else is installed: `provider_of` says which, for the
-manifest. Ties are broken here, as trec_eval breaks them, before any library sees the run, because they would break them
-differently.
+Each measure is always computed by the same library, whatever else is installed (`provider_of`). Ties are broken here,
+as in trec_eval, before any library sees the run, since libraries break them differently.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ from acclimate.records import Qrel, ScoredDoc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAIN = "nDCG@10"  # what decides
+MAIN = "nDCG@10"  # the measure that decides
 MEASURES = ("nDCG@10", "R@100", "RR@10", "Success@5")
-DEEPEST = max(int(measure.partition("@")[2]) for measure in MEASURES)  # rank that any of them looks at
+DEEPEST = max(int(measure.partition("@")[2]) for measure in MEASURES)  # deepest rank that any of them reads
 _HITS_AT_ONCE = 200_000
 
 PerQuery = dict[str, dict[str, float]]  # measure -> query_id -> value
 
 
 def per_query(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
-    """measure -> query_id -> value, over every judged query, as `trec_eval -c` counts them.
+    """measure -> query_id -> value, over every judged query, as `trec_eval -c` does.
 
-    A query without hits has 0, and so has one of which nothing is judged relevant. Hits of other queries are ignored.
-    Equal scores rank by doc_id, the larger first. Raises DataError when no judgment is positive and when the run ranks
-    a doc twice or by a score that is not a number; SettingError for what is no measure.
+    A query without hits, or without relevant documents, has 0. Hits of other queries are ignored. Equal scores rank by
+    doc_id, the larger first. Raises DataError if no judgment is positive and if the run ranks a doc twice or by NaN;
+    SettingError for an unknown measure.
     """
     return measured(sorted(run, key=lambda hit: hit.query_id), qrels, measures)
 
 
 def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> PerQuery:
-    """`per_query` of a run whose hits of a query come together, read a part at a time: it may be larger than memory."""
+    """`per_query` of a run with the hits of a query together, streamed, so that it may be larger than memory."""
     if not measures:
         raise DataError("no measures to compute; expected some, for example nDCG@10")
     if all(qrel.relevance <= 0 for qrel in qrels):
@@ -59,7 +58,7 @@ def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence
 
 
 def _parts(run: Iterable[ScoredDoc], judged: Mapping[str, Any]) -> Iterator[list[ScoredDoc]]:
-    """The hits of judged queries, those of many of them at once."""
+    """The hits of judged queries, in batches of queries."""
     hits: list[ScoredDoc] = []
     done = set[str]()
     for query_id, ranked in groupby(run, key=lambda hit: hit.query_id):
@@ -78,7 +77,7 @@ def _parts(run: Iterable[ScoredDoc], judged: Mapping[str, Any]) -> Iterator[list
 def _computed(
     hits: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Mapping[str, Measure]
 ) -> Iterator[tuple[str, str, float]]:
-    """(name, query_id, value) of each measure and query."""
+    """(measure, query_id, value) for each measure and query."""
     # For trec_eval a document with a grade below 0 (spam, in TREC's web tracks) is one that nobody judged; where a
     # query has no others, pytrec_eval crashes. It ends an id, or the process, at a NUL.
     measurable = {qrel.query_id for qrel in qrels if qrel.relevance >= 0}
@@ -105,11 +104,11 @@ def _computed(
 
 
 def ndcg(grades: NDArray[Any], ranks: NDArray[Any], *, k: int = 10) -> NDArray[np.float64]:
-    """(...) nDCG@k of one query's rankings, in [0, 1]: what `per_query` calls nDCG@k, where arrays are at hand.
+    """(...) nDCG@k of rankings of one query, in [0, 1], from arrays; equal to `per_query`'s nDCG@k.
 
-    grades: (n,) of the documents that are relevant to the query, above 0. ranks: (..., n) where each ranking has them,
-    from 1, infinite where it does not. Gains are grades, discounts log2(1 + rank), as in trec_eval (Järvelin and
-    Kekäläinen, TOIS 2002). 0 where nothing is relevant.
+    grades: (n,) of the relevant documents, above 0. ranks: (..., n) their ranks in each ranking, from 1, infinite if
+    missing. Gains are grades, discounts log2(1 + rank), as in trec_eval (Järvelin and Kekäläinen, TOIS 2002). 0 if
+    nothing is relevant.
     """
     if not len(grades):
         return np.zeros(np.shape(ranks)[:-1])
@@ -131,8 +130,10 @@ def provider_of(measure: str) -> str:
 
 
 def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
-    """The run by query_id, best first, with -1, -2 ... for scores: no two of a query are equal. Ties are by doc_id, the
-    larger first, as in trec_eval."""
+    """The run sorted by query_id and rank, with scores -1, -2, ... so that none tie.
+
+    Ties are by doc_id, the larger first, as in trec_eval.
+    """
     for hit in run:
         if hit.score != hit.score:
             raise DataError(f"query {hit.query_id!r}: the score of doc {hit.doc_id!r} is not a number")
@@ -153,5 +154,5 @@ def ranks_as_scores(run: Sequence[ScoredDoc]) -> list[ScoredDoc]:
 
 
 def nothing_relevant(qrels: Sequence[Qrel]) -> int:
-    """How many judged queries count 0 for every system, because nothing is judged relevant for them."""
+    """Number of judged queries without relevant documents, which count 0 for every system."""
     return len({qrel.query_id for qrel in qrels} - {qrel.query_id for qrel in qrels if qrel.relevance > 0})

@@ -1,8 +1,8 @@
-"""Measures by the names that ir-measures has for them: `nDCG@10`, `R@1000`, `AP(rel=2)`, `RR`, `Judged@10`.
+"""Measures by their ir-measures names: `nDCG@10`, `R@1000`, `AP(rel=2)`, `RR`, `Judged@10`.
 
-Each is computed by the first library of one fixed list that has it, whatever else is installed: a number that came
-from whichever library was there could not be compared with another. The parser is ours, because that of ir-measures
-fails on Python 3.14 and says what is wrong in assertions.
+Each is computed by the first library of a fixed list that has it, whatever else is installed: numbers of different
+libraries would not be comparable. The parser is our own, as that of ir-measures fails on Python 3.14 and reports errors
+by assertions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from acclimate.base.errors import MissingExtra, SettingError, closest_name
 from acclimate.base.text import quoted
 
 _PROVIDERS = ("pytrec_eval", "msmarco", "judged", "compat", "cwl_eval", "pyndeval")
-_TO_THE_END = 1000  # ranks that a measure without a cutoff looks at, as in TREC
+_TO_THE_END = 1000  # ranks read by a measure without a cutoff, as in TREC
 _DEEPEST = 999_999
 _LONGEST = 200  # characters of a name
 _SHARES = ("p", "alpha", "recall")  # parameters from 0 to 1
@@ -29,21 +29,21 @@ _EXAMPLES = "nDCG@10, R@1000, AP(rel=2), RR, Judged@10"
 
 
 class Measure(NamedTuple):
-    """A measure and who computes it."""
+    """A measure, and the library that computes it."""
 
-    name: str  # as ir-measures writes it: of names that mean the same there is one
+    name: str  # in ir-measures' notation; canonical among synonyms
     computed: Any  # ir_measures.Measure
     provider: str
 
     @property
     def depth(self) -> int:
-        """The last rank that it looks at; 1,000 without a cutoff."""
+        """The last rank that it reads; 1,000 without a cutoff."""
         cutoff = self.computed.params.get("cutoff")
         return _TO_THE_END if cutoff is None else cutoff
 
     @property
     def is_count(self) -> bool:
-        """True for what is added over queries, such as NumRet, where others are averaged."""
+        """True for counts such as NumRet, which are summed over queries instead of averaged."""
         return isinstance(self.computed.aggregator(), library().SumAgg)
 
     def with_threshold(self, grade: int) -> Measure:
@@ -53,8 +53,8 @@ class Measure(NamedTuple):
         return measure_of(repr(self.computed(rel=grade))) if asks and grade != 1 else self
 
 
-def listed(names: Iterable[str] | str) -> list[str]:
-    """The names in a text, with blanks or commas between them, or in several: `AP(rel=2, judged_only=True)` is one."""
+def split_names(names: Iterable[str] | str) -> list[str]:
+    """Split names separated by blanks or commas, but not within parentheses: `AP(rel=2, judged_only=True)`."""
     text = names if isinstance(names, str) else ",".join(map(str, names))
     parts, depth = [""], 0
     for char in text:
@@ -67,15 +67,15 @@ def listed(names: Iterable[str] | str) -> list[str]:
 
 
 def measures_of(names: Iterable[str] | str) -> list[Measure]:
-    """The measures of these names, each once. Raises SettingError as `measure_of` does, and where there are none."""
-    measures = {measure.name: measure for measure in map(measure_of, listed(names))}
+    """The measures of these names, without duplicates. Raises as `measure_of`, and SettingError if there are none."""
+    measures = {measure.name: measure for measure in map(measure_of, split_names(names))}
     if not measures:
         raise SettingError(f"no measures; expected some, for example {_EXAMPLES}")
     return list(measures.values())
 
 
 def means_of(names: Iterable[str] | str) -> list[Measure]:
-    """`measures_of`, for measures that each query has a value of. Raises SettingError for counts, too."""
+    """`measures_of`, restricted to measures with a value per query. Raises SettingError for counts, too."""
     measures = measures_of(names)
     for measure in measures:
         if measure.is_count:
@@ -87,8 +87,8 @@ def means_of(names: Iterable[str] | str) -> list[Measure]:
 def measure_of(name: str) -> Measure:
     """The measure of that name.
 
-    Raises SettingError for what is no measure or cannot be computed as it stands, and MissingExtra where the library
-    that computes it is not installed.
+    Raises SettingError for an unknown measure, or one that cannot be computed as written, and MissingExtra if its
+    library is not installed.
     """
     where, match = quoted(name), re.fullmatch(r"([^\W\d]\w*)(?:\((.*)\))?(?:@(\S+))?", name.strip())
     if match is None or len(name) > _LONGEST:
@@ -109,7 +109,7 @@ def measure_of(name: str) -> Measure:
 
 
 def _literals(text: str, where: str) -> dict[str, Any]:
-    """`rel=2, judged_only=True` as a dict."""
+    """Parse `rel=2, judged_only=True` into a dict."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -123,7 +123,7 @@ def _literals(text: str, where: str) -> dict[str, Any]:
 
 
 def _fitting(measure: Any, key: str, value: Any, where: str) -> Any:
-    """A parameter of a measure, once it is sure that it can have it."""
+    """Validate a parameter of a measure."""
     known = measure.SUPPORTED_PARAMS
     if key not in known:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
@@ -169,7 +169,7 @@ def _provider(measure: Any, where: str) -> str:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    """Which measure was meant: one that differs in capitals, or has that name in trec_eval, or a near one."""
+    """The measure that was probably meant: by case, by its trec_eval name, or by similarity."""
     from_trec = {
         "map": "AP",
         "recip_rank": "RR",
@@ -189,7 +189,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 @cache
 def library() -> ModuleType:
-    """ir_measures, without the log handler that it installs when imported."""
+    """ir_measures, without the log handler that it installs on import."""
     import ir_measures
 
     ir_measures.logger.removeHandler(ir_measures.log_handler)

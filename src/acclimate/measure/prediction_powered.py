@@ -1,10 +1,10 @@
-"""A mean from few values that people gave and many that a judge gave: prediction-powered inference.
+"""Prediction-powered inference: a mean from few values of people and many of a judge.
 
-The judge's mean over all queries is corrected by how far it errs on those that people graded too (Angelopoulos, Bates,
-Fannjiang, Jordan and Zrnic, Science 2023; for retrieval: ARES, Saad-Falcon et al., 2023). How far the judge is relied
-on, lambda, is what makes the interval narrowest (PPI++, Angelopoulos, Duchi and Zrnic, 2023): near 0 where its values
-do not follow people's, so a bad judge costs nothing, and the mean is unbiased with any judge. The queries that people
-graded must be like the others: drawn, and not picked.
+The judge's mean over all queries is corrected by its error on those that people graded too (Angelopoulos, Bates,
+Fannjiang, Jordan and Zrnic, Science 2023; for retrieval: ARES, Saad-Falcon et al., 2023). Lambda, the reliance on the
+judge, minimizes the interval (PPI++, Angelopoulos, Duchi and Zrnic, 2023): near 0 for a judge that does not follow
+people, so a bad judge costs nothing; the mean is unbiased with any judge. The queries that people graded must be a
+random sample.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-_NONE = 1e-12  # of variances: below it values differ by rounding
-FEWEST = 10  # values of people below which no interval can be trusted
+_NONE = 1e-12  # of variances: smaller values are rounding errors
+MIN_VALUES = 10  # minimum number of people's values
 
 
 class PoweredMean(NamedTuple):
@@ -24,14 +24,14 @@ class PoweredMean(NamedTuple):
 
     mean: float
     ci95: tuple[float, float]
-    reliance: float  # lambda: how far the judge is relied on, 0 to 1
-    by_people: float  # the mean of people's values alone
+    reliance: float  # lambda: the weight of the judge, 0 to 1
+    by_people: float  # mean of people's values alone
     ci95_by_people: tuple[float, float]
     n_people: int
-    n_judged: int  # values of the judge alone
+    n_judged: int  # number of values of the judge alone
 
     def for_report(self) -> dict[str, Any]:
-        """As files have it."""
+        """As JSON."""
         return {
             "mean": round(self.mean, 5),
             "ci95": [round(end, 5) for end in self.ci95],
@@ -51,11 +51,10 @@ def powered_mean(
     level: float = 0.95,
     within: tuple[float, float] = (-1.0, 1.0),
 ) -> PoweredMean:
-    """The mean of what people would give to all.
+    """Estimate the mean that people would give over all queries.
 
-    people, judge: (n,) values of the same queries, n >= 2. judge_alone: (N,) values of others, that people did not
-    grade; without any the judge is of no help. The interval is Student's, with n - 1 degrees of freedom, and ends where
-    a mean cannot be: `within`.
+    people, judge: (n,) values of the same queries, n >= 2. judge_alone: (N,) values of queries without people's grades;
+    if empty, the judge does not help. The interval is Student's, with n - 1 degrees of freedom, clipped to `within`.
     """
     theirs, its, others = (np.asarray(values, np.float64) for values in (people, judge, judge_alone))
     n, n_others = len(theirs), len(others)
@@ -79,8 +78,7 @@ def powered_mean(
 
 
 def students_t(share: float, degrees: int) -> float:
-    """The value below which this share of Student's distribution lies; right to .001 from 4 degrees of freedom on
-    (Abramowitz and Stegun, 26.7.5)."""
+    """Quantile of Student's distribution, right to .001 from 4 degrees of freedom (Abramowitz and Stegun, 26.7.5)."""
     z = NormalDist().inv_cdf(share)
     terms = (
         z,

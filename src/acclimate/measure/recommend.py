@@ -1,9 +1,9 @@
-"""Which system to serve: of those that cannot be told apart from the best, the one that takes least, then a fast one.
+"""Recommend a system: of those not significantly worse than the best, the one with the least effort, then the fastest.
 
-What takes least is what people have before they adapt anything, then what is made of it without training, then what is
-adapted, then what is reranked. Told apart means that a paired test says so. Latencies differ from one run to the next,
-so one system is faster than another only where it takes less than two thirds of the time, and below a millisecond
-nobody waits; of systems that are equally fast the one that measured better is served, then the first by name.
+Effort: what exists before adapting, then what is made from it without training, then what is adapted, then what is
+reranked. Latencies vary between runs, so a system is faster only if it takes less than two thirds of the time, and
+differences below a millisecond do not count; among equally fast ones the better measured is chosen, then the first by
+name.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any, NamedTuple
 from acclimate.measure.compare import compare, verdict
 from acclimate.measure.measures import MAIN
 
-FASTER = 1.5  # times as long is slower
+FASTER = 1.5  # ratio of latencies that counts as slower
 LEAST_MS = 1.0
 
 
 class Recommendation(NamedTuple):
-    """What to serve, and why."""
+    """The system to serve, and why."""
 
     system: str
     best: str
-    equals: dict[str, float]  # what cannot be told apart from the best -> p
+    equals: dict[str, float]  # systems not significantly worse than the best -> p
 
 
 def effort(system: Mapping[str, Any]) -> int:
-    """What it takes to have a system of a report, from 0: it is there, it is made untrained, trained, and reranked."""
+    """Effort of a system in a report, from 0: existing, untrained, trained, reranked."""
     return 3 if system["kind"] == "reranked" else (not system["untouched"]) + system["adapted"]
 
 
 def best_untouched(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The best of what people have; where none of it is measured, of what was not adapted."""
+    """The best of the systems that exist before adapting; if none is measured, of the unadapted ones."""
     untouched = [system for system in systems if system["untouched"]]
     unadapted = [system for system in systems if not system["adapted"]]
     return max(untouched or unadapted, key=lambda system: (system["measures"][MAIN], system["name"]))["name"]
@@ -42,11 +42,11 @@ def recommend(
     systems: Sequence[Mapping[str, Any]],
     values: Mapping[str, Mapping[str, float]],
     seed: int,
-    least: float = 0.0,
+    min_difference: float = 0.0,
 ) -> Recommendation:
-    """The choice among `systems`, as they stand in a report; values: system -> query_id -> nDCG@10.
+    """Choose among `systems`, as in a report. values: system -> query_id -> nDCG@10.
 
-    least: what differs by less cannot be told apart.
+    min_difference: smaller differences do not count.
     """
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -56,7 +56,7 @@ def recommend(
     equals: dict[str, float] = {}
     for name in (system["name"] for system in sorted(systems, key=place)):
         comparison = compare(values[best], values[name], system=best, baseline=name, measure=MAIN, seed=seed)
-        if name != best and verdict(comparison, least=least) == "NO DIFFERENCE":
+        if name != best and verdict(comparison, min_difference=min_difference) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]
     easiest = min(map(effort, as_good))

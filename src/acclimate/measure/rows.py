@@ -1,4 +1,4 @@
-"""Results with a row for each run, which are a sequence, print as a text and become a data frame."""
+"""Results with one row per run: a sequence that prints as text and converts to a data frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 
 
 class Rows(Sequence[Row]):
-    """Rows; `warnings` are what a reader should know of the files that they are of."""
+    """A sequence of rows; `warnings` concern the files they come from."""
 
     def __init__(self, rows: Sequence[Row], warnings: Sequence[str]) -> None:
         self.rows = tuple(rows)
@@ -37,7 +37,7 @@ class Rows(Sequence[Row]):
 
 
 def data_frame(rows: Sequence[Any]) -> DataFrame:
-    """A pandas data frame of rows, which are mappings or named tuples. Raises MissingExtra without pandas."""
+    """A pandas data frame of rows (mappings or named tuples). Raises MissingExtra without pandas."""
     try:
         import pandas
     except ImportError:

@@ -1,4 +1,4 @@
-"""TREC runs on the same judgments: which one is better, and whether that was luck."""
+"""Compare TREC runs on the same judgments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compared:
-    """A run against a baseline: means of a measure over all judged queries, in [0, 1], and their comparison.
+    """A run against a baseline: their means of a measure over all judged queries, in [0, 1], and the comparison.
 
     >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25")]
     >>> row = acclimate.compare("run/evaluate/qrels.trec", *runs)[0]
@@ -40,7 +40,7 @@ class Compared:
 
 
 class Comparisons(Rows[Compared]):
-    """A run against each of some baselines; `warnings` are what a reader should know of the files.
+    """A run against several baselines; `warnings` concern the files.
 
     >>> runs = [f"run/evaluate/runs/{name}.trec" for name in ("hybrid", "bm25", "dense")]
     >>> len(acclimate.compare("run/evaluate/qrels.trec", *runs))
@@ -54,16 +54,16 @@ class Comparisons(Rows[Compared]):
         return "\n".join(f"{pair}: {row}" for pair, row in zip(pairs, self.rows, strict=True))
 
     def to_frame(self) -> DataFrame:
-        """A pandas data frame with a row for each baseline. Raises MissingExtra without pandas."""
+        """A pandas data frame with a row per baseline. Raises MissingExtra without pandas."""
         means = [{"mean": row.mean, "baseline_mean": row.baseline_mean} for row in self.rows]
         return data_frame([row.comparison._asdict() | both for row, both in zip(self.rows, means, strict=True)])
 
 
 def compare_runs(qrels: Path, run: Path, *baselines: Path, measure: str, seed: int) -> Comparisons:
-    """The runs as they stand in their files, over every judged query, as `evaluate_runs` has them.
+    """Compare run files over every judged query, reading them as `evaluate_runs` does.
 
-    Raises SettingError for what is no measure, and DataError for judgments without a relevant document and for a run
-    that cannot be one of theirs: an empty one, or one that shares no query or no document with them.
+    Raises SettingError for an unknown measure, and DataError for judgments without a relevant document and for a run
+    that does not belong to them: empty, or without a common query or document.
     """
     means_of([measure])
     name = measure_of(measure).name

@@ -9,10 +9,10 @@ from acclimate.measure.compare import Comparison, verdict
 
 
 def step_row(
-    step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison, least: float = 0.0
+    step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison, min_difference: float = 0.0
 ) -> dict[str, Any]:
-    """A row of a report's `steps`. before, after: rows of its `systems`; comparison: of these; least: see `verdict`."""
-    row, in_a_word = comparison.for_report(), verdict(comparison, least=least)
+    """A row of a report's `steps`. before, after: rows of its `systems`; comparison: of the two."""
+    row, in_a_word = comparison.for_report(), verdict(comparison, min_difference=min_difference)
     return {
         "step": step,
         "from": before["name"],

@@ -1,1 +1,1 @@
-"""What a run came to: `html` for people, `table` for the terminal, both from the mapping that is `report.json`."""
+"""Reports of a run: `html` for people, `terminal` for the command line, both from the mapping that is `report.json`."""

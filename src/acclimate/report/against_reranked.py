@@ -1,4 +1,5 @@
-"""What a student gives up against the reranked system, and what it saves: UDAPDR's claim, with a run's own figures."""
+"""What a student loses in quality and saves in time against the reranked system: UDAPDR's claim, on a run's own
+figures."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from acclimate.measure.measures import MAIN
 
 
 def trades(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each student against the best reranked system: its share of the nDCG@10 and of the median latency.
+    """Each student's share of the nDCG@10 and of the median latency of the best reranked system.
 
-    Empty where nothing is reranked, or the reranked system finds nothing.
+    Empty if nothing is reranked, or the reranked system finds nothing.
     """
     reranked = [system for system in systems if system["kind"] == "reranked"]
     if not reranked:

@@ -1,4 +1,4 @@
-"""`report.json` and `report.html` from what the stages left in their folders."""
+"""Write `report.json` and `report.html` from the outputs of the stages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
 from acclimate.base.text import command
-from acclimate.corpus.judged import SYNTHETIC
-from acclimate.learn.students.distillation import learned_nothing
+from acclimate.corpus.judged_queries import SYNTHETIC
+from acclimate.learn.students.distillation import unimproved_warnings
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
@@ -21,7 +21,7 @@ from acclimate.report.basis import Basis
 from acclimate.report.choices import choices
 from acclimate.report.details import details
 from acclimate.report.html import render
-from acclimate.report.judged import no_judge
+from acclimate.report.judgment import unusable
 from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
@@ -30,20 +30,20 @@ from acclimate.run.updated import LastUpdate
 from acclimate.search import approximate
 from acclimate.stages import forgetting
 from acclimate.stages.chain import Outputs
-from acclimate.stages.runs import made_of
+from acclimate.stages.runs import index_fingerprints
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
 SAMPLED_QUERIES = 20
 FEW_QUERIES = 30
-_CUT = 300  # characters of a document's text that a reader needs
+_CUT = 300  # characters shown of a document's text
 
 
 def write(run: Run, outputs: Outputs) -> dict[str, Any]:
-    """Write both files beside the stages and return the report.
+    """Write both files beside the stages, and return the report.
 
-    Raises DataError for what an earlier version measured.
+    Raises DataError for measurements of an earlier version.
     """
     evaluated = outputs["evaluate"]
     chosen = evaluated.chosen
@@ -91,9 +91,9 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "warnings": _warnings(run, outputs, measured, queries),
     }
     if judgment and not judgment.measured["usable"]:
-        report["warnings"].append(no_judge(judgment.measured))
-    report["verdict_note"] = sentences.worth(report)
-    report["recommendation"]["reason"] = sentences.why(report)
+        report["warnings"].append(unusable(judgment.measured))
+    report["verdict_note"] = sentences.trust(report)
+    report["recommendation"]["reason"] = sentences.reason(report)
     write_json(run.workspace.folder / "report.json", report)
     write_text(
         run.workspace.folder / "report.html",
@@ -108,7 +108,7 @@ def _stage(output: StageOutput) -> dict[str, Any]:
 
 
 def _ledger(run: Run, outputs: Outputs) -> dict[str, Any]:
-    """What LLMs were asked for, over every time that the run was begun, by stage, and what came of it."""
+    """LLM usage by stage, summed over all sessions of the run, and the number of kept queries."""
     llms = [
         {
             "stage": stage,
@@ -129,7 +129,7 @@ def _ledger(run: Run, outputs: Outputs) -> dict[str, Any]:
 
 
 def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
-    """Synthetic queries, evenly spread, with the filter's reason where they were dropped."""
+    """Synthetic queries, evenly spaced, with the reason if they were dropped."""
     reasons = {row["query_id"]: row["reason"] for _, row in read_jsonl(outputs["filter"].folder / "scores.jsonl")}
     queries = outputs["generate"].queries
     step = max(1, len(queries) // SAMPLED_QUERIES)
@@ -149,29 +149,29 @@ def _generated(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
 def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing the rest."""
     update = LastUpdate.read(run.workspace.folder)
-    warnings = update.warnings if update and update.facts["made_of"] == made_of(outputs) else []
+    warnings = update.warnings if update and update.facts["made_of"] == index_fingerprints(outputs) else []
     if run.input.documents.blank:
         warnings.append(f"{len(run.input.documents.blank)} documents have neither title nor text.")
     warnings += outputs["index"].warnings
     count = queries["count"]
     if count < FEW_QUERIES:
         warnings.append(f"Only {count} queries were measured: only very large differences can be significant.")
-    warnings += sentences.of_queries(queries, count)
+    warnings += sentences.query_notes(queries, count)
     warnings += [
         approximate.recall_sentence(name, recall, len(run.input.corpus))
         for name, recall in queries.get("approximate_recall", {}).items()
         if recall < approximate.ENOUGH
     ]
-    least = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
-    warnings += combinations.harms(measured, least)
+    min_difference = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
+    warnings += combinations.harms(measured, min_difference)
     if labeled := outputs.get("label"):
-        warnings += _of_teacher(labeled.teachers)
+        warnings += _teacher_warnings(labeled.teachers)
     if trained := outputs.get("train"):
         warnings += trained.warnings
     if labeled:
         warnings += labeled.warnings(run.student_kinds)
     if distilled := outputs.get("distill"):
-        warnings += learned_nothing(distilled.notes)
+        warnings += unimproved_warnings(distilled.notes)
     if shown := outputs["generate"].n_examples:
         left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
@@ -186,8 +186,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     return warnings
 
 
-def _of_teacher(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where one of those that make the teacher ranks as well by itself."""
+def _teacher_warnings(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A warning if one member of the teacher ranks as well alone."""
     teacher = next(row for row in teachers if row["name"] == TEACHER)
     best = max((row for row in teachers if row is not teacher), key=lambda row: row[MAIN], default=None)
     if best is None or teacher[MAIN] > best[MAIN]:

@@ -1,11 +1,11 @@
-"""What the verdict of a finished run rests on: people's judgments, an LLM's grades, or synthetic queries."""
+"""The basis of a run's verdict: people's judgments, an LLM's grades, or synthetic queries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acclimate.corpus.judged import SYNTHETIC
+from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.stages import judge
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Basis(NamedTuple):
-    """The best that there is."""
+    """The best available basis."""
 
     name: str  # qrels, judge or synthetic
-    measured: Mapping[str, Any]  # what the systems reach by it, and the verdict
-    judgment: judge.Graded | None  # where an LLM graded, whether it decides or not
+    measured: Mapping[str, Any]  # the systems' measures by it, and the verdict
+    judgment: judge.Graded | None  # an LLM's grades, if any, even if they do not decide
 
     @classmethod
     def of(cls, run: Run, outputs: Outputs) -> Basis:
-        """An LLM's grades decide where nobody labelled queries, and it is a judge at all."""
+        """Choose the basis: an LLM's grades decide if nobody labelled queries and the LLM is a usable judge."""
         evaluated, judgment = outputs["evaluate"], judge.current(run, outputs)
         if evaluated.notes["split"] != SYNTHETIC:
             return cls("qrels", evaluated.measured, judgment)

@@ -1,4 +1,4 @@
-"""What was tried and chosen on held-out queries: the teacher, what fuses, the candidate, and settings of students."""
+"""What was tried and chosen on held-out queries: the teacher, fusion weights, the candidate, and students' settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from acclimate.search.systems import EQUAL
 def choices(
     label: Mapping[str, Any] | None, chosen: Mapping[str, Any], distill: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Rows of what, value, nDCG@10 (None where it was not measured) and chosen.
+    """Rows of what, value, nDCG@10 (None if not measured) and whether chosen.
 
-    label, distill: notes of these stages' manifests; None, and empty, where a run has no such stage. chosen: the
-    content of evaluate's `chosen.json`.
+    label, distill: notes of these stages' manifests; None, or empty, if the run skips them. chosen: evaluate's
+    `chosen.json`.
     """
     return [
         {"what": what, "value": value, MAIN: None if ndcg is None else round(ndcg, 5), "chosen": is_chosen}
@@ -50,7 +50,7 @@ def _weights(chosen: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
     for system, share in chosen["reranker_weights"].items():
         shares = weighted_sum({"reranker": share, "first stage": round(1 - share, 4)})
         reranked = SystemName(system).reranked()
-        if reranked.weight is not None:  # nothing was chosen
+        if reranked.weight is not None:  # a fixed weight was not chosen
             continue
         yield f"weights of {reranked}", shares, chosen["ndcg"].get(reranked), True
 

@@ -1,6 +1,6 @@
-"""Retriever and reranker, old and new: whether what was adapted still goes together, or one harms the other.
+"""Combinations of old and new retriever with old and new reranker, to find adaptations that harm each other.
 
-A reranker orders what a retriever finds; when another retriever finds other documents, it may do worse than before.
+A reranker orders what a retriever finds; with another retriever's documents it may do worse than before.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from acclimate.report.formatting import score
 from acclimate.search.names import RERANKER, SystemName
 
 _RERANKED = ("old_reranked", "new_reranked")
-PLACES = ("old", "new", *_RERANKED)  # of a row's cells
+PLACES = ("old", "new", *_RERANKED)  # cells of a row
 
 
 def combinations(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each retriever that was adapted and that something reranks, old or new: nDCG@10 of all four, None where
-    one was not measured. systems: as in a report."""
+    """A row for each adapted and reranked retriever: nDCG@10 of the four combinations, None for unmeasured ones.
+
+    systems: as in a report.
+    """
     ndcg = {SystemName(system["name"]): system["measures"][MAIN] for system in systems}
     rerankers = dict.fromkeys(name.partition("+")[2] for name in ndcg if name.is_reranked)
     rows: list[dict[str, Any]] = []
@@ -37,25 +39,27 @@ def combinations(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _before(new: SystemName, reranker: str, names: Container[str]) -> SystemName:
-    """What an adapted retriever is held against: the last of those that it was made from that is reranked, too."""
+    """What an adapted retriever is compared with: its latest ancestor that is also reranked."""
     origin = new.origin
     while origin.origin != origin and f"{origin}+{reranker}" not in names:
         origin = origin.origin
     return origin if f"{origin}+{reranker}" in names else new.origin
 
 
-def harms(report: Mapping[str, Any], least: float = 0.0) -> list[str]:
-    """Where adapting a retriever makes what reranks it worse, or an adapted fusion is below the one it was made from;
-    by paired tests, differences of `least` and more."""
-    return list(_harms(report, least))
+def harms(report: Mapping[str, Any], min_difference: float = 0.0) -> list[str]:
+    """Adapted retrievers that make their reranked system worse, and adapted fusions worse than their origin.
+
+    Decided by paired tests, for differences of at least `min_difference`.
+    """
+    return list(_harms(report, min_difference))
 
 
-def _harms(report: Mapping[str, Any], least: float) -> Iterator[str]:
+def _harms(report: Mapping[str, Any], min_difference: float) -> Iterator[str]:
     ndcg = {system["name"]: system["measures"][MAIN] for system in report["systems"]}
     worse = {
         (row["system"], row["baseline"])
         for row in report["comparisons"]
-        if row["measure"] == MAIN and row["p"] < ALPHA and row["delta"] < 0 and -row["delta"] >= least
+        if row["measure"] == MAIN and row["p"] < ALPHA and row["delta"] < 0 and -row["delta"] >= min_difference
     }
     for name in map(SystemName, ndcg):
         origin = name.origin
@@ -76,7 +80,7 @@ def _harms(report: Mapping[str, Any], least: float) -> Iterator[str]:
 
 
 def unmeasured(report: Mapping[str, Any]) -> str:
-    """Which of the four are missing, and the setting that measures them; nothing where none is."""
+    """Which of the four combinations are missing, and the setting that measures them; empty if none."""
     cells = [row[place] for row in report["combinations"] for place in _RERANKED if row["reranker"] == RERANKER]
     missing = [cell["system"] for cell in cells if cell[MAIN] is None]
     if not missing:
@@ -89,7 +93,7 @@ def unmeasured(report: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The rows as text, with a head."""
+    """The rows as text, with a header."""
     head = ["retriever", "original", "adapted", "original, reranked", "adapted, reranked", "reranker"]
     return [
         head,

@@ -1,4 +1,4 @@
-"""Learning curves for people: a table, one plain sentence for each curve, and a page with a picture of each."""
+"""Show learning curves: a table, one sentence per curve, and a page with pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acclimate.report.layout import cut, table, wrap
 from acclimate.report.pictures.curve import learning_curve
 from acclimate.report.template import template
 
-MUCH = 0.02  # nDCG@10 that would be worth labelling for
+MUCH = 0.02  # gain in nDCG@10 that is worth more labelling
 RULE = (
     f"A gain counts if a paired randomization test gives p < {ALPHA} on queries that were not used for choices; the "
     "held-out ones chose epochs and weights. Without a significant gain, more data will hardly help if even the upper "
@@ -29,14 +29,14 @@ UNTRAINED = {"queries": "without reranker", "lists": "untrained"}
 
 
 def write(curves: Mapping[str, Any], folder: Path) -> Path:
-    """`curve.json` and `curve.html` in a run's folder; returns where the page is."""
+    """Write `curve.json` and `curve.html` to a run's folder; returns the page's path."""
     write_json(folder / "curve.json", {**curves, "sentences": sentences(curves), "rule": RULE})
     write_text(folder / "curve.html", page(curves))
     return folder / "curve.html"
 
 
 def text(curves: Mapping[str, Any]) -> str:
-    """A table of every point, and what to make of it."""
+    """A table of every point, and what follows from it."""
     curves = safe(curves)
     heads = [name + (" (synthetic)" if queries["synthetic"] else "") for name, queries in curves["sets"].items()]
     rows = [["trained on", "system", *(cell for name in heads for cell in (name, "95% interval"))]]
@@ -51,20 +51,20 @@ def text(curves: Mapping[str, Any]) -> str:
 
 
 def title(curves: Mapping[str, Any], name: str) -> str:
-    """What a set of queries is called wherever a score on it stands; synthetic ones say that they flatter."""
+    """The name of a set of queries beside its scores; warns that synthetic ones are too favorable."""
     queries = curves["sets"][name]
     which = queries["name"].replace(" ", " held-out ", 1) if name == "held-out" else queries["name"]
     return f"{curves['measure']} on {which}" + (", usually optimistic" if queries["synthetic"] else "")
 
 
 def sentences(curves: Mapping[str, Any]) -> list[str]:
-    """Each curve in a sentence: what the last step brought, and whether to go on."""
+    """One sentence per curve: what the last step gained, and whether more data would help."""
     names = {name: queries["name"] for name, queries in curves["sets"].items()}
     return [sentence(curve, names[curve["last"]["on"]] if curve["last"] else "") for curve in curves["curves"]]
 
 
 def sentence(curve: Mapping[str, Any], queries: str) -> str:
-    """What the last step of a curve brought on queries that chose nothing, and whether more would help."""
+    """What the last step of a curve gained on queries that chose nothing, and whether more would help."""
     unit, system, last = curve["unit"], curve["system"], curve["last"]
     if last is None and len(curve["points"]) > 1:
         return f"{system}: all queries were used for choices, so the change in the last step may be due to chance."
@@ -85,13 +85,13 @@ def sentence(curve: Mapping[str, Any], queries: str) -> str:
 
 
 def page(curves: Mapping[str, Any]) -> str:
-    """The page, from the mapping that is written as curve.json."""
+    """The page, from the content of curve.json."""
     curves = safe(curves)
-    return template("curve.html.jinja").render(curves=curves, drawn=drawn(curves))
+    return template("curve.html.jinja").render(curves=curves, drawn=template_values(curves))
 
 
-def drawn(curves: Mapping[str, Any]) -> dict[str, Any]:
-    """What pages show of curves: sentences, how to read them, and one picture for each system and set of queries."""
+def template_values(curves: Mapping[str, Any]) -> dict[str, Any]:
+    """Template values for curves: sentences, explanations, and one picture per system and set of queries."""
     names = list(curves["sets"])
     parts = []
     for unit, what in WHAT.items():
@@ -119,7 +119,7 @@ def drawn(curves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(curve: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """(how much it was trained on, in words; the point) from none to all."""
+    """(training size in words, point), in ascending order."""
     unit = curve["unit"]
     untrained = [(UNTRAINED[unit], curve["untrained"])] if curve["untrained"] else []
     return [*untrained, *((f"{point[unit]:,} {unit}", point) for point in curve["points"])]

@@ -1,6 +1,6 @@
-"""What a page shows of a run beside its report: too much for `report.json`, or there in other files of the run.
+"""Further content of the report page, which is too large for `report.json` or is in other files of the run.
 
-Read from what a finished run keeps (runs, judgments, answers, curves), so no model is loaded.
+Read from what a finished run stores (runs, judgments, answers, curves), so no model is loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from acclimate.measure.before_after import before_after
 from acclimate.measure.measures import MAIN, measured
 from acclimate.report import curves
 from acclimate.report.queries import answers, statistics
-from acclimate.run.given import option
+from acclimate.run.provided import option
 from acclimate.stages.chain import Outputs
 from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.judge import Graded
@@ -31,13 +31,13 @@ _DEPTH = int(MAIN.partition("@")[2])
 
 
 def details(run: Run, outputs: Outputs, judgment: Graded | None = None) -> dict[str, Any]:
-    """Further keys of the mapping that `html.render` takes. judgment: what the verdict rests on, where it is an LLM's.
+    """Additional keys for `html.render`. judgment: an LLM's grades, if the verdict rests on them.
 
-    Raises DataError for a `curve.json` that is none.
+    Raises DataError for an invalid `curve.json`.
     """
     return {
         **_query_by_query(run, outputs, judgment),
-        "turned_down": answers.turned_down(statistics.reasons(answers.read(run).answers, seed=run.seed)),
+        "turned_down": answers.rejected_rows(statistics.reasons(answers.read(run).answers, seed=run.seed)),
         "curves": _curves(run),
         "command": _command(run),
         "recipe_toml": _recipe(run),
@@ -45,7 +45,7 @@ def details(run: Run, outputs: Outputs, judgment: Graded | None = None) -> dict[
 
 
 def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict[str, Any]:
-    """How much each query gained, and both lists of those that changed, evenly spread where they are many."""
+    """Each query's gain, and both rankings of those that changed, evenly spaced if there are many."""
     by = judgment or outputs["evaluate"]
     baseline, candidate = (by.measured[role] for role in ("baseline", "candidate"))
     qrels = read_qrels(by.folder / "qrels.trec")
@@ -71,7 +71,7 @@ def _curves(run: Run) -> Any:
         return None
     content = read_json(path)
     try:
-        curves.drawn(content)
+        curves.template_values(content)
     except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError):
         raise DataError(
             f"learning curves of another version; draw them again with: {command('curve', run.workspace.folder)}",
@@ -81,10 +81,10 @@ def _curves(run: Run) -> Any:
 
 
 def _command(run: Run) -> str:
-    """What makes the run again, elsewhere."""
-    given = [(option(name), value) for name, value in asdict(run.given).items() if value is not None]
+    """The command that reproduces the run."""
+    provided = [(option(name), value) for name, value in asdict(run.provided).items() if value is not None]
     recipe = run.workspace.folder / "recipe.toml"
-    words = (word for pair in given for word in pair)
+    words = (word for pair in provided for word in pair)
     return command("adapt", run.input.source, "--out", "again", "--recipe", recipe, *words)
 
 

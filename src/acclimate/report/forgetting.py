@@ -1,4 +1,4 @@
-"""What adapting cost outside of the run's documents, in sentences."""
+"""Sentences on how adapting changed search on other collections."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _WORDS = {
     "NO DIFFERENCE": "did not change significantly",
     "REGRESSION": "got worse",
 }
-IN_A_WORD = {"WIN": "improved", "NO DIFFERENCE": "unclear", "REGRESSION": "worse"}  # by the verdict
+IN_A_WORD = {"WIN": "improved", "NO DIFFERENCE": "unclear", "REGRESSION": "worse"}  # by verdict
 
 
 def warnings(measured: Mapping[str, Any]) -> list[str]:
-    """A sentence for each adapted system that is worse there."""
+    """A sentence for each adapted system that became worse there."""
     worse = [row for row in measured["systems"] if row["verdict"] == "REGRESSION"]
     return sentences({**measured, "systems": worse})
 

@@ -1,7 +1,7 @@
-"""One way to write each kind of number, and a stranger's text, wherever a report shows them.
+"""Formats for each kind of number, and cleaning of untrusted text, shared by all reports.
 
-Text from documents and queries is a stranger's: `safe` takes out what could move a terminal's cursor, turn the
-reading direction of a page, or not be written as UTF-8 at all.
+Documents and queries are untrusted: `safe` removes what could move a terminal's cursor, change a page's reading
+direction, or fail to encode as UTF-8.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from acclimate.base.text import single_spaced
 
 
 def safe(value: Any) -> Any:
-    """A report with every text in it, keys included, made `clean`."""
+    """A copy of a report with all of its text, keys included, made `clean`."""
     if isinstance(value, str):
         return single_spaced(value)
     if isinstance(value, Mapping):
@@ -24,7 +24,7 @@ def safe(value: Any) -> Any:
 
 
 def excerpt(text: str, limit: int) -> str:
-    """At most `limit` characters of `text`, on one line, cut between words where it can be."""
+    """At most `limit` characters of `text` on one line, cut between words if possible."""
     line = single_spaced(text[: 4 * limit])
     if len(line) <= limit:
         return line
@@ -74,17 +74,17 @@ def size(count: float) -> str:
 
 
 def latency(system: Mapping[str, Any], part: str = "p50") -> str:
-    """`12 ms`; `-` of a run that was given, which is read from its file."""
+    """`12 ms`; `-` for a provided run, which is read from its file."""
     return milliseconds(system["latency_ms"][part]) if is_timed(system) else "-"
 
 
 def index_size(system: Mapping[str, Any]) -> str:
-    """`41 MB`; `-` of a run that was given."""
+    """`41 MB`; `-` for a provided run."""
     return size(system["index_bytes"]) if is_timed(system) else "-"
 
 
 def is_timed(system: Mapping[str, Any]) -> bool:
-    """Whether what a system takes is known."""
+    """True if the system's latency is known."""
     return system["kind"] != "run"
 
 

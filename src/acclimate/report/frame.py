@@ -1,4 +1,4 @@
-"""A page inside a notebook: in a frame of its own that runs no script and reaches nothing of the notebook."""
+"""Show a page in a notebook, in a sandboxed frame that runs no script."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _HEIGHT = 640  # pixels
 
 
 def framed(page: str) -> str:
-    """HTML that shows a page, itself HTML, wherever it is put."""
+    """HTML that embeds a page, itself HTML."""
     return f'<iframe sandbox srcdoc="{escape(page)}" style="width:100%;height:{_HEIGHT}px;border:0"></iframe>'

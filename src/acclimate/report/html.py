@@ -1,7 +1,7 @@
-"""The report as one page: no scripts, nothing loaded from anywhere, light and dark, screen and paper.
+"""The report as one page without scripts or external resources, for light and dark mode, screen and paper.
 
-Everything in a report that is text may come from a stranger's document or from an LLM. `formatting.safe`
-cleans all of it, Jinja escapes all of it, and the page's own policy forbids scripts and requests besides.
+All text in a report may come from untrusted documents or an LLM: `formatting.safe` cleans it, Jinja escapes it, and the
+page's content security policy forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _OPTIONAL: dict[str, Any] = {
     "recipe_toml": "",
 }
 _DOCS_SHOWN = 5
-_FIRST_SHOWN = 8  # queries of those that gained, and of those that lost, before one asks for more
+_FIRST_SHOWN = 8  # queries shown unfolded, of those that gained and of those that lost
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page, from the mapping that is written as report.json; `details.details` has further keys for it."""
+    """The page, from the content of report.json; `details.details` returns additional keys."""
     report = _OPTIONAL | formatting.safe(report) | {"recipe_toml": printable(report.get("recipe_toml", ""))}
     systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
     goal = report["against_reranked"][0]["reranked"] if report["against_reranked"] else ""
@@ -63,7 +63,7 @@ def render(report: Mapping[str, Any]) -> str:
         ],
         **_query_by_query(report, verdict_rests_on),
         first_shown=_FIRST_SHOWN,
-        curves=curves.drawn(report["curves"]) if report["curves"] else None,
+        curves=curves.template_values(report["curves"]) if report["curves"] else None,
         funnel=sentences.funnel(report),
         totals=_totals(report["stages"]),
         trade_sentence=against_reranked.sentence,
@@ -78,7 +78,7 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def _folded(report: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Comparisons that the verdict, the recommendation and the steps rest on, and the rest, which is a click away."""
+    """Comparisons that verdict, recommendation and steps rest on, and the others, which are folded."""
     pairs = [(report[role], report["baseline"]) for role in ("candidate", "recommended")]
     pairs += [(step["to"], step["from"]) for step in report["steps"]]
     rows = {(row["system"], row["baseline"], row["measure"]): row for row in report["comparisons"]}
@@ -87,7 +87,7 @@ def _folded(report: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def _query_by_query(report: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Queries that gained, the largest gain first, those that lost, the largest loss first, and a picture of all."""
+    """Queries that gained, those that lost, both by size of the change, and a picture of all."""
     deltas, examples = report["deltas"], [_example(example) for example in report["examples"]]
     largest = max((abs(example["delta"]) for example in examples), default=0.0) or 1.0
     examples = [{**example, "size": abs(example["delta"]) / largest} for example in examples]
@@ -107,7 +107,7 @@ def _query_by_query(report: Mapping[str, Any], comparison: Mapping[str, Any] | N
 
 
 def _scale(intervals: Sequence[tuple[float, float] | None]) -> tuple[float, float]:
-    """The ends of an axis that all intervals fit on, with a little room."""
+    """The ends of an axis that fits all intervals, with some margin."""
     ends = [end for interval in intervals if interval for end in interval]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     room = max((high - low) * 0.04, 1e-6)
@@ -127,7 +127,7 @@ def _totals(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _example(example: Mapping[str, Any]) -> dict[str, Any]:
-    """An example whose docs say where they stand on the other side: `elsewhere`, from 1, or None."""
+    """An example with each document's rank on the other side as `elsewhere`, from 1, or None."""
 
     def ranked(side: str, opposite: str) -> dict[str, Any]:
         places = {doc["doc_id"]: rank for rank, doc in enumerate(example[opposite]["docs"], 1)}

@@ -1,4 +1,4 @@
-"""Plain text for a terminal or a log: at most 100 columns wide, readable without color."""
+"""Plain text for a terminal or a log: at most 100 columns, readable without color."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ WIDTH = 100
 
 
 def cut(line: str) -> str:
-    """A line, shortened to the width."""
+    """A line, truncated to the width."""
     return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
 
 
 def wrap(text: str) -> str:
-    """A paragraph, broken at the width."""
+    """A paragraph, wrapped to the width."""
     return textwrap.fill(text, WIDTH)
 
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Rows as lines of aligned columns, shortened to the width; `align` has `<` or `>` for each column."""
+    """Rows as lines of aligned columns, truncated to the width; `align` has `<` or `>` per column."""
     return list(map(cut, columns(rows, align)))

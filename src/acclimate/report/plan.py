@@ -1,7 +1,7 @@
-"""What a run would do, told before it does anything: stages, LLM calls, tokens, and about how long.
+"""Estimate a run before it does anything: stages, LLM calls, tokens, and rough time.
 
-The times are rough: the arithmetic that each stage needs (`chain.estimates`), divided by what this machine does in a
-short matrix product and by how much of that such a stage was seen to reach.
+Times are rough: each stage's FLOP (`chain.estimates`), divided by this machine's speed in a short matrix product and by
+the share of that speed which stages typically reach.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from acclimate.base.text import columns
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
-from acclimate.stages import given
+from acclimate.stages import provided
 from acclimate.stages.chain import STAGES, estimates
-from acclimate.stages.sample import foreseen
-from acclimate.stages.skipped import skipped, taken
+from acclimate.stages.sample import preview
+from acclimate.stages.skipped import provided_stages, skipped
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
-_SHARE_REACHED = 0.35  # of the matrix product's speed, in the stages
+_SHARE_REACHED = 0.35  # of the matrix product's speed
 
 
 def describe(run: Run) -> str:
-    """A table of the stages that are not made, and what each would take."""
-    start = run.input.start
-    sampled = foreseen(run, run.input.corpus, 0.0) if start is None else given.foreseen(run, 0.0)
+    """A table of the stages that are not made yet, and the cost of each."""
+    provided_queries = run.input.provided_queries
+    sampled = preview(run, run.input.corpus, 0.0) if provided_queries is None else provided.preview(run, 0.0)
     stages = estimates(run, sampled)
     calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
     speed = _flop_per_second() * _SHARE_REACHED
@@ -40,8 +40,8 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
     total = 0.0
-    skips, takes = skipped(run), taken(run)
-    n_queries = calls["generate"].calls if start is None else len(start.queries)
+    skips, takes = skipped(run), provided_stages(run)
+    n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
     for stage in STAGES:
         if stage in skips:
             rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
@@ -75,7 +75,7 @@ def _cost(run: Run, llm: str, calls: Calls) -> str:
 
 
 def _flop_per_second() -> float:
-    """What this machine reaches in a matrix product in the type that the models compute in."""
+    """FLOP per second of a matrix product on this machine, in the models' dtype."""
     import torch
 
     from acclimate.base import models

@@ -1,4 +1,4 @@
-"""A run's report as a program has it: its fields as attributes, its tables as data frames, itself as a page."""
+"""A run's report as a Python object: attributes, tables as data frames, and a page for notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from acclimate.report.frame import framed
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_FIELDS = {  # of report.json, without which it is none
+_FIELDS = {  # fields that a report.json must have
     "verdict": str,
     "verdict_basis": str,
     "recommended": str,
@@ -32,25 +32,25 @@ _TABLES = ("systems", "steps", "comparisons", "stages")
 
 
 class MeasuredSystem(NamedTuple):
-    """A system and what it reached, means over all queries.
+    """A system and its measures, means over all queries.
 
     >>> next(system.kind for system in acclimate.open("run").report.systems if system.name == "bm25")
     'bm25'
     """
 
     name: str
-    adapted: bool  # whether something of it was trained
+    adapted: bool  # True if some part was trained
     kind: str  # bm25, dense, late-interaction, sparse, static, hybrid, reranked or run
     measures: dict[str, float]  # nDCG@10 and others, in [0, 1]
-    intervals: dict[str, tuple[float, float]]  # 95%, of the same
-    latency_ms: dict[str, float]  # p50 and p95 of single queries, milliseconds
+    intervals: dict[str, tuple[float, float]]  # 95% intervals of the same
+    latency_ms: dict[str, float]  # p50 and p95 of single queries
     index_bytes: int
-    weights: dict[str, float]  # of what it fuses; empty where ranks are added
-    untouched: bool = False  # whether people have it before they adapt anything: bm25, dense and hybrid
+    weights: dict[str, float]  # of its members; empty for reciprocal rank fusion
+    untouched: bool = False  # True for what exists before adapting: bm25, dense and hybrid
 
 
 class Report(Content):
-    """What a run came to: a mapping with the content of `report.json`, and its main fields as attributes.
+    """The report of a run: a mapping with the content of `report.json`, its main fields as attributes.
 
     `print` shows it as the command line does, a notebook shows its page.
 
@@ -67,7 +67,7 @@ class Report(Content):
 
     @classmethod
     def read(cls, folder: Path) -> Report:
-        """The report in a run's folder. Raises DataError where there is none, or one that is damaged."""
+        """Read the report of a run's folder. Raises DataError if it is missing or damaged."""
         path, again = folder / "report.json", f"write it again with: {command('report', folder)}"
         if not path.is_file():
             raise DataError(f"no report here; {again}", path=path)
@@ -81,18 +81,19 @@ class Report(Content):
 
     @property
     def verdict(self) -> str:
-        """WIN, NO DIFFERENCE or REGRESSION: the candidate against the best of what people have anyway."""
+        """WIN, NO DIFFERENCE or REGRESSION: the candidate against the best unadapted system."""
         return self["verdict"]
 
     @property
     def verdict_basis(self) -> str:
-        """What measured: qrels, which people made; judge, an LLM's grades; or synthetic queries, which flatter."""
+        """The basis of the verdict: qrels (people's), judge (an LLM's grades), or synthetic queries, which are too
+        favorable."""
         return self["verdict_basis"]
 
     @property
     def verdict_note(self) -> str:
-        """What the verdict is worth, where it rests on no person's judgments."""
-        return self.get("verdict_note", sentences.worth(self))
+        """How far to trust the verdict, if it does not rest on people's judgments."""
+        return self.get("verdict_note", sentences.trust(self))
 
     @property
     def recommended(self) -> str:
@@ -112,16 +113,16 @@ class Report(Content):
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Each system that the run made against the best of what people have, and what it was made from, by measure."""
+        """Each system of the run against the best unadapted system and against its origin, by measure."""
         return [
             Comparison(**{**row, "ci95": tuple(row["ci95"])}, queries=row["wins"] + row["losses"] + row["ties"])
             for row in self["comparisons"]
         ]
 
     def to_frame(self, table: Literal["systems", "steps", "comparisons", "stages"] = "systems") -> DataFrame:
-        """One of its tables as a pandas data frame, a row each.
+        """One of the tables as a pandas data frame.
 
-        Raises SettingError for another table, and MissingExtra without pandas.
+        Raises SettingError for an unknown table, and MissingExtra without pandas.
 
         >>> list(acclimate.open("run").report.to_frame("comparisons").columns[:4])
         ['system', 'baseline', 'measure', 'delta']
@@ -150,7 +151,7 @@ class Report(Content):
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose measures are columns of their own, and whose other parts have the name of the whole before theirs."""
+    """A row with its measures as columns, and with other nested values in columns prefixed by their name."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if name == "measures":

@@ -1,11 +1,11 @@
-"""What a report says in sentences: the verdict, what it rests on, what to serve, what was spent."""
+"""Sentences of a report: the verdict, its basis, what to serve, what was spent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.corpus.judged import SYNTHETIC
+from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import effort
@@ -30,14 +30,14 @@ _TAKES = (  # by `effort`
     "it has a trained retriever but no reranker",
     "all of them use a reranker",
 )
-# A verdict's name is never without what it rests on, when people did not judge.
+# Added to a verdict's name unless people judged.
 _RESTS_ON = {"qrels": "", "judge": " by an LLM's grades", "synthetic": " on synthetic queries alone"}
 QUERIES = {
     "qrels": "labelled test queries",
     "judge": "queries whose results an LLM graded",
     "synthetic": "held-out synthetic queries",
 }
-# Printed wherever a score is, when people did not label the queries.
+# Printed beside every score unless people labelled the queries.
 CAVEATS = {
     "qrels": "",
     "judge": "measured by an LLM's grades, not by people's",
@@ -45,7 +45,7 @@ CAVEATS = {
 }
 # On a picture, below a heading that has the whole caveat.
 PICTURED = {"qrels": "", "judge": "an LLM's grades", "synthetic": "synthetic queries"}
-_JUDGED_ON = {  # the queries of a judgment, by their kind
+_JUDGED_ON = {  # the judged queries, by kind
     "given": "given queries",
     "log": "log queries",
     "synthetic": "held-out synthetic queries",
@@ -60,12 +60,12 @@ TUNING = "Students are trained with the settings of the run and with the alterna
 
 
 def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The comparison that the verdict rests on: the candidate against the baseline on nDCG@10."""
+    """The comparison behind the verdict: candidate against baseline on nDCG@10."""
     return comparison_of(report, report["candidate"])
 
 
 def comparison_of(report: Mapping[str, Any], system: str) -> Mapping[str, Any] | None:
-    """The comparison of a system with the baseline on nDCG@10; None where there is none, as of the baseline itself."""
+    """A system's comparison with the baseline on nDCG@10; None if there is none, as for the baseline."""
     wanted = (system, report["baseline"], MAIN)
     for comparison in report["comparisons"]:
         if (comparison["system"], comparison["baseline"], comparison["measure"]) == wanted:
@@ -78,8 +78,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     return report["verdict"] + _RESTS_ON[report["verdict_basis"]]
 
 
-def worth(report: Mapping[str, Any]) -> str:
-    """What a verdict is worth that no person's judgments stand behind; nothing where they do."""
+def trust(report: Mapping[str, Any]) -> str:
+    """How far to trust a verdict without people's judgments; empty if people judged."""
     if report["verdict_basis"] == "synthetic":
         return (
             "Nobody asked these queries or judged their results: of the differences found on such queries, human "
@@ -98,7 +98,7 @@ def worth(report: Mapping[str, Any]) -> str:
 
 
 def judged_on(split: str) -> str:
-    """The queries of a judgment, in words."""
+    """Description of a judgment's queries."""
     return _JUDGED_ON.get(split, f"{split} queries")
 
 
@@ -109,7 +109,7 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def outcome(report: Mapping[str, Any]) -> str:
-    """What the candidate was held against, and what chance would do, without numbers."""
+    """What the candidate was compared with, and whether chance explains the difference, without numbers."""
     baseline = ""
     if _has_untouched(report):
         yours = _YOUR_RUN if any(system["kind"] == "run" for system in report["systems"]) else ""
@@ -124,12 +124,12 @@ def outcome(report: Mapping[str, Any]) -> str:
 
 
 def _has_untouched(report: Mapping[str, Any]) -> bool:
-    """False for a report by an earlier version, which held the candidate against a fusion that it had tuned."""
+    """False for a report of an earlier version, which compared with a tuned fusion."""
     return any(system.get("untouched") for system in report["systems"])
 
 
-def starts(report: Mapping[str, Any]) -> str:
-    """What untouched sparse and static systems are, which no base brings, and a run; nothing where there are none."""
+def starting_points(report: Mapping[str, Any]) -> str:
+    """What untrained sparse and static systems and provided runs are; empty if there are none."""
     yours = (
         f"{FIRST_STAGE} is read from its file: its latency and size are unknown, so it is not in the latency plot."
         if any(system["kind"] == "run" for system in report["systems"])
@@ -148,7 +148,7 @@ def starts(report: Mapping[str, Any]) -> str:
 
 
 def timing(report: Mapping[str, Any]) -> str:
-    """On how many queries latencies were measured; nothing for a report by an earlier version, which took all."""
+    """The number of queries with measured latency; empty for an earlier version, which measured all."""
     counts = {
         "reranked" if system["kind"] == "reranked" else "": system["latency_ms"].get("queries", 0)
         for system in report["systems"]
@@ -162,7 +162,7 @@ def timing(report: Mapping[str, Any]) -> str:
 
 
 def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The numbers behind the outcome: (what it is, the number, what to know of it), in ASCII for any terminal."""
+    """The numbers behind the outcome: (name, number, explanation), in ASCII for any terminal."""
     comparison = key_comparison(report)
     if comparison is None:
         return []
@@ -179,7 +179,7 @@ def evidence(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def basis(report: Mapping[str, Any]) -> str:
-    """What it was measured on, and how the systems compared were chosen."""
+    """What the systems were measured on, and how the compared ones were chosen."""
     kind = report["verdict_basis"]
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
     number = f"{count:,} (sampled) of {of:,}" if of > count else f"{count:,}"
@@ -188,13 +188,13 @@ def basis(report: Mapping[str, Any]) -> str:
     flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
         f"Measured on {number} {what} over {report['corpus']['documents']:,} documents "
-        f"of {report['corpus']['name']}.{flatter} {_picked(report)}; {report['baseline']} is "
+        f"of {report['corpus']['name']}.{flatter} {_candidate_choice(report)}; {report['baseline']} is "
         f"the best of {others} on the evaluation queries themselves, so luck can only favor it."
     )
 
 
-def _picked(report: Mapping[str, Any]) -> str:
-    """How the candidate came to be it."""
+def _candidate_choice(report: Mapping[str, Any]) -> str:
+    """How the candidate was chosen."""
     candidate = report["candidate"]
     if candidate not in report.get("held_out_ndcg", {candidate}):
         return f"{candidate} was set in advance (evaluate.systems), not chosen"
@@ -203,7 +203,7 @@ def _picked(report: Mapping[str, Any]) -> str:
 
 
 def advice(report: Mapping[str, Any]) -> str:
-    """What to serve, what it brings, and what it costs."""
+    """What to serve, its gain, and its cost."""
     system = next(system for system in report["systems"] if system["name"] == report["recommended"])
     gain = comparison_of(report, system["name"])
     against = f" ({signed(gain['delta'])} against {gain['baseline']}, p {_compared(gain['p'])})" if gain else ""
@@ -218,8 +218,8 @@ def _compared(p: float) -> str:
     return p_value(p) if p < 0.001 else f"= {p_value(p)}"
 
 
-def why(report: Mapping[str, Any]) -> str:
-    """How what is recommended was picked; nothing where a report does not say."""
+def reason(report: Mapping[str, Any]) -> str:
+    """How the recommendation was made; empty if the report does not say."""
     picked = report.get("recommendation")
     if not picked or "reason" in picked:
         return (picked or {}).get("reason", "")
@@ -241,7 +241,7 @@ def why(report: Mapping[str, Any]) -> str:
     )
 
 
-def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
+def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
     """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
     remarks: list[str] = []
     if empty := notes.get("nothing_relevant", 0):
@@ -262,7 +262,7 @@ def of_queries(notes: Mapping[str, Any], count: int) -> list[str]:
 
 
 def spending(report: Mapping[str, Any]) -> list[str]:
-    """What each LLM was asked for, over every time that the run was begun, and what a kept query cost."""
+    """LLM usage over all sessions of the run, and the cost per kept query."""
     ledger = report.get("ledger")
     if not ledger:
         return []
@@ -274,7 +274,7 @@ def spending(report: Mapping[str, Any]) -> list[str]:
     ]
     kept, cost, tokens = ledger["kept_queries"], ledger["cost_usd"], ledger["tokens"]
     for usage in ledger["llms"]:
-        if usage["stage"] == "judge":  # who writes no query
+        if usage["stage"] == "judge":  # writes no query
             cost = cost and cost - (usage["cost_usd"] or 0.0)
             tokens -= usage["prompt_tokens"] + usage["completion_tokens"]
     if kept and cost:

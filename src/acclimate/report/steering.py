@@ -1,4 +1,4 @@
-"""On what choices were made: how many queries, what a log is and changed, and where groups of queries disagree."""
+"""Describe the queries that choices were made on: counts, the log's effect, and disagreement between groups."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import Any
 from acclimate.report.formatting import share
 from acclimate.search.systems import Chosen
 
-_MUCH = 0.3  # disagreement, of 1, that a reader should know of
+_MUCH = 0.3  # disagreement, 0 to 1, worth reporting
 
 
 def steering(seen: Mapping[str, Any], chosen: Chosen) -> dict[str, Any]:
-    """What `report.json` says of it. seen: of the notes of the stage `steer`."""
+    """The `steering` part of `report.json`. seen: from the notes of the stage `steer`."""
     return {"seen": dict(seen), "disagreement": dict(chosen.disagreement)}
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """What `steering` says, for people; nothing for a report by a version that did not steer."""
+    """`steering` in sentences; empty for reports of versions without that stage."""
     if "steering" not in report:
         return []
     seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]
-    lines = [f"Weights, teachers and the candidate were chosen on {report['chosen_on']}.", *_of_log(report.get("log"))]
+    lines = [
+        f"Weights, teachers and the candidate were chosen on {report['chosen_on']}.",
+        *_log_sentences(report.get("log")),
+    ]
     if "log" in seen and "as_weighted" in seen:
         lines.append(
-            f"Log queries {_looks(seen['log'])}; synthetic queries {_looks(seen['synthetic'])}. Synthetic queries that "
-            f"resemble the log get more weight: weighted, they {_looks(seen['as_weighted'])}, and their effective "
-            f"sample size is {seen['as_weighted']['effective_queries']:,}."
+            f"Log queries {_features(seen['log'])}; synthetic queries {_features(seen['synthetic'])}. Synthetic "
+            f"queries that resemble the log get more weight: weighted, they {_features(seen['as_weighted'])}, and "
+            f"their effective sample size is {seen['as_weighted']['effective_queries']:,}."
         )
     quarrels = [f"{system} ({amount:.2f} of 1)" for system, amount in disagreement.items() if amount > _MUCH]
     if quarrels:
@@ -37,7 +40,7 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _of_log(account: Mapping[str, Any] | None) -> list[str]:
+def _log_sentences(account: Mapping[str, Any] | None) -> list[str]:
     """`The log has 50 distinct queries, searched 912 times; dropped: no letters 3.`"""
     if account is None:
         return []
@@ -48,7 +51,7 @@ def _of_log(account: Mapping[str, Any] | None) -> list[str]:
     return [f"{whole}; {rest}." if rest else f"{whole}."]
 
 
-def _looks(seen: Mapping[str, float]) -> str:
+def _features(seen: Mapping[str, float]) -> str:
     """`have 3.2 words and share 57% of them with the top result (930 characters)`"""
     return (
         f"have {seen['words']:.1f} words and share {share(seen['shared_words'])} of them with the top result "

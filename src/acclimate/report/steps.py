@@ -1,4 +1,4 @@
-"""Where a gain comes from: what each step from what people have to what a run made adds, and what it costs."""
+"""Where a gain comes from: what each step from the unadapted to the adapted systems adds, and its cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def in_a_word(step: Mapping[str, Any]) -> Word:
 
 
 def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:
-    """`21 -> 32 ms`, `1.1 -> 118 MB`, and `118 MB` where nothing changes: what it was before a step, and after."""
+    """`21 -> 32 ms`, `1.1 -> 118 MB`, and `118 MB` if nothing changes: before and after a step."""
     before, after = shown(of["from"]), shown(of["to"])
     if before == after:
         return after
@@ -49,7 +49,7 @@ def summary(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _where(step: Mapping[str, Any]) -> str:
-    """` behind hybrid`, ` in bm25+reranker@1000=1`: of a reranker, of which there may be several."""
+    """` behind hybrid`, ` in bm25+reranker@1000=1`: tells apart the steps of several rerankers."""
     if step["step"] != "reranker":
         return ""
     return f" behind {step['from']}" if step["to"] == f"{step['from']}+reranker" else f" in {step['to']}"

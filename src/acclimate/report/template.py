@@ -1,6 +1,7 @@
-"""A page from its template in `templates/`: whatever it is given as text, it escapes.
+"""Render pages from the templates in `templates/`, escaping all text.
 
-Every page shares `frame.html.jinja`: its policy lets nothing be loaded and no script run but one whose hash it names.
+Every page extends `frame.html.jinja`, whose content security policy lets nothing be loaded, and no script run except
+one by hash.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from acclimate.report import formatting
 
 @cache
 def template(name: str) -> Any:
-    """The template of that name, with the filters that numbers and names are written by."""
+    """The template of that name, with filters for numbers and names."""
     environment = Environment(
         loader=PackageLoader("acclimate.report", "templates"),
         autoescape=True,
@@ -48,18 +49,18 @@ def template(name: str) -> Any:
 
 
 def interval(system: Mapping[str, Any], measure: str = MAIN) -> tuple[float, float] | None:
-    """Ends of the 95% interval of a system's mean; None in reports that have none."""
+    """The 95% interval of a system's mean; None in reports without intervals."""
     ends = system.get("intervals", {}).get(measure)
     return (ends[0], ends[1]) if ends else None
 
 
 def _breakable(name: str) -> Markup:
-    """A system's name that a narrow column may break where its parts meet: hybrid:|adapted+|reranker."""
+    """A system's name with line-break opportunities between its parts: hybrid:|adapted+|reranker."""
     return Markup("<wbr>").join(re.split(r"(?<=[:+])", name))
 
 
 def _strip(interval: tuple[float, float], value: float, scale: tuple[float, float], zero: bool = False) -> Markup:
-    """An interval and its middle, drawn on a scale that a column shares."""
+    """An interval and its middle, drawn on the scale of its column."""
 
     def percent(number: float) -> str:
         return f"{100 * (number - scale[0]) / (scale[1] - scale[0]):.1f}%"

@@ -1,4 +1,4 @@
-"""The report for a terminal or a log."""
+"""The report as text for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from acclimate.report.formatting import (
 )
 from acclimate.report.layout import WIDTH, cut, table, wrap
 
-_NAME = 30  # longest name of a system shown whole
+_NAME = 30  # characters of a system's name
 _MEASURES_IN_A_ROW = 6
 
 
@@ -43,7 +43,7 @@ def text(report: Mapping[str, Any]) -> str:
 
 
 def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
-    """Queries before and after, the first `docs` documents of each side; `*` marks the relevant ones."""
+    """Queries before and after adapting, the first `docs` documents of each side; `*` marks relevant ones."""
     report = safe(report)
     parts: list[str] = []
     for example in report.get("examples", []):
@@ -57,7 +57,7 @@ def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
 
 
 def funnel(manifest: Mapping[str, Any]) -> str:
-    """What each filter left of the queries, from the manifest of the filter stage."""
+    """The number of queries left after each filter, from the filter stage's manifest."""
     rows = [["", "queries", "kept", "of all"]]
     before = total = manifest["in"]
     for name, left in [("generate", total), *manifest["notes"]["funnel"]]:
@@ -75,8 +75,8 @@ def _verdict(report: Mapping[str, Any]) -> str:
             wrap(headline),
             wrap(sentences.outcome(report)),
             *(cut("  " + line) for line in (columns(numbers, "<<<") if numbers else [])),
-            wrap(f"{sentences.advice(report)} {sentences.why(report)}".rstrip()),
-            wrap(f"{sentences.basis(report)} {sentences.worth(report)}".rstrip()),
+            wrap(f"{sentences.advice(report)} {sentences.reason(report)}".rstrip()),
+            wrap(f"{sentences.basis(report)} {sentences.trust(report)}".rstrip()),
         ]
     )
 
@@ -118,19 +118,19 @@ def _systems(report: Mapping[str, Any]) -> str:
             ]
         )
     note = "   ".join(["* recommended", *_caveat(report)])
-    notes = [wrap(sentence) for sentence in (sentences.timing(report), sentences.starts(report)) if sentence]
+    notes = [wrap(sentence) for sentence in (sentences.timing(report), sentences.starting_points(report)) if sentence]
     return "\n".join([*table(rows, "<>>" + ">" * len(others) + ">>"), note, *notes, *_more(systems, more)])
 
 
 def _others(systems: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """The measures beside the main one that the table has room for, and those that were asked for beside them."""
+    """The other measures that the table has room for, and those that it does not."""
     others = sorted(systems[0]["measures"], key=lambda measure: measure not in MEASURES)
     others = [measure for measure in others if measure != MAIN]
     return others[:3], others[3:]
 
 
 def _more(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Iterator[str]:
-    """A table of other measures, or several where they are many."""
+    """Further tables, for the measures without room."""
     for start in range(0, len(measures), _MEASURES_IN_A_ROW):
         some = measures[start : start + _MEASURES_IN_A_ROW]
         rows = [["system", *some]]
@@ -156,7 +156,7 @@ def _comparisons(report: Mapping[str, Any]) -> str:
     rows = [["system", "against", "measure", "delta", "95% interval", "p", "won/lost/tied"]]
     for comparison in report["comparisons"]:
         if comparison["measure"] != MAIN:
-            continue  # report.json and report.html have the others
+            continue  # the others are in report.json and report.html
         interval = f"{signed(comparison['ci95'][0])} {signed(comparison['ci95'][1])}"
         counts = f"{comparison['wins']}/{comparison['losses']}/{comparison['ties']}"
         names = (_name(comparison["system"], 24), _name(comparison["baseline"], 16))
@@ -199,7 +199,7 @@ def _doc(rank: int, doc: Mapping[str, Any]) -> str:
 
 
 def _name(name: str, longest: int = _NAME) -> str:
-    """`name`, its middle left out when it is long: its end says whether it is adapted."""
+    """`name`, shortened in the middle, since its end says whether it is adapted."""
     if len(name) <= longest:
         return name
     end = longest // 2
@@ -211,6 +211,6 @@ def _line(text: str) -> str:
 
 
 def _caveat(report: Mapping[str, Any]) -> list[str]:
-    """The line that stands by scores which no person's judgments are behind; none where they are."""
+    """The line beside scores without people's judgments; empty with them."""
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     return [f"({caveat})"] if caveat else []

@@ -1,1 +1,1 @@
-"""One run: its settings, its folder, and what it works with."""
+"""One run: its settings, its folder, its input, and the models it loads."""

@@ -1,4 +1,4 @@
-"""`run.json`: what a run was asked for, which is enough to go on with it from its folder alone; and `recipe.toml`."""
+"""`run.json`, which describes a run so that it can resume from its folder alone; and `recipe.toml`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import command, quoted
 from acclimate.llm.prices import Budget, as_options, read_limits
-from acclimate.run.given import Given
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import write_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import Changes, resolve
@@ -20,12 +20,12 @@ from acclimate.run.workspace import RUN, Workspace, plain
 
 NAME = RUN
 _OPTIONAL = (str, type(None))
-_LATER = ("log", "from_queries", "from_nway", "first_stage", "reranker")  # not in the runs of earlier versions
-RETIRED = (("label", "trust"),)  # settings that runs of earlier versions have
-_FIELDS = {  # with what they may be
+_LATER = ("log", "from_queries", "from_nway", "first_stage", "reranker")  # absent from runs of early versions
+RETIRED = (("label", "trust"),)  # settings that were removed since
+_FIELDS = {  # with their valid types
     "corpus": (str,),
     "source": (str,),
-    **dict.fromkeys(asdict(Given()), _OPTIONAL),
+    **dict.fromkeys(asdict(Provided()), _OPTIONAL),
     "recipe": (str,),
     "seed": (int,),
     "settings": (dict,),
@@ -36,11 +36,11 @@ _FIELDS = {  # with what they may be
 
 
 def write(run: Run) -> None:
-    """Describe a run in its folder, for this program, and for people as a recipe."""
+    """Write a run's description to its folder, and its settings as a recipe."""
     description = {
         "corpus": run.collection_name,
         "source": run.input.source,
-        **run.given.as_json(),
+        **run.provided.as_json(),
         "recipe": run.recipe,
         "seed": run.seed,
         **as_options(run.budget.limits),
@@ -52,15 +52,15 @@ def write(run: Run) -> None:
 
 
 def plain_settings(run: Run) -> dict[str, dict[str, Any]]:
-    """The settings as JSON has them."""
+    """The settings as JSON values."""
     return {stage: plain(table) for stage, table in run.settings.items()}
 
 
 def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Changes = ()) -> Run:
-    """The run that a folder's `run.json` describes, however far it came, with some settings changed.
+    """Load the run described by a folder's `run.json`, finished or not, with some settings changed.
 
-    stages: name -> the function whose settings are the stage's. Raises DataError where there is no such file, or a
-    damaged one, SettingError for changes that cannot be.
+    stages: name -> the function whose settings are the stage's. Raises DataError for a missing or damaged file,
+    SettingError for invalid changes.
     """
     workspace, path = Workspace(folder), folder / NAME
     workspace.refuse_nothing()
@@ -83,7 +83,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         settings,
         description["seed"],
         description["corpus"],
-        Given.from_json(description),
+        Provided.from_json(description),
         description["recipe"],
         budget,
         source=description["source"],
@@ -91,7 +91,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
 
 
 def _without_retired(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a file has them, which may be anything, without those that are gone."""
+    """Settings of a file, which may be malformed, without those that were removed since."""
     return {
         stage: {name: value for name, value in table.items() if (stage, name) not in RETIRED}
         if isinstance(table, Mapping)
@@ -101,7 +101,7 @@ def _without_retired(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(description: Any, path: Path) -> None:
-    """Raises DataError for what describes no run."""
+    """Raises DataError for an invalid description."""
     expected = "expected the JSON object that describes a run"
     if not isinstance(description, dict):
         raise DataError(f"found a {type(description).__name__}; {expected}", path=path)

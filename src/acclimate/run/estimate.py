@@ -1,7 +1,6 @@
-"""What a stage will take, told before anything is done: calls of an LLM, and arithmetic of models on this machine.
+"""Rough cost estimates of stages: LLM calls, and FLOP of models on this machine.
 
-The figures are rough. Arithmetic counts two operations for each parameter and token that a model reads, and three times
-as much for training.
+A model is counted as two operations per parameter and token, and training as three times as much.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ from acclimate.base.loading import tensor_shapes
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 
-LLM_FLOP = 2 * 106e6  # a token, of the embedded LLM
-ENCODER_FLOP = 2 * 10.6e6  # a token, of the embedded encoder
-TRAINING = 3  # times as much as reading
-SEARCHING = ENCODER_FLOP * 16  # a query
-_LOOKED_UP = ("embed", "shared", "wte", "lm_head")  # weights of which a token reads a row
+LLM_FLOP = 2 * 106e6  # per token of the embedded LLM
+ENCODER_FLOP = 2 * 10.6e6  # per token of the embedded encoder
+TRAINING_FACTOR = 3  # cost relative to inference
+SEARCH_FLOP = ENCODER_FLOP * 16  # per query
+_LOOKED_UP = ("embed", "shared", "wte", "lm_head")  # embedding weights, of which a token reads one row
 
 
 class Estimate(NamedTuple):
-    """What a stage will compute, and ask of an LLM."""
+    """FLOP of a stage, and its LLM calls."""
 
     flop: float = 0.0
-    calls: Calls | None = None  # of its LLM, if it asks one
+    calls: Calls | None = None  # of its LLM, if any
 
 
 @cache
 def token_flop(model: str) -> float:
-    """FLOP of a token that a model reads, by its weights; the embedded model's where they are not here, or packed."""
+    """FLOP per token of a model, from its weights; the embedded encoder's if they are packed or not available."""
     name = models.resolve(model)
     if name.gguf_file:
         return LLM_FLOP
@@ -42,8 +41,8 @@ def token_flop(model: str) -> float:
     return 2 * n_read or ENCODER_FLOP
 
 
-def asking(llm: str, calls: Calls, doc_tokens: int, flop: float = 0.0) -> Estimate:
-    """What a stage takes that asks an LLM; what its prompts share is read once. flop: of all else that it does."""
+def llm_estimate(llm: str, calls: Calls, doc_tokens: int, flop: float = 0.0) -> Estimate:
+    """Estimate of a stage that calls an LLM; a shared prefix of prompts counts once. flop: of everything else."""
     if not is_served(llm):
         flop += LLM_FLOP * (calls.completion_tokens + calls.calls * doc_tokens)
     return Estimate(flop, calls)

@@ -1,9 +1,8 @@
-"""What a run reads: documents, passages, queries, judgments and a log; from their source, or as the run keeps them.
+"""The input of a run: documents, passages, queries, judgments and a log, from their source or as stored by the run.
 
-A run keeps all of it in its folder: documents and passages as Arrow files that are named by what they were made from,
-queries with their judgments in `queries.jsonl`, those of a log in `log.jsonl`, and in files of their own what it begins
-with or is compared with. A finished run is read from there, so it can be read from any folder, and after its source has
-changed or is gone.
+A run stores all of it in its folder: documents and passages as Arrow files named by what they were made from, queries
+with judgments in `queries.jsonl`, a log in `log.jsonl`, and provided queries, examples and runs in files of their own.
+A finished run reads these, so it works from any folder, and after its source has changed or is gone.
 """
 
 from __future__ import annotations
@@ -22,55 +21,55 @@ from acclimate.corpus import collections, passages, query_log
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import are_rated, read_any_written, read_prompt_examples, read_run, write_run
-from acclimate.corpus.judged import Labels
+from acclimate.corpus.judged_queries import Labels
+from acclimate.corpus.provided_queries import EXAMPLES, ProvidedQueries
+from acclimate.corpus.provided_queries import FILES as PROVIDED_FILES
 from acclimate.corpus.query_log import NO_LOG, QueryLog
-from acclimate.corpus.start import EXAMPLES, Start
-from acclimate.corpus.start import FILES as START
 from acclimate.records import PromptExample, Qrel, Query
-from acclimate.run.given import Given
+from acclimate.run.provided import Provided
 
 QUERIES = "queries.jsonl"
 LOG = "log.jsonl"
 FIRST_STAGE = "first-stage.trec"
 
 
-class Kept(NamedTuple):
-    """The files of the corpus folder that an index was made from."""
+class CorpusFiles(NamedTuple):
+    """Names of the stored corpus files that an index was made from."""
 
     documents: str
-    corpus: str = ""  # the same file where no document was split; "" where documents are to be split again
+    corpus: str = ""  # the same if no document was split; "" if documents are to be split again
 
 
 @dataclass
 class Input:
-    """The input of one run. `folder` is where it is kept."""
+    """The input of one run, stored in `folder`."""
 
     name: str
     source: str
-    given: Given
+    provided: Provided
     folder: Path
     passage_words: int
     passage_overlap: int
-    kept: Kept | None = None  # read these files, and never the source
+    kept: CorpusFiles | None = None  # read these files instead of the source
 
     @property
     def missing(self) -> str | None:
-        """What of its sources is not there; None where all are."""
+        """The first source file that does not exist; None if all do."""
         source = collections.path_of(self.source)
-        paths = [*([source] if source else []), *map(Path, self.given.files.values())]
+        paths = [*([source] if source else []), *map(Path, self.provided.files.values())]
         return next((str(path) for path in paths if not path.exists()), None)
 
     @cached_property
     def collection(self) -> Collection:
         if self.kept is None:
-            return collections.load(self.source, self.folder, queries=self.given.queries, qrels=self.given.qrels)
+            return collections.load(self.source, self.folder, queries=self.provided.queries, qrels=self.provided.qrels)
         documents = self._sealed(self.kept.documents)
         queries, qrels = _read(self._sealed(QUERIES))
         return Collection(self.name, Corpus.open(documents, source=self.source), queries, qrels)
 
     @property
     def documents(self) -> Corpus:
-        """What judgments are about."""
+        """The documents that judgments refer to."""
         return self.collection.corpus
 
     @cached_property
@@ -85,7 +84,7 @@ class Input:
 
     @cached_property
     def parents(self) -> dict[str, str]:
-        """Passage -> the document that it is of; what is not in it is a document."""
+        """Passage id -> document id; empty if documents were not split."""
         return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
 
     @cached_property
@@ -94,72 +93,74 @@ class Input:
 
     @cached_property
     def log(self) -> QueryLog:
-        """What people searched for, without judgments; empty where no log was given."""
-        if self.given.log is None:
+        """Real queries without judgments; empty if no log was provided."""
+        if self.provided.log is None:
             return NO_LOG
-        return query_log.read(Path(self.given.log)) if self.kept is None else query_log.kept(self._sealed(LOG))
+        return (
+            query_log.read(Path(self.provided.log)) if self.kept is None else query_log.read_stored(self._sealed(LOG))
+        )
 
     def check(self) -> None:
-        """Raises DataError for a file, of those given beside the documents, that is not what it should be."""
+        """Raises DataError for an invalid file among those provided beside the documents."""
         self.log  # noqa: B018 (which is read here)
         if self.kept is not None:
             return
-        if "from_nway" in self.given.files:
+        if "from_nway" in self.provided.files:
             self.has_rated_examples  # noqa: B018 (which reads some of it)
-        elif "from_queries" in self.given.files:
-            read_any_written(self.given.files["from_queries"])
-        if "first_stage" in self.given.files:
-            path = self.given.files["first_stage"]
+        elif "from_queries" in self.provided.files:
+            read_any_written(self.provided.files["from_queries"])
+        if "first_stage" in self.provided.files:
+            path = self.provided.files["first_stage"]
             if next(read_run(path), None) is None:
                 raise DataError("is empty; expected a TREC run: qid Q0 docid rank score tag", path=path)
 
     @cached_property
-    def start(self) -> Start | None:
-        """The queries, and perhaps the training examples, that the run begins with; None where an LLM writes them."""
-        given = self.given
-        if not given.brings_queries:
+    def provided_queries(self) -> ProvidedQueries | None:
+        """The provided synthetic queries, and possibly training examples; None if an LLM is to write queries."""
+        provided = self.provided
+        if not provided.brings_queries:
             return None
         if self.kept is not None:
-            return Start.kept(self._sealed, has_examples=given.from_nway is not None)
-        files = given.files
-        if given.from_nway is not None:
-            return Start.of_examples(files["from_nway"], self.corpus, files.get("from_queries"))
-        return Start.of_queries(files["from_queries"], self.corpus, self.parents)
+            return ProvidedQueries.read(self._sealed, has_examples=provided.from_nway is not None)
+        files = provided.files
+        if provided.from_nway is not None:
+            return ProvidedQueries.of_examples(files["from_nway"], self.corpus, files.get("from_queries"))
+        return ProvidedQueries.of_queries(files["from_queries"], self.corpus, self.parents)
 
     @cached_property
     def has_rated_examples(self) -> bool:
-        """True where it begins with training examples that have scores; this reads no document."""
-        if self.given.from_nway is None:
+        """True if the provided training examples have scores; reads no documents."""
+        if self.provided.from_nway is None:
             return False
-        return are_rated(self.given.files["from_nway"] if self.kept is None else self._sealed(EXAMPLES))
+        return are_rated(self.provided.files["from_nway"] if self.kept is None else self._sealed(EXAMPLES))
 
     @cached_property
     def first_stage(self) -> Path | None:
-        """A TREC run to compare with, where one was given: once it is kept, as it is kept."""
-        if self.given.first_stage is None:
+        """The TREC run to compare with, as provided or as stored; None if there is none."""
+        if self.provided.first_stage is None:
             return None
-        return self.given.files["first_stage"] if self.kept is None else self._sealed(FIRST_STAGE)
+        return self.provided.files["first_stage"] if self.kept is None else self._sealed(FIRST_STAGE)
 
     @cached_property
     def unjudged_log(self) -> QueryLog:
-        """The queries of the log that nobody judged: prompts may show them, they may choose, and they may teach."""
+        """The log queries without judgments, which may be shown in prompts, used for choosing, and trained on."""
         judged = (*self.labels.choosing.queries, *self.labels.measuring.queries)
         return QueryLog(self.log.unlike(query.text for query in judged))
 
-    def files(self) -> Kept:
-        """The files that documents and passages are in."""
+    def files(self) -> CorpusFiles:
+        """The stored files of documents and passages."""
         documents, corpus = self.documents.path, self.corpus.path
         assert documents
         assert corpus
-        return Kept(documents.name, corpus.name)
+        return CorpusFiles(documents.name, corpus.name)
 
     @property
     def as_kept(self) -> Input:
-        """The input, to be read from the files of this folder alone."""
+        """A copy that reads the stored files only."""
         return replace(self, kept=self.files())
 
     def keep(self) -> None:
-        """Keep all but the documents, which are kept as soon as they are read."""
+        """Store everything but the documents, which are stored when they are read."""
         if self.kept is not None:
             return
         write_jsonl(self.folder / QUERIES, _rows(self.collection))
@@ -167,16 +168,16 @@ class Input:
         if self.log:
             self.log.write(self.folder / LOG)
             files.append(LOG)
-        if self.start:
-            files += self.start.write(self.folder)
+        if self.provided_queries:
+            files += self.provided_queries.write(self.folder)
         if self.first_stage:
             write_run(self.folder / FIRST_STAGE, read_run(self.first_stage), tag="first-stage")
             self.first_stage = self.folder / FIRST_STAGE
             files.append(FIRST_STAGE)
         for name in files:
             seal(self.folder / name)
-        for name in {LOG, FIRST_STAGE, *START}.difference(files):
-            for path in self.folder.glob(f"{name}*"):  # of an earlier command
+        for name in {LOG, FIRST_STAGE, *PROVIDED_FILES}.difference(files):
+            for path in self.folder.glob(f"{name}*"):  # left by an earlier command
                 path.unlink()
 
     def _sealed(self, name: str) -> Path:
@@ -187,9 +188,9 @@ class Input:
         return path
 
     def pairs(self, source: str) -> list[PromptExample]:
-        """Queries with a document each: those of a file, or the collection's training queries when it is `train`.
+        """(query, document) pairs from a file, or for `train` from the collection's training queries.
 
-        Raises SettingError when there are none.
+        Raises SettingError if there are none.
         """
         if source != "train":
             pairs = read_prompt_examples(Path(source), self.documents)
@@ -210,7 +211,7 @@ class Input:
 
 
 def _rows(collection: Collection) -> Iterator[dict[str, Any]]:
-    """A row for each query: its judgments are lists of document, grade and iteration, by split."""
+    """One row per query, with its judgments by split as lists of document, grade and iteration."""
     judged: dict[str, dict[str, list[Any]]] = {}
     for split, qrels in collection.qrels.items():
         for qrel in qrels:
@@ -221,7 +222,7 @@ def _rows(collection: Collection) -> Iterator[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[Query], dict[str, list[Qrel]]]:
-    """Queries, and judgments by split, as `Input.keep` wrote them."""
+    """Queries, and judgments by split, as written by `Input.keep`."""
     queries: list[Query] = []
     qrels: dict[str, list[Qrel]] = {}
     for _, row in read_jsonl(path):

@@ -1,9 +1,9 @@
-"""Who works in a folder that several machines share.
+"""A lease on a run's folder, for folders that several machines share.
 
-Of one machine's processes the lock of a file lets one in. Not every shared file system knows of another machine's
-locks, so whoever works also says so, in `.lease`, again and again. One who comes from another machine watches whether
-that is still said, by no clock but its own, and takes the folder over where it is not. One who had stopped for so long,
-and goes on, sees that somebody else is there, and stops.
+Among processes of one machine a file lock decides. Since not every shared file system propagates locks to other
+machines, the process at work also updates `.lease` regularly. A process of another machine watches, by its own clock,
+whether updates continue, and takes the folder over if they stop. A process that was suspended that long notices on
+resuming that another has taken over, and stops.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import write_json
 
 NAME = ".lease"
-BEAT_SECONDS = 5.0  # between two signs of life
-PATIENCE_SECONDS = 30.0  # without any, after which a folder is free
-_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to get the lock of a file
+BEAT_SECONDS = 5.0  # between updates
+PATIENCE_SECONDS = 30.0  # without an update, until a folder counts as free
+_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to acquire a file lock
 
 
 class Lease:
-    """The hold of one process on one folder, as long as it says so."""
+    """The hold of one process on one folder, renewed by a background thread."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
@@ -44,7 +44,7 @@ class Lease:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it this process is the one that works. Raises AcclimateError where another machine's does."""
+        """Context in which this process holds the folder. Raises AcclimateError if another machine's process does."""
         self._begin()
         self._wait()
         self._beat()
@@ -59,14 +59,14 @@ class Lease:
                 self.path.unlink(missing_ok=True)
 
     def is_fresh(self) -> bool:
-        """True where whoever works, or did, has said so lately, by the clock of the file system."""
+        """True if the lease was updated recently, by the file system's clock."""
         try:
             return time.time() - self.path.stat().st_mtime < PATIENCE_SECONDS
         except OSError:
             return False
 
     def check(self) -> None:
-        """Raises AcclimateError where another process has taken over, and where the folder is gone."""
+        """Raises AcclimateError if another process has taken over, or the folder is gone."""
         if not self.path.parent.is_dir():
             raise AcclimateError(f"{self.path.parent} no longer exists; it was moved or removed while this was running")
         if self._successor is not None:
@@ -76,9 +76,9 @@ class Lease:
             )
 
     def _wait(self) -> None:
-        """Until no other machine works here."""
+        """Wait until no other machine works in the folder."""
         holder, started = read(self.path), time.monotonic()
-        if holder is None or holder["machine"] == self._holder["machine"]:  # that one is dead, by the lock
+        if holder is None or holder["machine"] == self._holder["machine"]:  # the lock shows that its process is dead
             return
         distributed.say("", f"waiting {PATIENCE_SECONDS:g} seconds for a sign of {_name(holder)}, who worked here last")
         while time.monotonic() - started < PATIENCE_SECONDS:
@@ -98,9 +98,9 @@ class Lease:
                 if holder is not None and holder["token"] != self._token:
                     self._successor = holder
                     return
-                if self.path.parent.is_dir():  # which nobody wants back who has removed it
+                if self.path.parent.is_dir():  # do not recreate a folder that was removed
                     self._beat()
-            except (OSError, AcclimateError):  # the folder cannot be reached for now, and work that needs it says so
+            except (OSError, AcclimateError):  # the folder is unreachable for now; work that needs it will report that
                 continue
 
     def _beat(self) -> None:
@@ -109,7 +109,7 @@ class Lease:
 
 
 def is_locked(handle: IO[str]) -> bool:
-    """True once this process alone has the lock of a file; whoever only looks on takes it for an instant."""
+    """Try to lock a file; True once this process holds the lock. Retries, as readers hold it for an instant."""
     import fcntl
 
     for _ in range(_TRIES):
@@ -126,7 +126,7 @@ def is_locked(handle: IO[str]) -> bool:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Who works in a folder, by its file; None where nobody does, or nobody whose file can be read."""
+    """The content of a lease file; None if there is none, or it cannot be read."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return {key: holder[key] for key in ("host", "machine", "pid", "token", "beats")}
@@ -135,7 +135,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def machine() -> str:
-    """This machine since it was started: names of hosts are not unique."""
+    """An id of this machine since boot; host names are not unique."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

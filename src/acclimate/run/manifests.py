@@ -1,7 +1,7 @@
-"""The manifest of a stage, written last of all: how it was made, from what, and the digest of each of its files.
+"""Stage manifests, written last: how a stage was made, from which inputs, and the digest of each output file.
 
-It carries a checksum, so that whoever reads one that is damaged is told so, and reads nothing else. What a clock may
-move is not in it: the same inputs give the same checksum.
+A manifest carries a checksum, so damage is detected and reported. Values that depend on timing are excluded from it:
+the same inputs give the same checksum.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from acclimate.base.version import __version__
 NAME = "manifest.json"
 _LIBRARIES = "torch transformers sentence-transformers bm25s ir-measures numpy scikit-learn datasketch".split()
 _CHECKSUM = "checksum"
-_UNSUMMED = (_CHECKSUM, "seconds", "outputs")  # digests of what says how long a search took differ, too
+_UNSUMMED = (_CHECKSUM, "seconds", "outputs")  # outputs include measured latencies, whose digests vary
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished stage, else None: an empty one is what a machine that lost its power leaves.
+    """The manifest of a finished stage, else None; an empty file, as a power failure may leave, counts as none.
 
-    Raises DataError for one that is damaged.
+    Raises DataError for a damaged one.
     """
     path = folder / NAME
     if not path.exists() or (path.is_file() and not path.stat().st_size):
@@ -54,7 +54,7 @@ def write(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outputs(folder: Path, *besides: Path) -> dict[str, dict[str, Any]]:
-    """Digest and size of each file of a stage, but for its manifest and those `besides`."""
+    """Digest and size of each file of a stage, except its manifest and `besides`."""
     return {
         path.relative_to(folder).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
@@ -62,8 +62,8 @@ def outputs(folder: Path, *besides: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def harmed(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
-    """The first file of a finished stage that is not as it was made."""
+def damaged_file(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
+    """The first file of a finished stage that differs from its manifest; None if all match."""
     files = {folder / name: output for name, output in manifest["outputs"].items()}
     for path, output in files.items():
         if not path.is_file() or path.stat().st_size != output["bytes"]:
@@ -72,21 +72,21 @@ def harmed(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
 
 
 def check(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises DataError for a finished stage that is not as it was made."""
-    if path := harmed(folder, manifest):
+    """Raises DataError if a finished stage's files differ from its manifest."""
+    if path := damaged_file(folder, manifest):
         raise _again(folder, f"{path}: not as {folder.name} made it")
 
 
 def versions() -> dict[str, str]:
-    """What this result was made with."""
+    """Versions of Python, acclimate and the libraries that results depend on."""
     ours = {"acclimate": __version__, "python": platform.python_version(), "machine": platform.machine()}
     return {**ours, **_libraries()}
 
 
 @cache
 def _libraries() -> dict[str, str]:
-    """The versions of those that are installed: each is looked for in a file of its own."""
-    from importlib import metadata  # which brings all that reads e-mails
+    """Versions of installed libraries, each read from its own metadata file."""
+    from importlib import metadata  # slow to import: brings the email parser
 
     versions: dict[str, str] = {}
     for name in _LIBRARIES:
@@ -102,7 +102,7 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def _has_the_rest(manifest: Mapping[str, Any]) -> bool:
-    """True where what the checksum leaves out is what it should be."""
+    """True if the values outside the checksum are valid."""
     outputs = manifest.get("outputs")
     return (
         isinstance(manifest.get("seconds"), int | float)

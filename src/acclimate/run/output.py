@@ -1,7 +1,7 @@
-"""What a stage leaves: its folder, and the manifest that says how it came about.
+"""The output of a stage: its folder, and its manifest.
 
-Each stage has a kind of its own (`sample.Sampled`, `filter.Filtered`, ...) that says what others read of its files, so
-that nobody else needs to know their names or what the manifest notes.
+Each stage has its own subclass (`sample.Sampled`, `filter.Filtered`, ...) with typed properties for what other stages
+read, so that nobody else needs to know file names or manifest notes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from acclimate.base.text import command
 
 @dataclass
 class Account:
-    """What a stage reports of itself; the workspace adds the rest."""
+    """What a stage reports of its work; the workspace adds the rest of the manifest."""
 
     read: int = 0
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> count
     tokens: dict[str, int] = field(default_factory=dict)  # "prompt", "completion"
     cost_usd: float | None = None
-    notes: dict[str, Any] = field(default_factory=dict)  # whatever else a reader should know, JSON-able
+    notes: dict[str, Any] = field(default_factory=dict)  # anything else for readers, as JSON
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class StageOutput:
 
     folder: Path
     manifest: dict[str, Any]
-    resumed: bool  # it was there already
+    resumed: bool  # True if it existed already
 
     stage: ClassVar[str]
-    kept_nothing: ClassVar[str] = ""  # what to say where nothing was kept, which later stages cannot work with
-    advice: ClassVar[Mapping[str, str]] = {}  # what helps, by the reason that most was dropped for
+    kept_nothing: ClassVar[str] = ""  # message if nothing was kept, which stops the run
+    advice: ClassVar[Mapping[str, str]] = {}  # reason for dropping -> what to do about it
 
     @property
     def name(self) -> str:
-        """The stage's."""
+        """The stage's name."""
         return self.folder.name
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what it made, not of how: a stage that comes to the same bytes leaves later ones as they are."""
+        """Digest of the output's content, not of how it was made: identical outputs leave later stages valid."""
         return fingerprint(self.manifest["outputs"])
 
     @property
@@ -55,11 +55,11 @@ class StageOutput:
         return self.manifest["notes"]
 
     def noted(self, *names: str) -> str:
-        """The fingerprint of some of the notes, for a stage that reads them; of all where none are named."""
+        """Fingerprint of some notes, for a stage that reads them; of all if no names are passed."""
         return fingerprint({name: self.notes[name] for name in names or self.notes})
 
     def check_kept(self) -> None:
-        """Raises DataError where nothing was kept: how many there were, why they were dropped, and what helps."""
+        """Raises DataError if nothing was kept, with counts, reasons and advice."""
         if not self.kept_nothing or self.manifest["out"]:
             return
         dropped = sorted(self.manifest["dropped"].items(), key=lambda item: (-item[1], item[0]))
@@ -74,7 +74,7 @@ class StageOutput:
         raise DataError("; ".join(filter(None, parts)))
 
     def examples_of(self, reason: str) -> list[str]:
-        """What to show of what was dropped for that reason."""
+        """Examples of what was dropped for this reason, to show in a message."""
         return []
 
 

@@ -1,5 +1,4 @@
-"""The base of a run, untouched: its encoder, and the retrievers that the index makes of it. Each is loaded when it is
-first asked for, so a run whose stages are all made loads none."""
+"""The base retrievers of a run: the unadapted encoder and its index. Each is loaded on first use."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.lazy import Lazy
 from acclimate.run.input import Input
 from acclimate.run.settings import Settings
-from acclimate.search.kept_candidates import Finding, KeptCandidates, Retrievers
-from acclimate.search.kept_values import KeptValues
+from acclimate.search.cached_candidates import CachedCandidates, Finding, Retrievers
+from acclimate.search.value_cache import ValueCache
 
 if TYPE_CHECKING:
     from acclimate.search.bm25 import BM25
@@ -25,24 +24,25 @@ if TYPE_CHECKING:
     from acclimate.search.vectors import Vectors
 
 BASE_MEMBERS = ("bm25", "dense", "late-interaction")
-SOURCES = ("bm25", "dense")  # late interaction only orders what these find
-NO_TOKENS = "none"  # as `index.tokens`: token vectors are not made, so there is no late interaction
-RETRIEVERS: dict[str, dict[str, float]] = {  # by name: the weights of the members that order what is found
+SOURCES = ("bm25", "dense")  # late interaction only reranks what these find
+NO_TOKENS = "none"  # value of `index.tokens` for no token vectors, and so no late interaction
+RETRIEVERS: dict[str, dict[str, float]] = {  # name -> weights of its members
     "hybrid": dict.fromkeys(SOURCES, 0.5),
     **{name: {name: 1.0} for name in BASE_MEMBERS},
 }
-SHARED_DEPTH = 100  # so deep every stage looks
-ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")  # what loading it takes
+SHARED_DEPTH = 100  # depth at which all stages share candidates
+# The settings that the encoder depends on.
+ENCODER = ("distill.base", "index.max_tokens", "index.query_prompt", "index.document_prompt")
 
 
 def sources_of(weights: Mapping[str, float]) -> tuple[str, ...]:
-    """Who finds what a retriever with these weights orders."""
+    """The sources of candidates for a retriever with these weights."""
     return tuple(name for name in SOURCES if name in weights) or SOURCES
 
 
 @dataclass
 class BaseRetrievers:
-    """BM25, dense retrieval and late interaction as nobody has adapted them."""
+    """BM25, dense retrieval and late interaction without any adaptation."""
 
     settings: Settings
     folder: Path  # of the index
@@ -64,7 +64,7 @@ class BaseRetrievers:
 
     @property
     def _prompts(self) -> dict[Task, str]:
-        """The prompts that are in the place of the model's own."""
+        """The prompts that override the model's own."""
         from acclimate.search.encoded import AUTO
 
         index = self.settings["index"]
@@ -73,18 +73,18 @@ class BaseRetrievers:
 
     @cached_property
     def query_encoder(self) -> QueryEncoder:
-        """The encoder as far as queries need it: of its files alone, where that can be."""
+        """An encoder for queries only; reads just the files that this needs, if possible."""
         from acclimate.search import query_side
 
         name, max_tokens = self.settings["distill"]["base"], self.settings["index"]["max_tokens"]
         if self._prompts:
             return self.encoder
         weights = partial(models.weights_fingerprint, name)
-        return query_side.opened(models.folder(name), weights, max_tokens=max_tokens) or self.encoder
+        return query_side.load_query_side(models.folder(name), weights, max_tokens=max_tokens) or self.encoder
 
     @cached_property
     def ids(self) -> Ids:
-        """The ids of what is searched, by row of the index."""
+        """Document or passage ids, by row of the index."""
         from acclimate.search.members import Ids
 
         return Ids(self.input.corpus.ids, self.input.parents)
@@ -104,7 +104,7 @@ class BaseRetrievers:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """`BASE_MEMBERS`, without late interaction where the index has no token vectors."""
+        """`BASE_MEMBERS`, without late interaction if the index has no token vectors."""
         import numpy as np
 
         return BASE_MEMBERS if len(np.load(self.folder / "vectors" / "tokens.npy", mmap_mode="r")) else SOURCES
@@ -121,20 +121,21 @@ class BaseRetrievers:
             return BM25Member(self.bm25)
         return {"dense": DenseMember, "late-interaction": LateInteractionMember}[name](self.vectors, self.query_encoder)
 
-    def candidates(self, kept: KeptValues, depth: int, weights: Mapping[str, float] | None = None) -> KeptCandidates:
-        """What BM25 and dense retrieval find for queries, `depth` each, with what every base member thinks of it.
+    def candidates(self, kept: ValueCache, depth: int, weights: Mapping[str, float] | None = None) -> CachedCandidates:
+        """The first `depth` hits of BM25 and of dense retrieval for each query, scored by every base member.
 
-        Deeper than `SHARED_DEPTH`, only what a retriever with these weights takes: of BM25 alone, 9 bytes a hit.
+        Beyond `SHARED_DEPTH`, only what a retriever with these weights needs is stored: for BM25 alone, 9 bytes per
+        hit.
         """
         sources, names = SOURCES, self.names
         if weights and depth > SHARED_DEPTH:
             sources = sources_of(weights)
             names = tuple(dict.fromkeys((*sources, *weights)))
         elsewhere = partial(_retrievers, self.settings, self.folder, self.input.as_kept)
-        return KeptCandidates(kept, Retrievers(self.ids, self.members), elsewhere, Finding(sources, names, depth))
+        return CachedCandidates(kept, Retrievers(self.ids, self.members), elsewhere, Finding(sources, names, depth))
 
     def index_bytes(self, member: Member) -> int:
-        """What the index of a member, adapted ones too, takes on disk."""
+        """Size on disk of a member's index, also of adapted ones."""
         from acclimate.search.members import BM25Member, DenseMember, LateInteractionMember, SparseMember
 
         if isinstance(member, SparseMember):

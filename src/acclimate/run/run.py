@@ -1,7 +1,7 @@
-"""One run: its settings, its folder, its seed, and what it was asked for.
+"""One run: its settings, folder and seed.
 
-What it works with is in its parts: `input` (documents, queries, judgments), `base` (untouched retrievers) and `store`
-(answers and scores that are kept). What its stages left is handed from stage to stage, see `stages.chain`.
+Its parts are `input` (documents, queries, judgments), `base` (unadapted retrievers) and `store` (cached LLM answers and
+scores). Outputs are passed from stage to stage, see `stages.chain`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from acclimate.base.progress import Progress
 from acclimate.corpus import collections
 from acclimate.llm.prices import Budget
 from acclimate.llm.prompts import ADAPTED, plain_names
-from acclimate.run.given import NOTHING, Given
-from acclimate.run.input import Input, Kept
+from acclimate.run.input import CorpusFiles, Input
 from acclimate.run.output import Account, Output, StageOutput
+from acclimate.run.provided import NOTHING, Provided
 from acclimate.run.retrievers import SHARED_DEPTH, BaseRetrievers
 from acclimate.run.settings import Settings
 from acclimate.run.store import Store
 from acclimate.run.workspace import Workspace
-from acclimate.search.kept_candidates import KeptCandidates
+from acclimate.search.cached_candidates import CachedCandidates
 from acclimate.search.names import STUDENT_KINDS
 
-DOCUMENTS = "documents"  # the input of a stage that reads all that is indexed
+DOCUMENTS = "documents"  # input name of stages that read the whole corpus
 
 
 @dataclass
@@ -40,15 +40,15 @@ class Run:
     settings: Settings
     seed: int
     collection_name: str
-    given: Given = NOTHING
+    provided: Provided = NOTHING
     recipe: str = "quick"
-    budget: Budget = field(default_factory=Budget)  # not part of what is made
-    batch_file: Path | None = None  # for requests that are not to be sent
-    corpus_folder: Path | None = None  # where documents are kept; in the workspace when None
-    index_folder: Path | None = None  # where the index is; in the workspace when None
-    source: str | None = None  # the collection's name as it is meant in every folder
-    kept: Kept | None = None  # documents to read instead of the source
-    updated_folder: Path | None = None  # of the indexes that an update left; those of the stages when None
+    budget: Budget = field(default_factory=Budget)  # does not affect results
+    batch_file: Path | None = None  # collects requests instead of sending them
+    corpus_folder: Path | None = None  # folder of stored documents; in the workspace if None
+    index_folder: Path | None = None  # folder of the index; in the workspace if None
+    source: str | None = None  # the collection's name, with an absolute path
+    kept: CorpusFiles | None = None  # read these stored documents instead of the source
+    updated_folder: Path | None = None  # indexes of an update; None: those of the stages
 
     def make(
         self,
@@ -61,8 +61,10 @@ class Run:
         keeps: bool = False,
         reads: Collection[str] | None = None,
     ) -> Output:
-        """A stage of this run, from its folder if it is made; see `Workspace.make`. reads: the settings of the stage
-        that count; None: all of them."""
+        """Make a stage of this run, or load it if it is up to date; see `Workspace.make`.
+
+        reads: the settings that the stage depends on; None: all of its own.
+        """
         settings = self.settings[kind.stage]
         output = self.workspace.make(
             kind.stage,
@@ -77,12 +79,12 @@ class Run:
         return kind(output.folder, output.manifest, output.resumed)
 
     def output(self, kind: type[Output]) -> Output | None:
-        """The output of a stage as it is in its folder; None where it is not finished."""
+        """The output of a stage as stored; None if it is not finished."""
         manifest = self.workspace.manifest(kind.stage)
         return None if manifest is None else kind(self.folder(kind.stage), manifest, resumed=True)
 
     def read(self, *names: str) -> dict[str, str]:
-        """Settings of other stages, as inputs of one that reads them."""
+        """Settings of other stages, as inputs of a stage that reads them."""
         parts = {name: name.split(".") for name in names}
         return {name: str(self.settings[stage][setting]) for name, (stage, setting) in parts.items()}
 
@@ -93,9 +95,9 @@ class Run:
         return self.workspace.folder / stage
 
     def variant(self, folder: Path, changes: Mapping[str, Mapping[str, Any]], *, seed: int | None = None) -> Run:
-        """This run with other settings, stage -> setting -> value, for stages that are made in another folder.
+        """A copy with other settings (stage -> setting -> value), whose stages are made in another folder.
 
-        Input and index stay what they are, so their settings and the base stay too; what is loaded is shared.
+        Input and index, and what is loaded, are shared, so their settings and the base must not change.
         """
         if "index" in changes or "base" in changes.get("distill", {}):
             raise SettingError("a variant shares the index; expected no change of index settings or of distill.base")
@@ -109,12 +111,12 @@ class Run:
 
     @cached_property
     def input(self) -> Input:
-        """What this run reads."""
+        """The input of this run."""
         index = self.settings["index"]
         return Input(
             self.collection_name,
             self.source or collections.located(self.collection_name),
-            self.given,
+            self.provided,
             self.corpus_folder or self.workspace.folder / "corpus",
             index["passage_words"],
             index["passage_overlap"],
@@ -123,19 +125,19 @@ class Run:
 
     @cached_property
     def base(self) -> BaseRetrievers:
-        """What the index makes of the untouched base."""
+        """The unadapted retrievers."""
         return BaseRetrievers(self.settings, self.folder("index"), self.input)
 
     @property
     def store(self) -> Store:
-        """What was asked of models."""
+        """Cached LLM answers, candidates and scores."""
         return Store(self.workspace.folder, self.budget, self.batch_file)
 
     @contextmanager
     def candidates(
         self, indexed: StageOutput, depth: int = SHARED_DEPTH, weights: Mapping[str, float] | None = None
-    ) -> Iterator[KeptCandidates]:
-        """What the base finds for queries: each is searched once, whichever stage is the first to ask.
+    ) -> Iterator[CachedCandidates]:
+        """Candidates of the base retrievers; each query is searched once for all stages.
 
         weights: of the retriever that asks, see `BaseRetrievers.candidates`.
         """
@@ -144,22 +146,22 @@ class Run:
 
     @property
     def seeds_prompts(self) -> bool:
-        """True when generate uses prompts that are made from the corpus first."""
-        return not self.given.brings_queries and ADAPTED in plain_names(self.settings["generate"]["prompt"])
+        """True if generate uses prompts made from the corpus."""
+        return not self.provided.brings_queries and ADAPTED in plain_names(self.settings["generate"]["prompt"])
 
     @property
     def llms(self) -> dict[str, str]:
-        """The LLM of each stage that asks one."""
-        stages = ["seed"] * self.seeds_prompts + ["generate"] * (not self.given.brings_queries)
+        """The LLM of each stage that uses one."""
+        stages = ["seed"] * self.seeds_prompts + ["generate"] * (not self.provided.brings_queries)
         stages += ["filter"] * ("judge" in self.settings["filter"]["filters"])
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
     @property
     def writer(self) -> str:
-        """Who writes the synthetic queries: an LLM by its name, or who gave them."""
-        return "given" if self.given.brings_queries else self.settings["generate"]["llm"]
+        """The LLM that writes the synthetic queries; "given" if they are provided."""
+        return "given" if self.provided.brings_queries else self.settings["generate"]["llm"]
 
     @property
     def student_kinds(self) -> list[str]:
-        """The kinds of retrievers that students are, which are the names of those that they begin as."""
+        """The kinds of the students, named after the retrievers that they start from."""
         return [STUDENT_KINDS[name] for name in self.settings["distill"]["student"]]

@@ -1,8 +1,7 @@
-"""A stage's settings are the keyword-only arguments of its function; a recipe changes some of them (`run.recipes`).
+"""Stage settings: the keyword-only arguments of a stage's function. A recipe changes some of them (`run.recipes`).
 
-So a default and the values that a setting can have (`domains`) have one home, and the command line, the recipes, the
-manifests and the help all read them there. `seed` and `progress` are keyword arguments too, but belong to the run and
-not to a stage.
+The signature is the one home of defaults and valid values (`domains`): command line, recipes, manifests and help all
+read them there. `seed` and `progress` are keyword arguments too, but belong to the run.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
 
 _OF_THE_RUN = {"seed", "progress"}
-_MOST_PARTS = 1000  # of a setting that takes several values
+_MOST_PARTS = 1000  # maximum number of values of one setting
 
 Settings = dict[str, dict[str, Any]]  # stage -> setting -> value
 
-# Settings to change, as a program gives them, or as `stage.setting=value` texts
+# Changes as a mapping, or as `stage.setting=value` texts.
 Changes = Iterable[str] | Mapping[str, Mapping[str, Any]]
 
 _Stage = TypeVar("_Stage", bound=Callable[..., Any])
@@ -45,41 +44,41 @@ class Setting(NamedTuple):
 
     @property
     def expected(self) -> str:
-        """What values it can have, to end `expected ...` with."""
-        kind = _spoken(self.type)
+        """Description of valid values, for messages ending in `expected ...`."""
+        kind = _type_name(self.type)
         if self.domain is None:
             return kind
         return str(self.domain) if kind == "text" else f"{kind}: {self.domain}"
 
     @property
     def values(self) -> str:
-        """What values it can have, shorter, for a table."""
-        return str(self.domain or _spoken(self.type))
+        """Short description of valid values, for a table."""
+        return str(self.domain or _type_name(self.type))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one file of a recipe changes."""
+    """The changes made by one recipe file."""
 
     source: str  # name or path
     changes: Mapping[str, Mapping[str, Any]]  # stage -> setting -> value
-    comments: Mapping[str, str] = field(default_factory=dict)  # stage.setting -> what the file says of it
+    comments: Mapping[str, str] = field(default_factory=dict)  # stage.setting -> the file's comment
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Changed settings under a name, with those of whatever recipe it extends."""
+    """A named set of changed settings, including those of the recipes it extends."""
 
     name: str
     description: str
     paper: str
-    layers: tuple[Layer, ...]  # of two that change the same setting the later counts
+    layers: tuple[Layer, ...]  # later ones override
     seed: int | None = None
 
 
 @cache
 def settings_of(stage: Callable[..., Any]) -> Mapping[str, Setting]:
-    """The settings of a stage function, in the order of its signature, with the help of its docstring."""
+    """The settings of a stage function, in the order of its signature, with help from its docstring."""
     helps = _parameter_helps(inspect.getdoc(stage) or "")
     settings: dict[str, Setting] = {}
     for name, parameter in inspect.signature(stage).parameters.items():
@@ -90,7 +89,7 @@ def settings_of(stage: Callable[..., Any]) -> Mapping[str, Setting]:
 
 
 def checked(stage: _Stage) -> _Stage:
-    """A stage that raises SettingError for settings outside their domains, whoever calls it."""
+    """Decorate a stage to raise SettingError for settings outside their domains."""
 
     @wraps(stage)
     def call(*data: Any, **values: Any) -> Any:
@@ -103,9 +102,9 @@ def checked(stage: _Stage) -> _Stage:
 
 
 def _type(annotation: Any, stage: Callable[..., Any]) -> tuple[Any, Domain | None]:
-    """The annotation as a type, with its domain. `str | LLM` is `str` to whoever types it; None stays.
+    """The type of an annotation, and its domain. `str | LLM` counts as `str`; None is preserved.
 
-    Only the settings' annotations are read: those of the data may name types that are not imported at run time.
+    Only annotations of settings are resolved: those of data may name types that are not imported at run time.
     """
     hint = eval(annotation, inspect.unwrap(stage).__globals__) if isinstance(annotation, str) else annotation
     domain = None
@@ -118,7 +117,7 @@ def _type(annotation: Any, stage: Callable[..., Any]) -> tuple[Any, Domain | Non
 
 
 def _parameter_helps(docstring: str) -> dict[str, str]:
-    """The text below each name in the docstring's numpydoc section "Parameters"."""
+    """Parameter name -> its text in the docstring's numpydoc section "Parameters"."""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
     helps: dict[str, list[str]] = {}
     name = ""
@@ -132,10 +131,10 @@ def _parameter_helps(docstring: str) -> dict[str, str]:
 
 
 def check(value: Any, setting: Setting, where: str) -> Any:
-    """`value` (from TOML, or text from a command line) as the setting's type. Raises SettingError."""
+    """Convert `value` (from TOML, or text of a command line) to the setting's type. Raises SettingError."""
     kinds = typing.get_args(setting.type) or (setting.type,)
     if isinstance(value, str) and str not in kinds:
-        value = value.strip()  # of texts, such as a prompt, spaces are a part
+        value = value.strip()  # not stripped for texts, such as prompts
     try:
         typed = _typed(value, setting.type, kinds)
     except (ValueError, KeyError, TypeError, OverflowError):
@@ -145,12 +144,12 @@ def check(value: Any, setting: Setting, where: str) -> Any:
 
 
 def whole_number(value: Any, name: str, domain: Domain) -> int:
-    """`value` as a whole number of that domain. Raises SettingError, which calls it by that name."""
+    """`value` as an integer of that domain. Raises SettingError that names it `name`."""
     return check(value, Setting(name, int, None, "", domain), name)
 
 
 def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
-    """Raises ValueError and its like for what is not of that kind."""
+    """Raises ValueError or TypeError for a value of another type."""
     if typing.get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
@@ -175,7 +174,7 @@ def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _whole(value: Any) -> int:
-    """A number of any type, or a text, as one that is whole. Raises ValueError for what is cut on the way."""
+    """An int from a number or text. Raises ValueError if it is not whole."""
     whole = int(value)
     if not isinstance(value, str) and whole != value:
         raise ValueError
@@ -183,8 +182,7 @@ def _whole(value: Any) -> int:
 
 
 def _check_domain(value: Any, setting: Setting, where: str) -> None:
-    """Raises SettingError for a value, or a part of a tuple, that is outside: what is of no plain type is passed over,
-    as models that a program hands over are."""
+    """Raises SettingError for a value, or part of a tuple, outside its domain; objects such as LLMs pass."""
     for part in value if isinstance(value, tuple | list) else (value,):
         if isinstance(part, str) and part not in Text():
             raise SettingError(f"{where} is {quoted(part)}; expected {Text()}")
@@ -197,7 +195,7 @@ def _check_domain(value: Any, setting: Setting, where: str) -> None:
             raise SettingError(f"{where} is {quoted(part)}; expected {setting.expected}")
 
 
-def _spoken(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f"{'whole numbers' if typing.get_args(kind)[0] is int else 'names'} separated by commas"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
@@ -212,8 +210,8 @@ def resolve(
 ) -> Settings:
     """Every setting of every stage: the defaults, changed by the recipe, then by `changes`.
 
-    Raises SettingError for a stage or setting that does not exist, naming the nearest, and for a value that it cannot
-    have. `source` is where a recipe that is a mapping is from.
+    Raises SettingError for an unknown stage or setting, suggesting the nearest, and for an invalid value. `source` is
+    where a recipe that is a mapping comes from.
     """
     known = {name: settings_of(stage) for name, stage in stages.items()}
     values = {name: {key: setting.default for key, setting in of.items()} for name, of in known.items()}
@@ -234,21 +232,21 @@ def resolve(
                     change(stage, key, value)
         except SettingError as error:
             raise SettingError(f"{layer.source}: {error}") from None
-    for stage, table in tables(changes).items():
+    for stage, table in merged(changes).items():
         for key, value in table.items():
             change(stage, key, value)
     return values
 
 
-def as_typed(value: Any) -> str:
-    """A setting's value as one types it."""
+def as_text(value: Any) -> str:
+    """A setting's value as typed on a command line."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def tables(*changes: Changes) -> dict[str, dict[str, Any]]:
-    """All changes in one, stage -> setting -> value; of two of the same setting the later counts."""
+def merged(*changes: Changes) -> dict[str, dict[str, Any]]:
+    """Merge changes into one mapping, stage -> setting -> value; later ones override."""
     merged: dict[str, dict[str, Any]] = {}
     for some in changes:
         for stage, key, value in _changed(some):
@@ -257,7 +255,7 @@ def tables(*changes: Changes) -> dict[str, dict[str, Any]]:
 
 
 def _changed(changes: Changes) -> Iterator[tuple[str, str, Any]]:
-    """Stage, setting and value of each change."""
+    """(stage, setting, value) of each change."""
     if isinstance(changes, Mapping):
         for stage, table in changes.items():
             if not isinstance(table, Mapping):

@@ -1,6 +1,6 @@
-"""What a run is doing, for whoever has no terminal to look at: `status.json` says it now, `run.log` keeps every line.
+"""`status.json` and `run.log`: the current state of a run and all its messages, for users without its terminal.
 
-Both are there for people and their tools, and no stage reads them: the same run leaves the same results with others.
+No stage reads them, so they do not affect results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from acclimate.base.text import on_one_line
 
 NAME, LOG = "status.json", "run.log"
 STATES = WORKS, FINISHED, STOPPED, FAILED = "works", "finished", "stopped", "failed"
-_FIELDS = {  # with what they may be
+_FIELDS = {  # with their valid types
     **dict.fromkeys(("state", "stage", "unit", "message", "host", "started", "updated"), (str,)),
     **dict.fromkeys(("done", "total", "pid"), (int,)),
     "seconds_left": (int, float, type(None)),
@@ -34,8 +34,8 @@ _EVERY_SECONDS = 2.0
 
 
 @contextmanager
-def kept(folder: Path) -> Iterator[None]:
-    """Within it, what this process does with the run in `folder` is written there."""
+def recording(folder: Path) -> Iterator[None]:
+    """Context in which this process records the status and log of the run in `folder`."""
     if not distributed.is_main():
         yield
         return
@@ -65,7 +65,7 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What was written last; None where nothing is, or nothing that this could have written."""
+    """The recorded status; None if there is none, or it is invalid."""
     try:
         status = read_json(folder / NAME)
     except (OSError, DataError):
@@ -76,7 +76,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 class _Status:
-    """Hears of progress, and writes it down from time to time."""
+    """Receives progress, and records it at intervals."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class _Status:
         self._write()
 
     def ends(self, state: str, message: str = "") -> None:
-        """Say how it ended."""
+        """Record how the run ended."""
         self._row |= {"state": state, "message": redacted(on_one_line(message)), "seconds_left": None}
         self._write()
 
@@ -114,7 +114,7 @@ class _Status:
         self._written = time.monotonic()
         try:
             write_json(self.path, {**self._row, "updated": _now()})
-        except (AcclimateError, OSError):  # of a full disk the work itself has more to say
+        except (AcclimateError, OSError):  # on a full disk the work itself will fail with a better message
             return
 
 
@@ -128,7 +128,7 @@ class _Lines(logging.Formatter):
 def _log(path: Path) -> logging.Handler:
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(_Lines())
-    handler.handleError = lambda record: None  # as above
+    handler.handleError = lambda record: None  # ignored, as above
     return handler
 
 

@@ -1,4 +1,4 @@
-"""What was asked of models for a run, once, kept in its folder: LLMs' answers, which cost money, candidates, scores."""
+"""Caches in a run's folder: LLM answers (which cost money), candidates and scores."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.prices import Budget
 from acclimate.llm.usage import Ledger
 from acclimate.run.output import StageOutput
-from acclimate.search.kept_values import KeptValues
+from acclimate.search.value_cache import ValueCache
 
 COMPLETIONS, CANDIDATES, SCORES = "completions.sqlite", "candidates.sqlite", "scores.sqlite"
 
 
 @dataclass(frozen=True)
 class Store:
-    """The answers, candidates and scores in one run's folder."""
+    """The cached answers, candidates and scores of one run."""
 
     folder: Path
     budget: Budget
-    batch_file: Path | None = None  # for requests that are not to be sent
+    batch_file: Path | None = None  # collects requests instead of sending them
 
     @contextmanager
     def completions(self, stage: str) -> Iterator[Completions]:
-        """The answers that are kept, and that a stage adds to as long as the budget lasts.
+        """The answer cache of a stage, which calls LLMs within the budget.
 
-        Raises BatchWritten when what is missing goes into a batch file instead of to an LLM.
+        Raises BatchWritten if missing answers were requested in a batch file instead.
         """
         if self.batch_file is not None:
             from acclimate.llm.batches import BatchedCompletions
@@ -39,7 +39,7 @@ class Store:
             with BatchedCompletions(self.folder / COMPLETIONS, stage) as batched:
                 try:
                     yield batched
-                except AcclimateError:  # a stage may well be unable to work with answers that are not there yet
+                except AcclimateError:  # expected, as a stage may fail without the answers that are still missing
                     if not batched.requests:
                         raise
                 if batched.requests:
@@ -51,19 +51,19 @@ class Store:
             yield kept
 
     def ledger(self) -> Ledger:
-        """What LLMs were asked for each stage, over every time that this run was begun."""
+        """LLM usage by stage, summed over all sessions of this run."""
         with Completions(self.folder / COMPLETIONS) as kept:
             return kept.ledger()
 
     def asked(self, stage: str) -> dict[str, Any]:
-        """What a stage asked of LLMs, over every time that it was begun; for its manifest."""
+        """LLM usage of a stage, summed over all sessions; for its manifest."""
         return {"asked": {llm: used._asdict() for (of, llm), used in self.ledger().items() if of == stage}}
 
-    def candidates(self, indexed: StageOutput) -> KeptValues:
-        """What was found for queries with this index."""
-        maker = fingerprint(indexed.fingerprint, indexed.manifest["inputs"])  # vectors; documents' order, encoder
-        return KeptValues(self.folder / CANDIDATES, maker)
+    def candidates(self, indexed: StageOutput) -> ValueCache:
+        """Cached candidates found with this index."""
+        maker = fingerprint(indexed.fingerprint, indexed.manifest["inputs"])  # vectors; order of documents, encoder
+        return ValueCache(self.folder / CANDIDATES, maker)
 
-    def scores(self) -> KeptValues:
-        """What scorers said."""
-        return KeptValues(self.folder / SCORES)
+    def scores(self) -> ValueCache:
+        """Cached scores."""
+        return ValueCache(self.folder / SCORES)

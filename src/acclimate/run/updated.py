@@ -1,7 +1,7 @@
-"""What an update leaves in a run's folder: newer indexes beside the stages, and what came and went since then.
+"""The last update of a run: indexes beside the stages, and counts of documents that changed since.
 
-`updated/manifest.json`, written last, says which folder in `updated` is the newest; whoever asks whether a run changed
-needs to look at that file alone. Stages stay as they are, and so does what was measured.
+`updated/manifest.json`, written last, names the current folder in `updated`, so checking for changes means reading that
+file alone. Stages and measurements stay as they are.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import command
-from acclimate.run.input import Kept
+from acclimate.run.input import CorpusFiles
 
 FOLDER, MANIFEST = "updated", "manifest.json"
 _FACTS = {"folder": str, "kept": dict, "made_of": dict, "since": dict, "drifted": list, "files": dict}
-TERMS = "terms"  # among the indexes: how often each term is in each document
+TERMS = "terms"  # file with the terms of each document
 
 
 @dataclass(frozen=True)
@@ -26,26 +26,26 @@ class LastUpdate:
     """The newest update of a run."""
 
     run_folder: Path
-    facts: Mapping[str, Any]  # as the manifest has them
+    facts: Mapping[str, Any]  # content of the manifest
 
     @property
     def folder(self) -> Path:
-        """Where the indexes are."""
+        """The folder of the indexes."""
         return self.run_folder / FOLDER / self.facts["folder"]
 
     @property
-    def kept(self) -> Kept:
-        """The files of the documents that are searched now."""
-        return Kept(**self.facts["kept"])
+    def kept(self) -> CorpusFiles:
+        """The stored files of the documents that are searched now."""
+        return CorpusFiles(**self.facts["kept"])
 
     @property
     def since(self) -> dict[str, int]:
-        """How many documents came, changed and went since the stages were made."""
+        """Number of documents added, changed and removed since the stages were made."""
         return self.facts["since"]
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the report should know: how many documents are others, and what has drifted."""
+        """Warnings for the report: how many documents differ, and what has drifted."""
         came, changed, went = (self.since[name] for name in ("came", "changed", "went"))
         counts = f"{came:,} documents were added, {changed:,} changed and {went:,} removed"
         return [
@@ -55,7 +55,7 @@ class LastUpdate:
 
     @classmethod
     def read(cls, run_folder: Path) -> LastUpdate | None:
-        """None where there was none. Raises DataError where it is not as it was made."""
+        """The last update; None if there was none. Raises DataError if its files are damaged."""
         path = run_folder / FOLDER / MANIFEST
         if not path.is_file():
             return None
@@ -71,7 +71,7 @@ class LastUpdate:
 
     @classmethod
     def write(cls, run_folder: Path, facts: Mapping[str, Any]) -> LastUpdate:
-        """Make what is in the folder that `facts` name the newest."""
+        """Switch to the update in the folder named in `facts`."""
         folder = run_folder / FOLDER / facts["folder"]
         paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
         files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
@@ -80,12 +80,12 @@ class LastUpdate:
 
 
 def _is_whole(facts: Any) -> bool:
-    """True for what `LastUpdate.write` may have written."""
+    """True for a valid manifest."""
     return (
         isinstance(facts, dict)
         and all(isinstance(facts.get(name), kind) for name, kind in _FACTS.items())
         and Path(facts["folder"]).name == facts["folder"]
-        and "documents" in facts["kept"].keys() <= {*Kept._fields}
+        and "documents" in facts["kept"].keys() <= {*CorpusFiles._fields}
         and all(isinstance(name, str) for name in (*facts["kept"].values(), *facts["drifted"]))
         and all(isinstance(facts["since"].get(name), int) for name in ("came", "changed", "went"))
     )

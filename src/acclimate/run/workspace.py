@@ -1,9 +1,9 @@
-"""A run's folder: one folder per stage, its manifest written last.
+"""A run's folder, with one folder per stage whose manifest is written last.
 
-A stage is made when its folder holds a manifest with the fingerprint of its settings and of the content of its inputs.
-A folder with another fingerprint is made again, and the reason is said; one without a manifest was interrupted, and is
-handed back to the stage as it is if it was begun from the same inputs, else emptied. What is replaced is put aside, and
-removed when its successor is finished.
+A stage is up to date if its manifest has the fingerprint of its settings and of the content of its inputs. Otherwise it
+is made again, and the reason is logged. A folder without manifest was interrupted: it is handed back to the stage if it
+was begun from the same inputs, else emptied. The old version of a stage is set aside, and removed when the new one is
+finished.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from acclimate.run.lease import Lease
 from acclimate.run.output import Account, StageOutput
 
 LOCK, RUN = ".lock", "run.json"
-_REPLACED = ".replaced"  # ends the name of a stage that is being made again
-_WORK = threading.RLock()  # of this process, on runs
-_MARK = "acclimate\n"  # in the lock file of a run's folder
+_REPLACED = ".replaced"  # suffix of a stage that is being replaced
+_WORK = threading.RLock()  # one run at a time per process
+_MARK = "acclimate\n"  # content of a run's lock file
 
 
 class Workspace:
@@ -46,12 +46,12 @@ class Workspace:
         self.lease = Lease(folder)
 
     def refuse_foreign(self) -> None:
-        """Raises AcclimateError for a folder that holds something, and no run: stages would replace what is there."""
+        """Raises AcclimateError for a folder that is neither empty nor a run: stages would overwrite its content."""
         if not self._is_own():
             raise AcclimateError(f"{self.folder} is not empty, and holds no run; choose a new folder, or empty it")
 
     def refuse_nothing(self) -> None:
-        """Raises DataError for a folder that no run is described in."""
+        """Raises DataError for a folder without a run."""
         if not (self.folder / RUN).exists():
             make = command("adapt", "CORPUS", "--out", self.folder)
             raise DataError(f"no run here; make one with: {make}", path=self.folder)
@@ -64,7 +64,7 @@ class Workspace:
         return not names or (names == {LOCK} and not lock.stat().st_size) or self.is_run()
 
     def is_run(self) -> bool:
-        """True for a folder that holds a run, however far it came."""
+        """True for a folder that holds a run, finished or not."""
         for name, holds in (
             (LOCK, lambda text: text == _MARK),
             (RUN, lambda text: {"corpus", "recipe", "seed", "settings"} <= json.loads(text).keys()),
@@ -72,18 +72,18 @@ class Workspace:
             try:
                 if is_file(self.folder / name) and holds((self.folder / name).read_text(encoding="utf-8")):
                     return True
-            except (OSError, ValueError, AttributeError, RecursionError):  # a file of somebody else's
+            except (OSError, ValueError, AttributeError, RecursionError):  # a file of another program
                 continue
         return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process out of this folder. The lock goes with the process, however that ends.
+        """Context that keeps other processes out of this folder.
 
-        So it does with a process of another machine, some time after, see `lease`.
-        A folder that was made here and in which nothing began goes too, with those above it: a mistyped name leaves
-        nothing behind. Of several processes of one run the first one holds it, and of several threads one: seeds, logs
-        and who helps are of a whole process.
+        The lock ends with the process, and that of another machine's process some time after it, see `lease`. A folder
+        created here in which nothing began is removed with its new parents: a mistyped name leaves nothing behind. Of a
+        run's processes the first one holds the lock; threads of one process take turns, as seeds, logs and helpers are
+        per process.
         """
         if not distributed.is_main():
             yield
@@ -95,7 +95,7 @@ class Workspace:
     def _locked(self) -> Iterator[None]:
         is_own, is_new = self._is_own(), not self.folder.exists()
         make_folder(self.folder)
-        if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # to open a pipe would wait for ever
+        if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # opening a pipe would block for ever
             raise DataError(
                 "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
             )
@@ -112,7 +112,7 @@ class Workspace:
                 try:
                     yield
                 except AcclimateError:
-                    leftovers |= {"corpus", status.NAME, status.LOG}  # which are of no use where nothing begins
+                    leftovers |= {"corpus", status.NAME, status.LOG}  # of no use if nothing began
                     raise
                 finally:
                     if is_new and self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= leftovers:
@@ -130,17 +130,17 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
-            except OSError:  # where no lock can be had, nobody works
+            except OSError:  # no lock is possible, so nobody works here
                 return False
         holder = lease.read(self.folder / lease.NAME)
         return holder is not None and holder["machine"] != lease.machine() and self.lease.is_fresh()
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
-        """The manifest of a finished stage, else None. Raises DataError for one that is damaged."""
+        """The manifest of a finished stage, else None. Raises DataError for a damaged one."""
         return manifests.read(self.folder / stage)
 
     def is_made(self, stage: str) -> bool:
-        """True for a finished stage; one whose manifest is damaged will be made again."""
+        """True for a finished stage; False if its manifest is damaged."""
         try:
             return self.manifest(stage) is not None
         except DataError:
@@ -158,37 +158,36 @@ class Workspace:
         together: bool = False,
         keeps: bool = False,
     ) -> StageOutput:
-        """The stage's result, from its folder if it is made, else by `run(folder, progress)`.
+        """Load a stage if it is up to date, else make it by `run(folder, progress)`, which leaves files there.
 
-        `inputs` are the fingerprints of everything that is read. Files that `run` leaves in the folder are its result.
-        together: where the run has several processes, all of them call `run`; else they do what the first shares out.
-        keeps: `run` knows itself what of a folder was made from the same, and removes the rest; no folder with a
-        damaged file is left to it.
+        inputs: fingerprints of everything the stage reads. together: if the run has several processes, all call `run`;
+        else the first does and shares out work. keeps: `run` reuses valid parts of an earlier folder itself, and
+        removes the rest; folders with damaged files are always emptied.
         """
         if not distributed.is_main():
-            return self._followed(stage, run, together=together)
+            return self._made_by_first(stage, run, together=together)
         folder = self.folder / stage
         recipe = {"stage": stage, "settings": plain(settings), "inputs": dict(inputs), "seed": seed}
         key = fingerprint(recipe, __version__)
         begun, aside = folder / "begun.json", self.folder / f".{stage}{_REPLACED}"
         manifest, reason = _finished(folder, recipe, key)
         if manifest is None and (replaced := _finished(aside, recipe, key))[0] and not replaced[1]:
-            _remove(folder)  # what was to replace it was not finished, and is not wanted any more
+            _remove(folder)  # its replacement was not finished, and is not needed
             aside.replace(folder)
             manifest, reason = replaced
         if manifest is not None and not reason:
             distributed.broadcast(True)
-            begun.unlink(missing_ok=True)  # still there if the end came right after the manifest
+            begun.unlink(missing_ok=True)  # remains if interrupted right after the manifest
             distributed.say(stage, f"made already: {_counts(manifest)}")
             return StageOutput(folder, manifest, resumed=True)
         if reason:
             distributed.say(stage, f"is made again: {reason}")
         if reason or not read_state(begun, key):
-            is_damaged = bool(reason) and (manifest is None or manifests.harmed(folder, manifest) is not None)
+            is_damaged = bool(reason) and (manifest is None or manifests.damaged_file(folder, manifest) is not None)
             if keeps and not is_damaged:
                 (folder / manifests.NAME).unlink(missing_ok=True)
             else:
-                _make_way(folder, aside if reason else None)
+                _set_aside(folder, aside if reason else None)
             make_folder(folder)
             write_json(begun, {"key": key})
         distributed.broadcast(False)
@@ -196,7 +195,7 @@ class Workspace:
         started = time.monotonic()
         with writing(folder), nullcontext() if together else distributed.helped():
             account = run(folder, progress)
-        _leave_device()
+        _free_gpu()
         self.lease.check()
         manifest = {
             **recipe,
@@ -218,37 +217,37 @@ class Workspace:
         distributed.say(stage, f"{_counts(manifest)}   {duration(manifest['seconds'])}")
         return StageOutput(folder, manifest, resumed=False)
 
-    def _followed(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> StageOutput:
-        """The result of a stage that the first process makes, with the help of this one or without."""
+    def _made_by_first(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> StageOutput:
+        """The output of a stage that the first process makes, as seen by the others, which may help."""
         is_made = distributed.broadcast(False)
         if not is_made:
             if together:
                 run(self.folder / stage, Progress(stage, ""))
             distributed.help_first()
-            _leave_device()
+            _free_gpu()
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
 
 
-def _leave_device() -> None:
-    """What a stage loaded to a GPU leaves it, before the next one loads what it needs."""
-    if "torch" in sys.modules:  # which nothing is imported for
+def _free_gpu() -> None:
+    """Free GPU memory held by the finished stage."""
+    if "torch" in sys.modules:  # do not import it just for this
         from acclimate.base.gpu import free_gpu_memory
 
         free_gpu_memory()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process was writing, which would pass for a result, and what it had replaced already."""
+    """Remove temporary files of a killed process, and replaced stages whose successors are finished."""
     sweep(folder)
     for aside in [*folder.rglob(f".*{_REPLACED}")]:
         if (aside.parent / aside.name.removeprefix(".").removesuffix(_REPLACED) / manifests.NAME).exists():
             _remove(aside)
 
 
-def _make_way(folder: Path, aside: Path | None) -> None:
-    """Put a finished stage aside until its successor is finished; without `aside` remove an interrupted one."""
+def _set_aside(folder: Path, aside: Path | None) -> None:
+    """Set a finished stage aside until its successor is finished; without `aside`, remove an interrupted one."""
     if aside is None:
         _remove(folder)
     else:
@@ -257,7 +256,7 @@ def _make_way(folder: Path, aside: Path | None) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, if it is there; of a link only the link."""
+    """Remove a folder, if it exists; of a link only the link."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -265,7 +264,7 @@ def _remove(path: Path) -> None:
 
 
 def _finished(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str, Any] | None, str]:
-    """The manifest of a finished stage, and why it is to be made again all the same."""
+    """The manifest of a finished stage, and the reason to make it again, if any."""
     try:
         manifest = manifests.read(folder)
     except DataError:
@@ -274,12 +273,12 @@ def _finished(folder: Path, recipe: dict[str, Any], key: str) -> tuple[dict[str,
         return None, ""
     if manifest["fingerprint"] != key:
         return manifest, _difference(manifest, recipe)
-    harmed = manifests.harmed(folder, manifest)
+    harmed = manifests.damaged_file(folder, manifest)
     return manifest, f"{harmed.relative_to(folder)} is not as it was made" if harmed else ""
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON will give them back: with lists for tuples."""
+    """Settings as they come back from JSON: tuples become lists."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
 

@@ -1,14 +1,13 @@
-"""Who is compared with a query where comparing it with every document takes too long: an approximate index of vectors.
+"""Approximate nearest-neighbor search, where comparing a query with every document takes too long.
 
-Inverted lists (Jégou, Douze and Schmid, PAMI 2011, section 4) that faiss makes and reads: documents are clustered by
-k-means, and of the clusters nearest to a query each document is compared with it in eight bits. The best of them, some
-times as many as are wanted, are compared by their own vectors: scores are exact, and all that can be missed is a
-document whose cluster is not looked at. How many are missed is measured on a run's own queries: documents find each
-other far more easily than queries find them, so they say nothing about that.
+Inverted lists (Jégou, Douze and Schmid, PAMI 2011, section 4) made and read by faiss: documents are clustered by
+k-means, and those in the clusters nearest to a query are compared with it in eight bits. The best of these, a few times
+as many as are wanted, are compared by their full vectors: scores are exact, and only documents in other clusters can be
+missed. Recall is measured on a run's own queries, since documents find each other far more easily than queries do.
 
-One thread makes it, in the order of the rows: the same vectors come to the same bytes. It takes the vectors block by
-block, and one byte of memory for each number; a search maps the file. docs/log.md has what a graph (usearch) and lists
-of our own took instead.
+The index is built by one thread in the order of rows, so the same vectors give the same bytes. It reads vectors in
+blocks, using one byte of memory per component; a search memory-maps the file. docs/log.md compares this with a graph
+index (usearch) and with lists of our own.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ from acclimate.base.files import atomic_write
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEPTH = 100  # of a query's nearest documents, of which recall is the share that is named
-ENOUGH = 0.95  # of it, for a run to say nothing more
+DEPTH = 100  # recall is measured on this many nearest documents
+ENOUGH = 0.95  # recall below which a run warns
 _FILE = "approximate.faiss"  # beside the vectors
-_LOOKED_AT = 96  # lists, of as many as twice the root of the number of documents: so time grows with that root
-_TIMES = 4  # as many documents as are wanted are compared by their own vectors
-_SHARE = 1 / 16  # of all documents: where more would be named, comparing all takes no longer
-_SAMPLE, _ITERATIONS = 64, 10  # of clustering: vectors for each list, and rounds
+_LOOKED_AT = 96  # lists probed, of 2 * sqrt(n_docs): search time grows with that root
+_TIMES = 4  # candidates compared by full vectors, per document wanted
+_SHARE = 1 / 16  # of all documents: beyond it, comparing all is as fast
+_SAMPLE, _ITERATIONS = 64, 10  # k-means: vectors per list, and rounds
 _ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
 class ApproximateIndex:
-    """The lists over the vectors of one folder."""
+    """Inverted lists over the vectors of one folder."""
 
     path: Path
 
     @classmethod
     def of(cls, folder: Path) -> ApproximateIndex | None:
-        """That of the vectors in a folder; None where they have none."""
+        """The index of the vectors in a folder; None if there is none."""
         path = folder / _FILE
         return cls(path) if path.exists() else None
 
@@ -57,14 +56,15 @@ class ApproximateIndex:
     def build(
         cls, folder: Path, pooled: NDArray[np.float32], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> ApproximateIndex:
-        """Make it of the (n_docs, dim) vectors in a folder; an interrupted one begins again."""
+        """Build the index of (n_docs, dim) vectors in a folder; an interrupted build starts over."""
         faiss, (n_docs, dim), path = _faiss(), pooled.shape, folder / _FILE
         n_lists = min(2 * math.isqrt(n_docs), n_docs)
         index = faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(dim), dim, n_lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
         )
         index.cp.spherical, index.cp.niter = True, _ITERATIONS
-        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, _SAMPLE  # the seed is faiss' own, 1234
+        # Faiss uses its own fixed seed, 1234.
+        index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, _SAMPLE
         sample = np.linspace(0, n_docs - 1, min(n_docs, _SAMPLE * n_lists)).astype(np.int64)
         index.train(np.ascontiguousarray(pooled[sample]))
         for start in range(0, n_docs, _ROWS_AT_ONCE):
@@ -85,12 +85,14 @@ class ApproximateIndex:
 
     @property
     def nbytes(self) -> int:
-        """On disk."""
+        """Size on disk."""
         return self.path.stat().st_size
 
     def pool(self, query: NDArray[np.float32], depth: int) -> NDArray[np.int64] | None:
-        """The rows, ascending, among which the `depth` nearest are, or most of them; None where all are to be looked
-        at: for so many, for a query without a direction, and where the lists that are looked at have too few."""
+        """Rows, ascending, that contain most or all of the `depth` nearest documents; None: search all.
+
+        None is returned for a large `depth`, for a zero query, and if the probed lists hold too few documents.
+        """
         n_wanted = _TIMES * depth
         if n_wanted > _SHARE * self._index.ntotal or not query.any():
             return None
@@ -101,7 +103,7 @@ class ApproximateIndex:
 
 
 def recall_sentence(member: str, recall: float, n_docs: int) -> str:
-    """What a search by an approximate index finds, and what to do where that is too little."""
+    """A sentence on the recall of an approximate index, with advice if it is low."""
     said = f"{member} finds {recall:.1%} of the {DEPTH} documents nearest to a query: its index is approximate."
     if recall >= ENOUGH:
         return said
@@ -109,7 +111,7 @@ def recall_sentence(member: str, recall: float, n_docs: int) -> str:
 
 
 def index(folder: Path, *, is_wanted: bool, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """See to it that the vectors in a folder have one, or that they have none."""
+    """Build the index of the vectors in a folder, or remove it if it is not wanted."""
     if not is_wanted:
         (folder / _FILE).unlink(missing_ok=True)
     elif ApproximateIndex.of(folder) is None:
@@ -117,7 +119,7 @@ def index(folder: Path, *, is_wanted: bool, progress: Callable[[int, int], None]
 
 
 def check(n_docs: int, exact_up_to: int) -> None:
-    """Raises MissingExtra where documents are so many that they are searched approximately, and faiss is not there.
+    """Raises MissingExtra if there are so many documents that they are searched approximately, and faiss is missing.
 
     exact_up_to: as in the settings of `index`.
     """
@@ -126,8 +128,9 @@ def check(n_docs: int, exact_up_to: int) -> None:
 
 
 def _faiss(what: str = "Searching many vectors", n_docs: int | None = None) -> Any:
-    """faiss, on one thread."""
-    if sys.platform == "darwin":  # its wheels bring an OpenMP as torch's do, which there ends a process unless allowed
+    """faiss, restricted to one thread."""
+    # On macOS, faiss and torch each bring an OpenMP, and a process that loads both is killed unless this is set.
+    if sys.platform == "darwin":
         os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
     try:
         import faiss

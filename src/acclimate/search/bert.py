@@ -1,14 +1,13 @@
-"""The forward pass of BERT-shaped encoders (BERT, RoBERTa, XLM-RoBERTa, CamemBERT), for inference alone.
+"""The forward pass of BERT-like encoders (BERT, RoBERTa, XLM-RoBERTa, CamemBERT), for inference only.
 
-Transformers loads the weights; the pass is written out here because four things it cannot do there pay for themselves.
-Products take the tokens of all texts together, with no padding between them: on a CPU, texts of one length stand in a
-block of their own. Weights are laid out once as the processor's products read them, bias and activation are computed
-with the product, and the scores of attention stay in the processor's cache. Who reads nothing but the first token (a
-cross-encoder) has the last layer computed for that one alone. And on a CPU a text's numbers do not depend, to the last
-bit, on what it is read with: each operation below treats a row alike, whatever the others are.
+Transformers loads the weights; the forward pass is our own because it gains four things. Tokens of all texts share
+matrix products without padding: on a CPU, texts of equal length form a block. Weights are packed once in oneDNN's
+layout, bias and activation are fused into the product, and attention scores stay in the cache. If only the first token
+is read (cross-encoders), the last layer is computed for that token alone. And on a CPU results are batch-invariant: a
+text's numbers are bit-identical whatever else is in the batch, as each operation treats each row alike.
 
-Letters in shapes: B texts of a block, T tokens of its longest, N tokens of all blocks together, H heads, D numbers per
-head, C numbers per token (hidden size).
+Shapes: B texts per block, T tokens of the longest text, N tokens of all blocks, H heads, D numbers per head, C hidden
+size.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from acclimate.base import models
 
 _MODELS = ("BertModel", "RobertaModel", "XLMRobertaModel", "CamembertModel")
 _GELU_TANH = ("gelu", "tanh")
-_FUSED = {  # oneDNN's names of the activations that it computes with a product, and of how
+_FUSED = {  # oneDNN's names of fused activations, with their algorithm
     "gelu": ("gelu", "none"),
     "gelu_new": _GELU_TANH,
     "gelu_pytorch_tanh": _GELU_TANH,
@@ -33,16 +32,16 @@ _FUSED = {  # oneDNN's names of the activations that it computes with a product,
     "silu": ("swish", ""),
     "swish": ("swish", ""),
 }
-_SCORES_AT_ONCE = 4_000_000  # of a text's attention: more would leave the cache, and fill memory
-ROWS_AT_ONCE = 512  # tokens of a product on a CPU: its activations stay in the cache
+_SCORES_AT_ONCE = 4_000_000  # of one text: more would leave the cache and fill memory
+ROWS_AT_ONCE = 512  # tokens per product on a CPU, so that activations stay in the cache
 
 
 class Block(NamedTuple):
-    """Texts side by side, each padded at the right to the longest."""
+    """Texts of a batch, right-padded to the longest."""
 
     ids: Tensor  # (B, T)
-    types: Tensor | None = None  # (B, T): which of two texts a token is of; None: the first
-    attend: Tensor | None = None  # (B, T): whether the others look at a token; None: at all of them
+    types: Tensor | None = None  # (B, T) token types; None: all 0
+    attend: Tensor | None = None  # (B, T) attention mask; None: all attend
 
 
 class Bert:
@@ -50,7 +49,7 @@ class Bert:
 
     @staticmethod
     def runs(model: Any) -> bool:
-        """True for the models of transformers whose every part is written out below."""
+        """True for models of transformers that this module implements completely."""
         config = model.config
         return (
             type(model).__name__ in _MODELS
@@ -61,36 +60,37 @@ class Bert:
             and all(
                 type(part) is torch.nn.Linear
                 for name, part in model.encoder.named_modules()
-                if name.rpartition(".")[2] in ("query", "key", "value", "dense")  # no adapters, nothing quantized
+                if name.rpartition(".")[2] in ("query", "key", "value", "dense")  # no adapters, no quantization
             )
         )
 
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        self._embeddings = model.embeddings  # in float32, shared with the model
-        self.padding: int | None = getattr(model.embeddings, "padding_idx", None)  # of RoBERTa's, which count it
+        self._embeddings = model.embeddings  # float32, shared with the model
+        # Of RoBERTa, whose positions begin after it.
+        self.padding: int | None = getattr(model.embeddings, "padding_idx", None)
         self._heads: int = model.config.num_attention_heads
         self._layers = [_Layer.of(layer, dtype) for layer in model.encoder.layer]
         self._dtype = dtype
 
     @property
     def width(self) -> int:
-        """C."""
+        """Hidden size C."""
         return self._embeddings.word_embeddings.weight.shape[1]
 
     @property
-    def is_alike(self) -> bool:
-        """Whether a text's numbers are the same, to the last bit, in any company."""
+    def is_batch_invariant(self) -> bool:
+        """True if results are batch-invariant, i.e. bit-identical for every batch."""
         return _is_on_onednn(self._embeddings.word_embeddings.weight)
 
     def states(self, blocks: Sequence[Block]) -> list[Tensor]:
-        """(B, T, C) of each block; what pads a text may be anything."""
+        """(B, T, C) of each block; values at padding are undefined."""
         x = self._embedded(blocks)
         for layer in self._layers:
             x = layer(x, self._attended(layer.qkv(x), blocks))
         return [part.view(*block.ids.shape, -1) for part, block in zip(x.split(_sizes(blocks)), blocks, strict=True)]
 
     def first_states(self, blocks: Sequence[Block]) -> Tensor:
-        """(texts, C) of the first token of each text, block by block."""
+        """(n_texts, C) of the first token of each text, block by block."""
         x = self._embedded(blocks)
         *layers, last = self._layers
         for layer in layers:
@@ -116,25 +116,25 @@ class Bert:
         return parts.LayerNorm(x).to(self._dtype)
 
     def _positions(self, ids: Tensor) -> Tensor:
-        """(B, T): from 0 on, or as RoBERTa counts them: from behind the padding token, which has one place itself."""
+        """(B, T) position ids: from 0, or for RoBERTa from behind the padding index."""
         if self.padding is None:
             return torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         is_token = ids.ne(self.padding)
         return is_token.cumsum(1) * is_token + self.padding
 
     def _attended(self, qkv: Tensor, blocks: Sequence[Block], queries: int | None = None) -> Tensor:
-        """(N, C) what tokens, or the first `queries` of each text, gather of their text; qkv: (N, 3 * C)."""
+        """(N, C) attention output of all tokens, or of the first `queries` of each text. qkv: (N, 3 * C)."""
         gathered: list[Tensor] = []
         for part, block in zip(qkv.split(_sizes(blocks)), blocks, strict=True):
             heads = part.view(*block.ids.shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            q, k, v = heads if models.uses_amx(heads) else heads.contiguous()  # (B, H, T, D) each
+            q, k, v = heads if models.uses_amx(heads) else heads.contiguous()  # each (B, H, T, D)
             attend = None if block.attend is None else block.attend[:, None, None].bool()
             gathered.append(_attention(q[:, :, :queries], k, v, attend).transpose(1, 2).flatten(0, 1).flatten(1))
         return torch.cat(gathered)
 
 
 def of_one_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Positions of texts, by block, longest first: a CPU pads nothing, where a GPU takes all of them together."""
+    """Positions of texts grouped into blocks, longest first; a CPU groups equal lengths, a GPU takes all together."""
     if models.device() != "cpu":
         return [[*range(len(lengths))]]
     by_length: dict[int, list[int]] = {}
@@ -153,8 +153,10 @@ def _sizes(blocks: Iterable[Block]) -> list[int]:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor:
-    """(B, H, queries, D) of queries that are scaled already: by torch's own kernel, but on most CPUs by two products
-    and a softmax, as long as scores stay in the cache."""
+    """(B, H, queries, D) attention for queries that are scaled already.
+
+    Uses torch's kernel, except on most CPUs, where two products and a softmax are faster while scores fit in the cache.
+    """
     if q.device.type != "cpu" or models.uses_amx(q) or k.shape[1] * k.shape[2] ** 2 > _SCORES_AT_ONCE:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attend, scale=1.0)
     scores = q @ k.mT
@@ -163,22 +165,22 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None) -> Tensor
     return torch.softmax(scores, -1, out=scores) @ v
 
 
-_EXACT, _STEP = 64, 16  # rows: a product of more is filled up to the next step
-Product = Callable[[Tensor], Tensor]  # (rows, in) to (rows, out)
+_EXACT, _STEP = 64, 16  # rows: larger products are padded to a multiple of the second
+Product = Callable[[Tensor], Tensor]  # (rows, in) -> (rows, out)
 
 
 @dataclass(frozen=True)
 class _Layer:
-    qkv: Product  # C to 3 * C; queries are scaled
+    qkv: Product  # C -> 3 * C, with scaled queries
     out: Product
     norm_1: Callable[[Tensor], Tensor]
-    up: Product  # with its activation
+    up: Product  # with activation
     down: Product
     norm_2: Callable[[Tensor], Tensor]
 
     @staticmethod
     def of(layer: Any, dtype: torch.dtype) -> _Layer:
-        """Products that share their input are joined: fewer and larger."""
+        """Pack a layer's weights, joining products that share an input."""
         attention, scale = layer.attention.self, layer.attention.self.scaling
         q, k, v = attention.query, attention.key, attention.value
         up = layer.intermediate
@@ -194,7 +196,7 @@ class _Layer:
         )
 
     def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
-        """(rows, C), of what rows were and what they gathered."""
+        """(rows, C) output for hidden states `x` and attention output `attended`."""
         x = self.norm_1(self.out(attended).add_(x))
         return self.norm_2(self.down(self.up(x)).add_(x))
 
@@ -219,12 +221,11 @@ def _product(
     activation: str | None = None,
     function: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Product:
-    """x -> function(x @ weight.T + bias), for weight (out, in); `activation` is the function's name.
+    """x -> function(x @ weight.T + bias) for a weight (out, in); `activation` names the function.
 
-    oneDNN copies a weight into a layout of its own at each product. The operators that torch.compile calls take a
-    weight that was copied once, and compute the activation while the product is in registers. A single row goes
-    through another of its kernels, which rounds differently: it is given a companion. For each number of rows that it
-    meets it keeps megabytes for good, so of large numbers it meets few.
+    oneDNN repacks a weight for every product; the operators behind torch.compile take weights packed once, and fuse the
+    activation. A single row would use another kernel with different rounding, so it is padded to two. oneDNN caches
+    megabytes per number of rows, so large numbers are rounded up.
     """
     weight, bias = weight.detach().to(dtype), bias.detach().to(dtype)
     if not _is_on_onednn(weight):

@@ -1,6 +1,6 @@
-"""What the files of a BERT hold, read without the library that wrote them.
+"""Read the weights, configuration and tokenizer of a BERT from its files, without transformers.
 
-Whatever is not known to the last detail raises one of `UNKNOWN`: who reads a model so leaves it to the library.
+Anything not known exactly raises one of `UNKNOWN`; the caller then uses the library.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ UNKNOWN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeErro
 
 
 class BertModel(nn.Module):
-    """The parts of a BERT that `Bert` reads, by their names in its file; on `meta` until the file's tensors are set."""
+    """The parts of a BERT that `Bert` reads, named as in its file; on the `meta` device until tensors are set."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         size, eps = config["hidden_size"], config["layer_norm_eps"]
 
         def table(rows: int) -> nn.Embedding:
-            return nn.Embedding.from_pretrained(torch.empty(rows, size))  # others draw numbers: seconds of imports
+            # Avoids random initialization, whose imports take seconds.
+            return nn.Embedding.from_pretrained(torch.empty(rows, size))
 
         def norm() -> nn.LayerNorm:
             return nn.LayerNorm(size, eps)
@@ -64,14 +65,14 @@ class BertModel(nn.Module):
             self.encoder = _parts(layer=nn.ModuleList(layer() for _ in range(config["num_hidden_layers"])))
 
     def read(self, tensors: dict[str, torch.Tensor]) -> Self:
-        """The model with the tensors of its file, whose names may begin with that of the model."""
+        """The model with the tensors of its file, whose names may begin with the model's name."""
         named = {name.removeprefix("bert."): value for name, value in tensors.items()}
         self.load_state_dict(named, assign=True)
         return self.eval()
 
 
 class BertClassifier(BertModel):
-    """A `BertModel` with a head of so many labels, which reads the first token."""
+    """A `BertModel` with a classification head of `n_labels` on the first token."""
 
     def __init__(self, config: Mapping[str, Any], n_labels: int) -> None:
         super().__init__(config)
@@ -82,7 +83,7 @@ class BertClassifier(BertModel):
 
     @property
     def base_model(self) -> BertModel:
-        """Itself, as models of transformers name what their head reads."""
+        """Itself: the attribute that transformers' classifiers have."""
         return self
 
 
@@ -103,16 +104,16 @@ def _parts(**modules: nn.Module) -> Any:
 
 
 def config_of(transformer: Path) -> dict[str, Any]:
-    """The configuration of a BERT whose layers `bert` computes."""
+    """The configuration of a BERT that `bert` can compute."""
     config = read(transformer / "config.json")
     expect({key: config.get(key, value) for key, value in _CONFIG.items()}, _CONFIG)
     return config
 
 
 def tokenizer_of(transformer: Path, words: Mapping[str, Any]) -> tuple[Tokenizer, set[int]]:
-    """It, and the ids of special tokens; only where its file says what BertTokenizer makes of its own settings.
+    """The tokenizer, and the ids of special tokens; only if its file agrees with BertTokenizer's settings.
 
-    words: what is in tokenizer_config.json.
+    words: content of tokenizer_config.json.
     """
     path = transformer / "tokenizer.json"
     written, special = read(path), special_tokens(words)
@@ -144,24 +145,24 @@ def _special(token: str, type_id: int) -> dict[str, Any]:
 
 
 def special_tokens(words: Mapping[str, Any]) -> set[str]:
-    """The tokens of no word. Other ones than BERT's are not known."""
+    """The special tokens; only BERT's own are supported."""
     expect([words[key] for key in ("additional_special_tokens", "extra_special_tokens") if words.get(key)], [])
     return {words.get(f"{name}_token", f"[{name.upper()}]") for name in ("unk", "sep", "pad", "cls", "mask")}
 
 
 def tensors_of(transformer: Path) -> dict[str, torch.Tensor]:
-    """The tensors of its weights, by name, memory-mapped, in float32."""
+    """The weights by name, memory-mapped, in float32."""
     with safe_open(transformer / "model.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     return {name: value for name, value in tensors.items() if not name.endswith("embeddings.position_ids")}
 
 
 def expect(value: Any, known: Any) -> None:
-    """Raises ValueError for what is not as it is known."""
+    """Raises ValueError if a value is not the known one."""
     if value != known:
         raise ValueError
 
 
 def read(path: Path) -> Any:
-    """What a file of JSON holds."""
+    """The content of a JSON file."""
     return json.loads(path.read_bytes())

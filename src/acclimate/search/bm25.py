@@ -1,8 +1,8 @@
-"""BM25 through bm25s, whose files it leaves; built in blocks of documents, and read from disk where a query needs it.
+"""BM25 in the file format of bm25s; built in blocks of documents, and memory-mapped for search.
 
-k1 = 0.9 and b = 0.4 are Anserini's, the field's usual baseline. While it is built, memory holds the vocabulary, 12
-bytes of each document and a block of terms, and what a block comes to lies on disk: every block is sorted by term, and
-they are merged some terms at a time. The scores are those that bm25s computes itself, to the bit.
+k1 = 0.9 and b = 0.4 are Anserini's, the usual baseline. Building holds the vocabulary, 12 bytes per document and one
+block of terms in memory; each block is sorted by term and written to disk, then blocks are merged a range of terms at a
+time. Scores are bit-identical to those of bm25s.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from acclimate.corpus.analyzer import Analyzer, bm25s
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-NO_TERM = ""  # of a document in which the analyzer finds nothing: bm25s wants a term in each
-_BLOCK = 1 << 20  # terms of a block of documents, and entries that are merged at once; of one term maybe more
+NO_TERM = ""  # term of documents without terms, as bm25s needs one in each
+_BLOCK = 1 << 20  # terms per block, and entries merged at once (more for a single frequent term)
 _ENTRY = np.dtype([("term", "<i4"), ("row", "<i4"), ("count", "<i4")])
 
 
 class BM25:
-    """An index over a corpus; `scores` rates every document for one query."""
+    """An index over a corpus; `scores` scores every document for one query."""
 
     def __init__(self, postings: Postings, analyzer: Analyzer, without_terms: int = 0) -> None:
-        """without_terms: documents in which the analyzer found nothing; not kept by `save`."""
+        """without_terms: number of documents without terms; not saved."""
         self.postings = postings
         self.analyzer = analyzer
         self.without_terms = without_terms
@@ -49,10 +49,10 @@ class BM25:
         scratch: Path | None = None,
         block: int = _BLOCK,
     ) -> BM25:
-        """Index texts, row i for the i-th. Raises SettingError for an unknown language.
+        """Index texts in order, text i as row i. Raises SettingError for an unknown language.
 
-        scratch: a folder for what the index takes until it is saved, in files that end with the process; None: memory.
-        block: terms that are counted at once, and entries that are merged at once.
+        scratch: a folder for temporary files that vanish with the process; None: memory. block: terms counted, and
+        entries merged, at once.
         """
         analyzer = Analyzer(language)
         vocabulary: dict[str, int] = {}
@@ -80,7 +80,7 @@ class BM25:
 
     @classmethod
     def open(cls, folder: Path) -> BM25:
-        """The index that `save` wrote, memory-mapped."""
+        """Memory-map the index written by `save`."""
         names = "indptr", "indices", "data"
         starts, rows, weights = (np.load(folder / f"{name}.csc.index.npy", mmap_mode="r") for name in names)
         vocabulary, facts = read_json(folder / "vocab.index.json"), read_json(folder / "params.index.json")
@@ -108,7 +108,7 @@ class BM25:
         return fingerprint("bm25", self.analyzer.language, self.postings.k1, self.postings.b)
 
     def scores(self, text: str) -> NDArray[np.float32]:
-        """(n_docs,) BM25 scores of one query; all 0 when no term of it is in the index."""
+        """(n_docs,) BM25 scores of one query; all 0 if none of its terms is in the index."""
         postings, scores = self.postings, np.zeros(self.postings.n_docs, dtype=np.float32)
         for term in self.analyzer(text):
             if (number := postings.vocabulary.get(term)) is not None:
@@ -118,9 +118,9 @@ class BM25:
 
 
 class Postings(NamedTuple):
-    """Term t is in the documents `rows[starts[t]:starts[t + 1]]`, ascending, with these `weights`."""
+    """Term t is in documents `rows[starts[t]:starts[t + 1]]`, ascending, with these `weights`."""
 
-    vocabulary: dict[str, int]  # term -> its number; `NO_TERM` has one even where no document is without terms
+    vocabulary: dict[str, int]  # term -> number; always includes `NO_TERM`
     starts: NDArray[np.int64]  # (n_terms + 1,)
     rows: NDArray[np.int32]
     weights: NDArray[np.float32]
@@ -131,14 +131,14 @@ class Postings(NamedTuple):
 
 @dataclass(frozen=True)
 class Weights:
-    """What a term is worth in a document: Lucene's variant (Kamphuis et al. 2020), in the arithmetic of bm25s."""
+    """BM25 weights of terms in documents: Lucene's variant (Kamphuis et al. 2020), in the arithmetic of bm25s."""
 
     idf: NDArray[np.float32]  # (n_terms,)
     norms: NDArray[np.floating]  # (n_docs,)
 
     @classmethod
     def of(cls, frequencies: NDArray[np.int64], lengths: NDArray[np.number], *, k1: float, b: float) -> Weights:
-        """frequencies: (n_terms,) documents that have each. lengths: (n_docs,) terms of each."""
+        """frequencies: (n_terms,) document frequencies. lengths: (n_docs,) terms per document."""
         norms = k1 * ((1 - b) + b * lengths / lengths.mean())
         wide = (np.ones(1, np.float32) + np.float64(1)).dtype  # as numpy adds
         return cls(_idf(frequencies, len(lengths)), norms.astype(wide))
@@ -146,7 +146,7 @@ class Weights:
     def __call__(
         self, terms: NDArray[np.int32], rows: NDArray[np.int32], counts: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """(n,) of terms in documents that have them so often."""
+        """(n,) weights of terms in documents with these counts."""
         tf = counts.astype(np.float32)
         return (self.idf[terms] * (tf / (self.norms[rows] + tf))).astype(np.float32)
 
@@ -154,9 +154,9 @@ class Weights:
 def _blocks(
     analyzed: Iterable[list[str]], vocabulary: dict[str, int], lengths: array[int], block: int
 ) -> Iterator[NDArray[np.void]]:
-    """How often each term is in each document, so many occurrences at a time: by term, then by document.
+    """Blocks of (term, document, count) entries, sorted by term, then by document.
 
-    Terms are numbered as they come, in `vocabulary`; `lengths` gets how many each document has.
+    Terms are numbered in order of appearance in `vocabulary`; document lengths are appended to `lengths`.
     """
     terms, first = array("i"), 0
     for of_text in analyzed:
@@ -169,7 +169,7 @@ def _blocks(
 
 
 def _counted(terms: array[int], lengths: array[int], first: int) -> NDArray[np.void]:
-    """first: the row of the document that the terms begin with."""
+    """Entries of one block. first: the row of its first document."""
     rows = np.repeat(np.arange(first, len(lengths)), np.array(lengths[first:], np.int64))
     pairs, counts = np.unique(np.frombuffer(terms, np.int32).astype(np.int64) << 32 | rows, return_counts=True)
     return _entries(pairs >> 32, pairs & 0xFFFFFFFF, counts)
@@ -182,7 +182,7 @@ def _entries(terms: NDArray[Any], rows: NDArray[Any], counts: NDArray[Any]) -> N
 
 
 def _spans(starts: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
-    """All terms, in order: so many that follow each other at a time that they have `block` entries, or one term."""
+    """Consecutive ranges of terms with at most `block` entries each, or a single term."""
     first, n_terms = 0, len(starts) - 1
     while first < n_terms:
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + block, side="right")) - 1)
@@ -193,7 +193,7 @@ def _spans(starts: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
 def _merged(
     blocks: list[NDArray[np.void]], spans: list[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], NDArray[np.void]]]:
-    """Each span of terms with its entries, by term and then by document, of which later blocks have later ones."""
+    """The entries of each range of terms, sorted by term and document; later blocks hold later documents."""
     edges = [0, *(last for _, last in spans)]
     cuts = [np.searchsorted(entries["term"], edges) for entries in blocks]
     for number, span in enumerate(spans):
@@ -211,7 +211,7 @@ def _on_disk(entries: NDArray[np.void], scratch: Path | None) -> NDArray[np.void
 
 
 def _array(size: int, kind: DTypeLike, scratch: Path | None) -> NDArray[Any]:
-    """To be filled: in memory, or in a file that nobody else sees and that is gone when this process is."""
+    """An uninitialized array: in memory, or in an unnamed file that vanishes with the process."""
     if scratch is None or not size:
         return np.empty(size, kind)
     make_folder(scratch)

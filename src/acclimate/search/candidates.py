@@ -1,7 +1,7 @@
-"""The docs found for one query with what each member thinks of them, and the best of them.
+"""The candidates of a query with each member's scores, and their fusion.
 
-A sum of scores is taken after each member's are brought to [0, 1] over the query's candidates. Without weights it is
-the ranks that are added.
+With weights, each member's scores are min-max normalized over the query's candidates and added. Without weights,
+reciprocal ranks are added.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from acclimate.search.members import Ids
 
 
-RANK_CONSTANT = 60  # of reciprocal rank fusion
+RANK_CONSTANT = 60  # the k of reciprocal rank fusion
 
 
 class Candidates(NamedTuple):
-    """The docs found for one query and what each member thinks of them."""
+    """The candidate docs of one query, with each member's scores."""
 
     query: Query
     rows: NDArray[np.int64]  # (n,)
-    scores: dict[str, NDArray[np.float32]]  # member -> (n,), raw
-    document_rows: NDArray[np.int64] | None = None  # (n,) the row that stands for each one's document; None: its own
-    document_ranks: NDArray[np.int64] | None = None  # (n,) of each document among the sorted ids; None: as the rows
-    rows_by_source: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows that it named, best first
+    scores: dict[str, NDArray[np.float32]]  # member -> (n,) raw scores
+    document_rows: NDArray[np.int64] | None = None  # (n,) row of each candidate's document; None: its own
+    # (n,) rank of each document's id in sorted order; None: of the row's.
+    document_ranks: NDArray[np.int64] | None = None
+    rows_by_source: Mapping[str, NDArray[np.int64]] | None = None  # source -> the rows it found, best first
 
     def select(self, places: NDArray[np.int64]) -> Candidates:
-        """The candidates in these places."""
+        """The candidates at these positions."""
         return self._replace(
             rows=self.rows[places],
             scores={name: scores[places] for name, scores in self.scores.items()},
@@ -41,27 +42,27 @@ class Candidates(NamedTuple):
             document_ranks=None if self.document_ranks is None else self.document_ranks[places],
         )
 
-    def named_by(self, sources: Sequence[str], joined_row: int | None = None) -> Candidates:
-        """The candidates that these sources named: those of a system that has no others; and the row that joined."""
+    def named_by(self, sources: Sequence[str], extra_row: int | None = None) -> Candidates:
+        """The candidates found by these sources, and the extra row: those of a system with only these sources."""
         assert self.rows_by_source is not None
         rows_by_source = {name: self.rows_by_source[name] for name in sources}
-        joined = np.array([] if joined_row is None else [joined_row], dtype=np.int64)
+        joined = np.array([] if extra_row is None else [extra_row], dtype=np.int64)
         places = np.flatnonzero(np.isin(self.rows, np.concatenate([*rows_by_source.values(), joined])))
         return self.select(places)._replace(rows_by_source=rows_by_source)
 
 
-# Queries, and a row per query that joins what is found for it, or no rows -> the candidates of each query.
+# (queries, one extra row per query or none) -> the candidates of each query.
 Find = Callable[[Sequence[Query], Sequence[int]], Iterable[Candidates]]
 
 
 def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.float32]:
-    """(n,) the weighted sum of each member's scores; one member alone keeps its own scale.
+    """(n,) weighted sum of the members' normalized scores; a single member's scores stay raw.
 
     Without weights: the sum of reciprocal ranks.
     """
     if not weights:
         return reciprocal_ranks(candidates)
-    names = sorted(name for name, weight in weights.items() if weight)  # in one order: sums are rounded
+    names = sorted(name for name, weight in weights.items() if weight)  # fixed order, as sums are rounded
     if len(names) == 1:
         return candidates.scores[names[0]]
     total = np.zeros(len(candidates.rows), dtype=np.float32)
@@ -71,21 +72,20 @@ def fuse(candidates: Candidates, weights: Mapping[str, float]) -> NDArray[np.flo
 
 
 def reciprocal_ranks(candidates: Candidates) -> NDArray[np.float32]:
-    """(n,) reciprocal rank fusion: 1 / (60 + rank from 1) of each source that named a candidate, added up.
+    """(n,) reciprocal rank fusion: the sum of 1 / (60 + rank) over the sources that found a candidate.
 
-    Cormack, Clarke and Buettcher, SIGIR 2009; search engines have it under that name. What a source did not name gets
-    nothing from it.
+    Cormack, Clarke and Buettcher, SIGIR 2009; ranks begin at 1.
     """
     assert candidates.rows_by_source is not None
     total = np.zeros(len(candidates.rows), dtype=np.float32)
-    for _, named in sorted(candidates.rows_by_source.items()):  # in one order: sums are rounded
+    for _, named in sorted(candidates.rows_by_source.items()):  # fixed order, as sums are rounded
         _, places, ranks = np.intersect1d(candidates.rows, named, assume_unique=True, return_indices=True)
         total[places] += (1 / (RANK_CONSTANT + 1 + ranks)).astype(np.float32)
     return total
 
 
 def min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores of one query brought to [0, 1]; all 0 when they do not differ."""
+    """Scores of one query scaled to [0, 1]; all 0 if they are equal."""
     if not len(scores):
         return scores
     low, high = scores.min(), scores.max()
@@ -95,14 +95,14 @@ def min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 def best(
     candidates: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source_row: int | None = None
 ) -> Candidates:
-    """The `n_ways` best of a query's candidates, in row order, with `source_row` among them where there is one."""
+    """The `n_ways` best candidates, in row order, including `source_row` if given."""
     return candidates.select(best_places(candidates, ids, weights, n_ways, source_row))
 
 
 def best_places(
     candidates: Candidates, ids: Ids, weights: Mapping[str, float], n_ways: int, source_row: int | None = None
 ) -> NDArray[np.int64]:
-    """Where they are, ascending."""
+    """Positions of the `n_ways` best candidates, ascending, including that of `source_row`."""
     order = ids.order(fuse(candidates, weights), candidates.rows)
     places = order[:n_ways]
     if source_row is not None and source_row not in candidates.rows[places]:
@@ -113,7 +113,7 @@ def best_places(
 def hits(
     lists: Iterable[Candidates], ids: Ids, weights: Mapping[str, float], k: int, source_rows: Sequence[int]
 ) -> Iterator[ScoredDoc]:
-    """The `k` best candidates of each query with their scores, and its source document behind them where it is not."""
+    """The `k` best candidates of each query, and its source document behind them if it is not among them."""
     for candidates, source_row in zip(lists, source_rows, strict=True):
         total = fuse(candidates, weights)
         order = ids.order(total, candidates.rows)
@@ -122,7 +122,7 @@ def hits(
 
 
 def rank_of(row: int, candidates: Candidates, ids: Ids, weights: Mapping[str, float]) -> int | None:
-    """The rank from 1 of a row among the candidates; None where it is none of them."""
+    """The rank, from 1, of a row among the candidates; None if it is not one."""
     order = ids.order(fuse(candidates, weights), candidates.rows)
     places = np.flatnonzero(candidates.rows[order] == row)
     return 1 + int(places[0]) if len(places) else None

@@ -1,7 +1,7 @@
-"""What fuses with which weight, and which system is the candidate, chosen on held-out queries.
+"""Choose fusion weights, and the candidate system, on held-out queries.
 
-Held-out means: real queries of a dev split where the collection brings one beside its test split, else synthetic
-queries whose documents no training query came from.
+Held-out queries are those of a dev split if the collection has one beside its test split, else synthetic queries for
+documents without training queries.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import groupby, product
 import numpy as np
 
 from acclimate.base.errors import unknown
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.recommend import effort
 from acclimate.records import Query, ScoredDoc, Scorer
 from acclimate.search import systems
@@ -21,59 +21,58 @@ from acclimate.search.members import Ids, LateInteractionMember, Member
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
-from acclimate.search.scorers.lists import rated_lists
+from acclimate.search.scorers.lists import score_lists
 from acclimate.search.system import System
 from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chosen, sources_of, system_of
-from acclimate.search.weights import Weighed, answers_of, choose_weights, mean_ndcg
+from acclimate.search.weights import ChosenWeights, choose_weights, mean_ndcg, relevance_of
 
 _FUSED = "fused"
-# A reranked system, and its first stage -> what the reranker counts for behind that, and what they reach
-Weigh = Callable[[SystemName, System], Weighed]
+# (first stage, reranked system) -> the reranker's weight, and the nDCG@10 it gives
+Weigh = Callable[[SystemName, System], ChosenWeights]
 
 
 def choose(
     ids: Ids,
     members: Mapping[str, Member],
-    held_out: Judged,
+    held_out: JudgedQueries,
     weigh: Weigh | None,
     *,
     rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
-    """Weights for the hybrids, and what takes least of what does as well as the best on the held-out queries.
+    """Choose weights for the hybrids, and the candidate: the simplest system within tolerance of the best.
 
-    Each is chosen among the candidates that it will have when it serves: those of its own sources. `weigh` weighs a
-    reranker behind the systems of `rerank`, see `weigh_reranker`; None where there is none. These are named by what is
-    reranked, or whole, as in `evaluate.systems`. Where a name says what the reranker counts for, it is asked only if
-    another one could be the candidate in its place: without students, that is a reranked system.
-    The adapted hybrid takes each kind of retriever adapted or untouched, whichever fuses best: a student that learned
-    from the fusion agrees with it, and one that agrees adds less to it.
-    Raises SettingError for a system to rerank that does not exist.
+    Each system is scored on the candidates of its own sources, as when it serves. `weigh` chooses the weight of a
+    reranker behind the systems of `rerank` (see `choose_reranker_weight`); None if there is no reranker. `rerank` names
+    first stages or, as in `evaluate.systems`, whole systems. A reranker with a fixed weight is only measured if it
+    competes with another for the candidate, i.e. if no student was trained. The adapted hybrid takes each kind of
+    retriever adapted or untouched, whichever fuses best: a student that learned from the fusion agrees with it, and
+    adds less to it. Raises SettingError for an unknown system to rerank.
     """
     sources = [name for name, member in members.items() if not isinstance(member, LateInteractionMember)]
     everything = System(ids, members, sources, dict.fromkeys(members, 1.0), systems.DEPTH)
-    pools, answers = list(everything.candidates(held_out.queries)), answers_of(held_out, ids)
+    pools, answers = list(everything.candidates(held_out.queries)), relevance_of(held_out, ids)
 
     def lists(names: Iterable[str]) -> list[Candidates]:
-        """What a system of these members finds."""
+        """The candidates of a system of these members."""
         sources = sources_of(names, members)
         return [candidates.named_by(sources) for candidates in pools]
 
     def ndcg_of(names: Iterable[str], weights: Mapping[str, float]) -> float:
-        """What a system of these members reaches with these weights."""
+        """nDCG@10 of a system of these members with these weights."""
         fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists(names)]
         return mean_ndcg(fused, answers, _FUSED, scale=as_it_is)
 
     weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members}
     base = [name for name in BASE if name in members]
     weights |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
-    reached = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
+    ndcg = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
     tolerance, disagreement = 0.0, dict[str, float]()
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
     for system, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
         if groups:
             fusions = [choose_weights(lists(names), answers, names) for names in groups]
             best = max(fusions, key=lambda fusion: fusion.ndcg)
-            weights[system], reached[system], tolerance = best.weights, best.ndcg, best.tolerance
+            weights[system], ndcg[system], tolerance = best.weights, best.ndcg, best.tolerance
             disagreement[system] = best.disagreement
     reranked: dict[SystemName, str] = {}
     for name in rerank if weigh is not None else ():
@@ -89,34 +88,34 @@ def choose(
                 raise unknown("system to rerank", name.first, weights)
             assert weigh is not None
             weighed = weigh(name, system_of(ids, members, weights[name.first]))
-            reranker_weights[key], reached[name] = weighed.weights[RERANKER], weighed.ndcg
-    ndcg = {name: round(value, 5) for name, value in reached.items()}
+            reranker_weights[key], ndcg[name] = weighed.weights[RERANKER], weighed.ndcg
+    ndcg = {name: round(value, 5) for name, value in ndcg.items()}
     if reranked and not students:
-        reached = {name: value for name, value in reached.items() if name in reranked}
-    out_of_question = members if held_out.is_synthetic else ()
-    candidate = _candidate(reached, out_of_question, tolerance) if reached else next(iter(reranked))
+        ndcg = {name: value for name, value in ndcg.items() if name in reranked}
+    excluded = members if held_out.is_synthetic else ()
+    candidate = _candidate(ndcg, excluded, tolerance) if ndcg else next(iter(reranked))
     return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
 
 
-def _candidate(reached: Mapping[str, float], out_of_question: Iterable[str], tolerance: float) -> str:
-    """What takes least, and then is best, of all that this run made and that comes within the tolerance of the best.
+def _candidate(ndcg: Mapping[str, float], excluded: Iterable[str], tolerance: float) -> str:
+    """The system with the least effort, then the highest value, within tolerance of the best that this run made.
 
-    out_of_question: on synthetic queries, the members alone. A fusion depends least on how far these are like people's,
-    and they are no more trusted to leave members out altogether than to weigh them.
+    out_of_question: single members, on synthetic queries. Synthetic queries are not trusted to drop members altogether,
+    as a fusion depends least on how realistic they are.
     """
-    contending = [name for name in map(SystemName, reached) if name.steps and name not in out_of_question]
-    least = max(reached[name] for name in contending) - tolerance
+    contending = [name for name in map(SystemName, ndcg) if name.steps and name not in excluded]
+    least = max(ndcg[name] for name in contending) - tolerance
     return min(
-        (name for name in contending if reached[name] >= least),
-        key=lambda name: (effort(name.facts), -reached[name], name),
+        (name for name in contending if ndcg[name] >= least),
+        key=lambda name: (effort(name.facts), -ndcg[name], name),
     )
 
 
 def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[SystemName]]:
-    """The base's members with one or more replaced by what was trained of the same kind.
+    """All fusions with one or more of the base's members replaced by an adapted one of the same kind.
 
-    BM25 by what is sparse, but not on synthetic queries: they do not show what is lost with it, the one member that no
-    encoder has a part in.
+    A sparse student replaces BM25, but not on synthetic queries: these do not show the loss of the one member without a
+    neural encoder.
     """
     base = [name for name in BASE if name in members]
     trained = {name: name.adapted() for name in base} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
@@ -124,19 +123,18 @@ def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[Sy
     return [list(names) for names in product(*options) if any(name.is_adapted for name in names)]
 
 
-def weigh_reranker(
-    first_stage: System, scorer: Scorer, held_out: Judged, depth: int, weight: float | None = None
-) -> Weighed:
-    """What a reranker counts for behind `first_stage`, over the documents that it will put in order when it serves.
+def choose_reranker_weight(
+    first_stage: System, scorer: Scorer, held_out: JudgedQueries, depth: int, weight: float | None = None
+) -> ChosenWeights:
+    """Choose the weight of a reranker behind `first_stage`, on the documents that it reranks when it serves.
 
-    weight: what it counts for, where that is not to be chosen. The nDCG@10 is that of the whole ranking, which goes on
-    below them.
+    weight: a fixed weight, else chosen. The nDCG@10 is that of the whole ranking, including what is not reranked.
     """
-    ids, answers = first_stage.ids, answers_of(held_out, first_stage.ids)
+    ids, answers = first_stage.ids, relevance_of(held_out, first_stage.ids)
     run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
     hits = {query_id: list(ranked) for query_id, ranked in run}
     first = {query: hits.get(query.query_id, [])[:depth] for query in held_out.queries}
-    rated = dict(rated_lists(scorer, [(query, [hit.doc_id for hit in head]) for query, head in first.items()]))
+    rated = dict(score_lists(scorer, [(query, [hit.doc_id for hit in head]) for query, head in first.items()]))
     heads = [
         _candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated[query]})
         for query, head in first.items()
@@ -144,7 +142,7 @@ def weigh_reranker(
     if weight is None:
         weighed = choose_weights(heads, answers, ["first", RERANKER], votes=False)
     else:
-        weighed = Weighed({"first": 1 - weight, RERANKER: weight}, 0.0)
+        weighed = ChosenWeights({"first": 1 - weight, RERANKER: weight}, 0.0)
     wholes: list[Candidates] = []
     for head in heads:
         scores = head.scores[RERANKER].tolist()

@@ -1,4 +1,4 @@
-"""What an encoder reads of a text, and what it makes of it."""
+"""Inputs and outputs of an encoder: tokens and vectors."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Task = Literal["query", "document"]
-AUTO = "auto"  # the prompt that the model brings
+AUTO = "auto"  # use the model's own prompt
 
 
 class Encoded(NamedTuple):
     """One text as vectors of unit length."""
 
     pooled: NDArray[np.float32]  # (dim,)
-    tokens: NDArray[np.float32]  # (n_tokens, token_dim), those that are kept
+    tokens: NDArray[np.float32]  # (n_tokens, token_dim), without tokens that are not scored
 
 
 class Tokens(NamedTuple):
-    """One text as an encoder reads it, cut to what it reads at most."""
+    """One text as tokens, truncated to the encoder's limit."""
 
-    ids: Sequence[int]  # with special tokens, prompt, and what a model adds to a query
-    keep: Sequence[bool]  # whose vectors late interaction compares; one at least
-    attend: Sequence[bool]  # which of them the others look at
+    ids: Sequence[int]  # with special tokens, prompt, and tokens the model adds to queries
+    keep: Sequence[bool]  # tokens that late interaction compares; at least one
+    attend: Sequence[bool]  # attention mask
 
 
 class QueryEncoder(Protocol):
-    """What makes vectors of queries."""
+    """Encodes queries."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -43,7 +43,7 @@ class QueryEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Cut:
-    """An encoder whose pooled vectors keep their first `dim` components, at unit length."""
+    """An encoder whose pooled vectors are truncated to their first `dim` components and normalized."""
 
     encoder: QueryEncoder
     dim: int
@@ -53,16 +53,16 @@ class Cut:
         return fingerprint("cut", self.encoder.fingerprint, self.dim)
 
     @property
-    def is_alike(self) -> bool:
-        """What the encoder says of itself."""
-        return getattr(self.encoder, "is_alike", False)
+    def is_batch_invariant(self) -> bool:
+        """True if the encoder is batch-invariant."""
+        return getattr(self.encoder, "is_batch_invariant", False)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Vectors of each text, in the order given."""
+        """Vectors of each text, in order."""
         return [encoded._replace(pooled=cut(encoded.pooled, self.dim)) for encoded in self.encoder.encode(texts)]
 
 
 def cut(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    """(..., dim) the first components of vectors, at unit length."""
+    """(..., dim) first components of the vectors, normalized."""
     vectors = vectors[..., :dim]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,9 +1,9 @@
-"""One forward pass of an encoder: the pooled vector of a text and the vector of each of its tokens.
+"""Encode texts with a sentence-transformers model: pooled vectors and token vectors from one forward pass.
 
-Dense retrieval reads the first, late interaction the second, so a corpus is encoded once for both. A bi-encoder pools
-as it was made to, and its token vectors are those behind the pooled one; a late-interaction model (ColBERT) has token
-vectors of its own, and what is pooled is their mean. Prompts are put before the text. Texts are sorted by length and
-batched under a token budget.
+Dense retrieval uses pooled vectors, late interaction token vectors, so a corpus is encoded once for both. A bi-encoder
+pools its own way, and its token vectors are those it pools; a late-interaction model (ColBERT) has token vectors of its
+own, and their mean is the pooled one. Prompts precede the text. Texts are sorted by length and batched by a token
+budget.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_on
 from acclimate.search.encoded import Encoded, Task, Tokens
 from acclimate.search.inference import Finish, Inference, Read, by_text, forward
 
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as models name it
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # names that models use
 
 
 class Encoder:
-    """A sentence-transformers model, read at both levels: a bi-encoder or a late-interaction model.
+    """A sentence-transformers model, bi-encoder or late interaction, with pooled and token vectors.
 
-    prompts: what is put before a text, by task; what is not there is the model's own.
+    prompts: task -> text before the input; by default the model's own.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Encoder:
         self.weights = weights
         positions = models.max_positions(model)
         if (model.max_seq_length or positions) > positions:
-            model.max_seq_length = positions  # as RoBERTa's tokenizers say that count the padding's, too
+            model.max_seq_length = positions  # RoBERTa's tokenizers count the padding index, too
         self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)
         self.tokens_at_once = TOKENS_AT_ONCE  # while gradients are computed
         self._halving = Halving()
         self.prompts: dict[Task, str] = {**own_prompts(model.prompts), **(prompts or {})}
-        # Once: a thread may have the tokenizer while a batch is computed, and it takes one call at a time.
+        # Precomputed: the tokenizer is not thread-safe, and another thread may be using it.
         self._prompt_lengths = {task: self._prompt_length(prompt) for task, prompt in self.prompts.items() if prompt}
 
     @classmethod
     def load(cls, name: str, *, max_tokens: int = 256, prompts: Mapping[Task, str] | None = None) -> Encoder:
-        """The encoder of a model name (see `models`), cut at `max_tokens` tokens, special ones included.
+        """Load the encoder of a model name (see `models`), truncating at `max_tokens`, special tokens included.
 
-        Raises SettingError for a model that is read in another way: one for queries and another for documents, without
-        a transformer, or with fewer vectors than tokens. Raises DataError for pickled weights.
+        Raises SettingError for a model that is not supported: one with different query and document encoders, without a
+        transformer, or with fewer vectors than tokens. Raises DataError for pickled weights.
         """
         weights, folder = models.weights_fingerprint(name), models.folder(name)
         models.check_modules(folder)
-        model = loaded(folder)
+        model = load_model(folder)
         if isinstance(model[0], Router):
             raise SettingError(
                 f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
@@ -83,8 +83,8 @@ class Encoder:
 
     @classmethod
     def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
-        """The query side of a student that `distill` saved, dense or late interaction."""
-        model = loaded(folder)
+        """Load the query encoder of a dense or late-interaction student saved by `distill`."""
+        model = load_model(folder)
         router: Any = model[0]
         if isinstance(router, Router):
             query: Any = router.sub_modules["query"]
@@ -99,12 +99,12 @@ class Encoder:
 
     @property
     def is_late_interaction(self) -> bool:
-        """Whether it was made for late interaction, with no pooled vector of its own."""
+        """True for a late-interaction model, which has no pooled vector of its own."""
         return isinstance(self.model, MultiVectorEncoder)
 
     @property
     def transformer(self) -> torch.nn.Module:
-        """What its first module holds: a transformer of its library."""
+        """The transformers model in its first module."""
         module: Any = self.model[0]
         return module.model
 
@@ -113,25 +113,25 @@ class Encoder:
         return Inference(self.model)
 
     @property
-    def is_alike(self) -> bool:
-        """Whether a text's vectors are the same, to the last bit, in any company."""
-        return self._inference.is_alike
+    def is_batch_invariant(self) -> bool:
+        """True if results are batch-invariant, i.e. bit-identical for every batch."""
+        return self._inference.is_batch_invariant
 
     @property
     def dim(self) -> int:
-        """The length of a pooled vector."""
+        """Dimension of pooled vectors."""
         dim = self.model.get_embedding_dimension()
         assert dim is not None
         return dim
 
     @property
     def token_dim(self) -> int:
-        """The length of a token's vector."""
+        """Dimension of token vectors."""
         transformer: Any = self.model[0]
         return self.dim if self.is_late_interaction else transformer.get_embedding_dimension()
 
     def copy(self) -> Encoder:
-        """The same encoder with weights of its own, to be trained."""
+        """A copy with its own weights, for training."""
         return Encoder(
             copy.deepcopy(self.model),
             name=self.name,
@@ -141,7 +141,7 @@ class Encoder:
         )
 
     def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """Each text's tokens, cut to `max_tokens`."""
+        """Each text's tokens, truncated to `max_tokens`."""
         if not texts:
             return []
         if self.is_late_interaction:
@@ -152,15 +152,15 @@ class Encoder:
         blank = [next((t for t in (tokenizer.eos_token_id, tokenizer.pad_token_id) if t is not None), 0)]
         tokens: list[Tokens] = []
         for read in tokenizer(asked, truncation=True, max_length=self.max_tokens)["input_ids"]:
-            ids = read or blank  # of tokenizers that begin and end a text with nothing
+            ids = read or blank  # for tokenizers without special tokens
             tokens.append(_tokens(ids, [token not in special for token in ids], [True] * len(ids)))
         return tokens
 
     def _as_late_interaction(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """As the model does it: queries may be filled up with tokens that are scored, marks may not be scored."""
+        """Tokens as in the model's library: queries may be padded with scored tokens, punctuation may be skipped."""
         module: Any = self.model[0]
         longest = (module.query_length if task == "query" else module.document_length) or self.max_tokens
-        # Queries that are filled up have a length of their own.
+        # Padded queries have a length of their own.
         is_filled = task == "query" and module.query_expansion
         cut = {} if is_filled else {"max_length": min(longest, self.max_tokens)}
         features = module.preprocess(list(texts), prompt=self.prompts[task] or None, task=task, **cut)
@@ -174,7 +174,7 @@ class Encoder:
         return [_tokens(*(part[real].tolist() for part in parts)) for *parts, real in rows]
 
     def features(self, texts: Sequence[Tokens], task: Task) -> dict[str, Any]:
-        """A padded batch on the model's device, with `keep`: True where a token's vector counts."""
+        """A padded batch on the model's device, with `keep`: True for tokens whose vectors count."""
         tokenizer = self.model.tokenizer
 
         def padded(parts: Sequence[Sequence[int]], value: int = 0) -> torch.Tensor:
@@ -190,7 +190,7 @@ class Encoder:
         n_attending = sum(int(np.count_nonzero(text.attend)) for text in texts)
         features["is_whole"] = n_attending == features["attention_mask"].numel()
         if self.prompts[task] and not self.is_late_interaction:
-            features["prompt_length"] = self._prompt_lengths[task]  # for pooling that leaves it out
+            features["prompt_length"] = self._prompt_lengths[task]  # for pooling that excludes the prompt
         return features
 
     def _prompt_length(self, prompt: str) -> int:
@@ -198,12 +198,12 @@ class Encoder:
         return len(ids) - (bool(ids) and ids[-1] in special)
 
     def forward(self, features: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(pooled (batch, dim), tokens (batch, longest, token_dim)), of unit length, with gradients where enabled."""
+        """(pooled (batch, dim), tokens (batch, longest, token_dim)), normalized, with gradients if enabled."""
         return forward(self.model, features)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], task: Task = "query") -> list[Encoded]:
-        """Vectors of each text, in the order given."""
+        """Vectors of each text, in order."""
         by_row: dict[int, Read] = {}
         tokens = self.tokenize(texts, task)
         for rows in batches([len(text.ids) for text in tokens], max_tokens=tokens_at_once()):
@@ -211,9 +211,9 @@ class Encoder:
         return [Encoded(*by_row[row]) for row in range(len(tokens))]
 
     def read_batch(self, texts: Sequence[Tokens], task: Task, finish: Finish = lambda tokens: (tokens,)) -> list[Read]:
-        """Of one batch of texts, computed in bfloat16 where this machine is fast at it.
+        """Encode one batch without gradients, in bfloat16 if this machine is fast at it.
 
-        finish: makes on the device of all token vectors (n_tokens, token_dim) tensors of n_tokens rows each.
+        finish: converts all token vectors (n_tokens, token_dim), on the device, to tensors of n_tokens rows.
         """
         lengths = [len(text.ids) for text in texts]
         what = f"one text of {max(lengths, default=0)} tokens in {self.name}; lower index.max_tokens"
@@ -221,14 +221,14 @@ class Encoder:
 
     @torch.inference_mode()
     def _read(self, texts: Sequence[Tokens], task: Task, finish: Finish) -> list[Read]:
-        """Each text's vectors. Those of all tokens are brought from the device together, as `finish` leaves them."""
+        """Each text's vectors; the token vectors of all texts are copied from the device at once, after `finish`."""
         groups = self._inference.groups([len(text.ids) for text in texts])
         read = [self.features([texts[row] for row in rows], task) for rows in groups]
         pooled: list[torch.Tensor] = []
         tokens: list[torch.Tensor] = []
         for features, (of_texts, of_tokens) in zip(read, self._inference.forward(read), strict=True):
             pooled.append(of_texts)
-            tokens.append(of_tokens[features["keep"]])  # what pads a text may be anything
+            tokens.append(of_tokens[features["keep"]])  # values at padding are undefined
         together, kept = torch.cat(pooled).float(), torch.cat(tokens).float()
         if not (together.isfinite().all() & kept.isfinite().all()):
             raise DataError(
@@ -240,12 +240,12 @@ class Encoder:
         return by_text(order, counts, together, finish(kept))
 
     def save(self, path: Path) -> None:
-        """A folder that plain `SentenceTransformer(path)` loads."""
+        """Save in a folder that plain `SentenceTransformer(path)` loads."""
         self.model.save(str(path), create_model_card=False)
 
 
 def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:
-    """By task, of the prompts that a model names. Models call that of documents passage or corpus, too."""
+    """The prompts that a model names, by task; documents may be called passage or corpus."""
     return {
         "query": named.get("query") or "",
         "document": next((prompt for name in _DOCUMENT_PROMPTS if (prompt := named.get(name))), ""),
@@ -253,12 +253,12 @@ def own_prompts(named: Mapping[str, str | None]) -> dict[Task, str]:
 
 
 def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) -> Tokens:
-    """A text of special tokens alone (an empty query, say) keeps them: it must have at least one vector."""
+    """A text's tokens; if it has special tokens only, such as an empty query, these are kept, so it has a vector."""
     return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
 
 
-def loaded(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
-    """The model in a folder, in float32, whatever its weights are kept in: training adds small steps to large ones."""
+def load_model(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
+    """Load the model in a folder in float32, whatever its file has, as training adds small steps to large weights."""
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
     with loading(folder):
         return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})

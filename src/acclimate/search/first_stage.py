@@ -1,4 +1,4 @@
-"""A run of somebody else's as a retriever: it finds what its file says, for the queries of its file alone."""
+"""A provided TREC run as a retriever for the queries that it contains."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FirstStage:
-    """What a run has for some queries. Where documents were split, it finds all passages of each."""
+    """A run as a retriever. If documents were split, it returns all passages of each."""
 
     ids: Ids
-    hits: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # query_id -> rows, best first, and their scores
-    file: str  # its fingerprint
+    hits: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # query_id -> (rows, best first; their scores)
+    file: str  # fingerprint of the file
 
     @classmethod
     def read(cls, path: Path, ids: Ids, query_ids: Collection[str]) -> FirstStage:
-        """What the run has for these queries. Raises DataError for a document that is not among the ids."""
+        """Read the hits of these queries. Raises DataError for a document that is not among the ids."""
         rows_of = _passages(ids)
         hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):
@@ -47,7 +47,7 @@ class FirstStage:
         return fingerprint("first-stage", self.file)
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """At most `k` docs per query, best first, ties by doc_id; none for a query that the run does not have."""
+        """At most `k` docs per query, best first, ties by doc_id; none for a query that is not in the run."""
         hits: list[ScoredDoc] = []
         for query in queries:
             if query.query_id in self.hits:
@@ -58,7 +58,7 @@ class FirstStage:
 
 
 def _untied(hits: Iterable[ScoredDoc]) -> list[ScoredDoc]:
-    """Best first; of equal scores, as trec_eval has it, the larger id, and the others next lower numbers."""
+    """Hits best first, without ties: as in trec_eval the larger id first, the others with the next lower float."""
     by_doc = sorted(hits, key=lambda hit: hit.doc_id, reverse=True)
     untied: list[ScoredDoc] = []
     for hit in sorted(by_doc, key=lambda hit: -hit.score):
@@ -68,7 +68,7 @@ def _untied(hits: Iterable[ScoredDoc]) -> list[ScoredDoc]:
 
 
 def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> None:
-    """Raises DataError for a run with documents that are not among these, or without one of the queries."""
+    """Raises DataError for a run with unknown documents, or without any of the queries."""
     n_unknown, first, queries = 0, "", set[str]()
     for hit in read_run(path):
         queries.add(hit.query_id)
@@ -88,7 +88,7 @@ def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> 
 
 
 def _passages(ids: Ids) -> Mapping[str, Sequence[int]]:
-    """Document -> its rows, in the order of their ids."""
+    """Document id -> its rows, in the order of passage ids."""
     rows: dict[str, list[int]] = {}
     for row in map(int, ascending(ids.doc_ids)):
         doc_id = ids.doc_ids[row]

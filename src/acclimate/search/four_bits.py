@@ -1,4 +1,4 @@
-"""Whole numbers from -7 to 7, two in a byte: token vectors in half the room, read as if each number had a byte."""
+"""Arrays of integers from -7 to 7 packed two per byte, which read as int8: token vectors at half the size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 MOST = 7
-_ZERO = 8  # as which 0 is kept
+_ZERO = 8  # stored value of 0
 
 
 class FourBits:
-    """(n, dim) numbers over an array of (n, dim / 2) bytes, which may be memory-mapped: the first half of a row stands
-    in the lower bits."""
+    """(n, dim) integers over an array of (n, dim / 2) bytes, which may be memory-mapped.
+
+    The first half of a row is in the lower bits.
+    """
 
     def __init__(self, packed: NDArray[np.uint8]) -> None:
         self.packed = packed
@@ -26,7 +28,7 @@ class FourBits:
 
     @property
     def nbytes(self) -> int:
-        """As they are kept."""
+        """Size as stored."""
         return self.packed.nbytes
 
     def __len__(self) -> int:

@@ -1,8 +1,7 @@
-"""An encoder's vectors without gradients, as fast as the machine computes them: group by group of texts.
+"""Encode without gradients, as fast as the machine can.
 
-BERT-shaped models go through `bert`, all others through the library that made them, in half precision where that is
-fast. What stands behind the transformer (pooling, projections, masks) is the library's own in either case, in float32
-behind `bert`.
+BERT-like models go through `bert`, others through their library, in half precision if that is fast. Modules after the
+transformer (pooling, projections, masks) are always the library's, in float32 after `bert`.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
 
 Features = dict[str, Any]
 Finish = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
-Read = tuple[Any, ...]  # arrays: the pooled vector (dim,), and what was made of the vectors of the text's tokens
+Read = tuple[Any, ...]  # arrays: the pooled vector (dim,), and what was made of the text's token vectors
 _LAST_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
 class Inference:
-    """Reads with a model whose weights stay as they are."""
+    """Encodes with a model whose weights do not change."""
 
     def __init__(self, model: SentenceTransformer | MultiVectorEncoder) -> None:
         self._bert = Bert(_transformer(model).model, models.dtype()) if _is_bert(model) else None
@@ -37,18 +36,18 @@ class Inference:
             self._model = copy.deepcopy(model).to(models.dtype())
 
     @property
-    def is_alike(self) -> bool:
-        """Whether a text's vectors are the same, to the last bit, in any company."""
-        return self._bert is not None and self._bert.is_alike
+    def is_batch_invariant(self) -> bool:
+        """True if results are batch-invariant, i.e. bit-identical for every batch."""
+        return self._bert is not None and self._bert.is_batch_invariant
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Texts of a batch, by position, that are padded to one length."""
+        """Positions of texts that are padded to one length."""
         return [[*range(len(lengths))]] if self._bert is None else of_one_length(lengths)
 
     def forward(self, groups: Sequence[Features]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Of each group (pooled (n_texts, dim), tokens (n_texts, longest, token_dim)), of unit length.
+        """(pooled (n_texts, dim), tokens (n_texts, longest, token_dim)) of each group, normalized.
 
-        features: as `forward` takes them; `is_whole` where nothing is padded and all attend.
+        Features as for the model's `forward`; `is_whole` if there is no padding and all tokens attend.
         """
         if self._bert is None:
             yield from (forward(self._model, group) for group in groups)
@@ -62,7 +61,7 @@ class Inference:
                 yield self._behind(group, states.float())
 
     def _behind(self, group: Features, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """On the CPU text by text: products and sums of several may round as those of one do not."""
+        """The modules after the transformer; text by text on a CPU, since larger products may round differently."""
         at_once = 1 if states.device.type == "cpu" else len(states)
         parts = [
             _vectors(
@@ -75,16 +74,16 @@ class Inference:
 
 
 def forward(model: SentenceTransformer | MultiVectorEncoder, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-    """(pooled, tokens), both normalized in float32: half precision there would tie near neighbors."""
+    """(pooled, tokens), both normalized in float32: half precision would tie near neighbors."""
     return _normalized(model({name: value for name, value in features.items() if name not in _OURS}), features)
 
 
 def by_text(
     order: Sequence[int], counts: Sequence[int], pooled: torch.Tensor, parts: Sequence[torch.Tensor]
 ) -> list[Read]:
-    """Text by text arrays of its pooled vector and of its rows of each part, brought from the device together.
+    """Arrays of each text: its pooled vector, and its rows of each part, copied from the device at once.
 
-    order: the place of each text whose vectors these are; counts: of its tokens.
+    order: the position of each text; counts: its tokens.
     """
     split = zip(*(part.cpu().split(list(counts)) for part in parts), strict=True)
     texts = {
@@ -98,7 +97,7 @@ _OURS = ("keep", "is_whole")
 
 
 def _vectors(model: SentenceTransformer | MultiVectorEncoder, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-    """Text by text the arrays of `by_text`, of what the transformer said."""
+    """(pooled, tokens) from the transformer's output."""
     out = {name: value for name, value in features.items() if name not in _OURS}
     for module in list(model)[1:]:
         out = module(out)
@@ -118,7 +117,7 @@ def _transformer(model: SentenceTransformer | MultiVectorEncoder) -> Any:
 
 
 def _is_bert(model: SentenceTransformer | MultiVectorEncoder) -> bool:
-    """Whether all that is asked of its transformer is the last states of a model that `bert` computes."""
+    """True if only the last hidden states are used, of a model that `bert` computes."""
     transformer = _transformer(model)
     return (
         type(transformer) is Transformer
@@ -130,7 +129,7 @@ def _is_bert(model: SentenceTransformer | MultiVectorEncoder) -> bool:
 
 
 def _texts(group: Features, start: int, count: int) -> Features:
-    """Some of the texts of a group."""
+    """A range of a group's texts."""
     return {
         name: value[start : start + count] if isinstance(value, torch.Tensor) else value
         for name, value in group.items()
@@ -138,7 +137,7 @@ def _texts(group: Features, start: int, count: int) -> Features:
 
 
 def _together(groups: Sequence[Features]) -> Iterator[list[Features]]:
-    """Groups whose tokens a CPU multiplies at once; on a GPU, whatever there is."""
+    """Groups that a CPU multiplies at once; on a GPU all."""
     some: list[Features] = []
     n_tokens = 0
     for group in groups:

@@ -1,8 +1,8 @@
-"""Late interaction on a CPU, such that what is compared together moves no score.
+"""MaxSim on a CPU, batch-invariant: a document's score does not depend on which others are compared.
 
-Documents have their token vectors in eight bits. Processors that add up products of bytes multiply those several times
-as fast as floats: there a query's are brought to fifteen bits, in two parts of eight, and whole numbers have the same
-sum in any order and company. On others each document has a product of its own.
+Documents have token vectors of eight bits. CPUs with byte dot products multiply these several times as fast as floats:
+there the query is quantized to fifteen bits, in two parts of eight, and integer sums are exact in any order. Other CPUs
+compute one product per document.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     Gather = Callable[[Sequence[slice]], tuple[NDArray[np.int8], NDArray[np.float32]]]
     Compare = Callable[[NDArray[np.int8], Sequence[int]], NDArray[np.float32]]
 
-_TOKENS_AT_ONCE = 1 << 16  # brought together, and those of one document more
-_MOST, _BASE = 127, 128  # of eight bits; what a unit of the higher part counts
-_ROWS = 1024  # token vectors of a product: they stay in the cache, and oneDNN keeps megabytes for each shape
-_COLUMNS = 16  # the parts of a query are filled up to a multiple
+_TOKENS_AT_ONCE = 1 << 16  # gathered at once, or those of a single document
+_MOST, _BASE = 127, 128  # of eight bits; value of one unit of the higher part
+_ROWS = 1024  # token vectors per product: they stay in the cache, and oneDNN keeps megabytes per shape
+_COLUMNS = 16  # query parts are padded to a multiple of this
 
 
 def max_sim(
     gather: Gather, offsets: NDArray[np.int64], query: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """(n_rows,) the mean over the query's tokens of each one's best inner product.
+    """(n_rows,) mean over the query's tokens of the best inner product with a document's tokens.
 
-    gather: the token vectors of some spans one after the other, and their scales; offsets: where a document's begin;
-    query: (n_query_tokens, dim).
+    gather: returns token vectors of spans, concatenated, and their scales; offsets: start of each document's; query:
+    (n_query_tokens, dim).
     """
-    is_column = query.shape[1] == 1  # of one number oneDNN mistakes rows and columns
+    is_column = query.shape[1] == 1  # oneDNN confuses rows and columns of dimension 1
     compare = _in_bytes(query) if _multiplies_bytes() and not is_column else _in_floats(query)
     firsts, lasts = offsets[rows], offsets[rows + 1]
     filled = np.cumsum(lasts - firsts) // _TOKENS_AT_ONCE
@@ -54,7 +54,7 @@ def max_sim(
 
 
 def _in_floats(query: NDArray[np.float32]) -> Compare:
-    """What compares documents' tokens with the query's: (n_tokens, n_query_tokens) inner products."""
+    """A function for (n_tokens, n_query_tokens) inner products in float32."""
     wanted = np.ascontiguousarray(query.T)
 
     def compare(tokens: NDArray[np.int8], starts: Sequence[int]) -> NDArray[np.float32]:
@@ -67,7 +67,7 @@ def _in_floats(query: NDArray[np.float32]) -> Compare:
 
 
 def _in_bytes(query: NDArray[np.float32]) -> Compare:
-    """The same, of a query whose numbers are at most 2^-15 of its token's largest away from what they were."""
+    """The same in bytes; quantization changes the query by at most 2^-15 of each token's largest component."""
     units = np.maximum(np.abs(query).max(axis=1), np.float32(1e-12)) / np.float32(_MOST * _BASE)
     numbers = np.rint(query / units[:, None])
     higher_part = np.rint(numbers / _BASE)
@@ -95,8 +95,7 @@ def _in_bytes(query: NDArray[np.float32]) -> Compare:
 
 @cache
 def _multiplies_bytes() -> bool:
-    """Whether the processor adds up products of bytes in 32 bits. Instructions before VNNI add pairs in 16, which are
-    too few: so it is tried."""
+    """True if the CPU accumulates byte products in 32 bits; tested, as pre-VNNI instructions overflow 16 bits."""
     if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
         return False
     most = torch.full((64, 64), _MOST, dtype=torch.int8)

@@ -1,6 +1,4 @@
-"""nDCG@10 of one retriever on one set of judged queries, query by query: what curves and choices of settings rest on;
-and the runs that `stages.evaluate` measures at a run's end, and latencies.
-"""
+"""Measure retrievers: nDCG@10 by query, runs for `stages.evaluate`, latencies, and approximate recall."""
 
 from __future__ import annotations
 
@@ -14,42 +12,43 @@ import numpy as np
 
 from acclimate.base.draw import subset
 from acclimate.corpus.formats.trec import run_writer
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.records import Query, Retriever
 from acclimate.search import approximate
+from acclimate.search.exclusion import Excluding
 from acclimate.search.members import DenseMember, Ids, Member
 from acclimate.search.systems import Contender, of_documents, system_of
 from acclimate.search.views import blocks
-from acclimate.search.without import Without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _K = 10
-_COMPARED = 100  # queries at most, with every document
-_TIMED, _TIMED_RERANKED = 100, 20  # queries at most
+_COMPARED = 100  # queries compared with every document
+_TIMED, _TIMED_RERANKED = 100, 20  # queries that are timed
 
 
 def member_alone(ids: Ids, members: Mapping[str, Member], name: str) -> Retriever:
-    """One member as a retriever of documents."""
+    """One member as a document retriever."""
     return of_documents(system_of(ids, members, {name: 1.0}), ids)
 
 
-def ndcg(retriever: Retriever, judged: Judged) -> dict[str, float]:
-    """query_id -> nDCG@10, in [0, 1]. Raises DataError when no query has a relevant document."""
-    hits = Without(retriever, judged.self_matches.left_out).search(judged.queries, _K)
-    run = [hit._replace(score=-float(rank)) for rank, hit in enumerate(hits)]  # its order counts, of equal scores, too
+def ndcg(retriever: Retriever, judged: JudgedQueries) -> dict[str, float]:
+    """query_id -> nDCG@10, in [0, 1]. Raises DataError if no query has a relevant document."""
+    hits = Excluding(retriever, judged.self_matches.left_out).search(judged.queries, _K)
+    # Keep the retriever's order, also for equal scores.
+    run = [hit._replace(score=-float(rank)) for rank, hit in enumerate(hits)]
     return per_query(run, judged.qrels, [MAIN])[MAIN]
 
 
 def mean(values: Mapping[str, float]) -> float:
-    """The mean of the values of at least one query."""
+    """Mean of a non-empty mapping's values."""
     return sum(values[query_id] for query_id in sorted(values)) / len(values)
 
 
 def approximate_recall(members: Mapping[str, Member], queries: Sequence[Query], seed: int) -> dict[str, float]:
-    """Member -> see `recall`, the mean over some of the queries; of those that have an approximate index."""
+    """Member -> mean `recall` over a sample of queries, for members with an approximate index."""
     recalls: dict[str, float] = {}
     drawn = subset(queries, _COMPARED, seed)
     for name, member in members.items():
@@ -64,7 +63,7 @@ def approximate_recall(members: Mapping[str, Member], queries: Sequence[Query], 
 
 
 def recall(rows: NDArray[np.int64] | None, scores: NDArray[np.float32]) -> float:
-    """The share of a query's hundred nearest documents that are among these rows. scores: of every document."""
+    """The share of a query's hundred nearest documents that are among `rows`. scores: of every document."""
     if rows is None:
         return 1.0
     n_nearest = min(approximate.DEPTH, len(scores))
@@ -80,10 +79,10 @@ def write_runs(
     folder: Path,
     progress: Callable[[int], None],
 ) -> None:
-    """Every system's run, `k` docs a query or as many as it re-ranks, in `folder`: NAME.trec, as `file_name` has it.
+    """Write each system's run, at least `k` docs per query, to `folder`/NAME.trec, named by `file_name`.
 
-    All systems answer a block of queries before the next one comes: those that share views share what members see.
-    n_docs: of what is searched. progress: told how many searches are done.
+    All systems answer a block of queries before the next, so that they can share views. n_docs: number of searchable
+    documents. progress: called with the number of searches done.
     """
     done = 0
     with ExitStack() as files:
@@ -99,13 +98,12 @@ def write_runs(
 
 
 def n_timed(contender: Contender, queries: Sequence[Query]) -> int:
-    """How many of the queries it is timed on: fewer where each takes a reranker, whose time differs little."""
+    """How many queries are timed; fewer for reranked systems, whose latency varies little."""
     return min(len(queries), _TIMED_RERANKED if contender.name.is_reranked else _TIMED)
 
 
 def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int) -> list[float]:
-    """Seconds of queries that are drawn and asked one at a time of a system as it serves, after one that does not
-    count."""
+    """Seconds per query for a random sample asked one at a time, as when serving, after one warm-up query."""
     retriever = contender.serving or contender.retriever
     drawn = subset(queries, n_timed(contender, queries), seed)
     retriever.search(drawn[:1], k)

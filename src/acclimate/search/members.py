@@ -1,7 +1,7 @@
-"""What a system is made of: members that find candidates, members that score them, a view of each query.
+"""Members of a system: they find candidates, score them, or both, by one view per query.
 
-BM25 and dense members know every document's score and so can name candidates; late interaction only scores what
-others name. Rows are positions in the corpus; ids come back at the very end.
+BM25 and dense members score every document and can find candidates; late interaction only scores those of others. Rows
+are positions in the corpus; ids are looked up last.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """One query as one member sees it."""
+    """One query as seen by one member."""
 
     def pool(self, depth: int) -> NDArray[np.int64] | None:
-        """The rows among which the `depth` best documents are; None: they can be anywhere."""
+        """Rows that contain the `depth` best documents; None: any row may."""
         ...
 
     def all_scores(self) -> NDArray[np.float32]:
@@ -39,7 +39,7 @@ class View(Protocol):
         ...
 
     def begin(self, rows: NDArray[np.int64]) -> None:
-        """Begin to score these documents, which will be asked for, where that does not wait for a device."""
+        """Start scoring these documents, if that can run on a device in the background."""
         ...
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ class View(Protocol):
 
 
 class Member(Protocol):
-    """A way to score documents. `encoder` is the one whose vectors of the query it needs, if any."""
+    """A way to score documents. `encoder` makes the query vectors that it needs, if any."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -57,24 +57,24 @@ class Member(Protocol):
     def encoder(self) -> QueryEncoder | None: ...
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        """One for each query. encoded: what `encoder` makes of each; nothing where there is none."""
+        """One view per query. encoded: output of `encoder` for each; empty if there is none."""
         ...
 
 
 @dataclass(frozen=True)
-class _AllScores:
-    """A view over scores that are known for every document."""
+class _KnownScores:
+    """A view with precomputed scores of every document."""
 
     values: NDArray[np.float32]
 
     def pool(self, depth: int) -> None:
-        """Anywhere."""
+        """Any row."""
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.values
 
     def begin(self, rows: NDArray[np.int64]) -> None:
-        """They are known."""
+        """Nothing to do."""
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.values[rows]
@@ -82,7 +82,7 @@ class _AllScores:
 
 @dataclass(frozen=True)
 class BM25Member:
-    """BM25 scores, unbounded above, 0 where no word is shared."""
+    """BM25 scores, unbounded above; 0 if no term is shared."""
 
     index: BM25
     encoder: None = None
@@ -92,12 +92,12 @@ class BM25Member:
         return self.index.fingerprint
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        return [_AllScores(self.index.scores(query.text)) for query in queries]
+        return [_KnownScores(self.index.scores(query.text)) for query in queries]
 
 
 @dataclass(frozen=True)
-class _Cosines:
-    """A view that compares a document with the query when it is asked about it, and asks an index for the nearest."""
+class _CosineView:
+    """A view that computes cosines on demand, and finds the nearest by an approximate index."""
 
     vectors: Vectors
     approximate: ApproximateIndex
@@ -110,7 +110,7 @@ class _Cosines:
         return self.scores(np.arange(len(self.vectors.pooled)))
 
     def begin(self, rows: NDArray[np.int64]) -> None:
-        """It takes no device."""
+        """Nothing to do."""
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.vectors.cosines(self.query, rows)
@@ -118,8 +118,7 @@ class _Cosines:
 
 @dataclass(frozen=True)
 class DenseMember:
-    """Cosine of pooled vectors, in [-1, 1]; exact. The best are sought among all documents, or by their approximate
-    index where they have one."""
+    """Exact cosines of pooled vectors, in [-1, 1]; found among all documents or by an approximate index."""
 
     vectors: Vectors
     encoder: QueryEncoder
@@ -130,22 +129,22 @@ class DenseMember:
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
         if self.vectors.approximate is not None:
-            return [_Cosines(self.vectors, self.vectors.approximate, of_query.pooled) for of_query in encoded]
+            return [_CosineView(self.vectors, self.vectors.approximate, of_query.pooled) for of_query in encoded]
         scores = self.vectors.dense_scores(np.stack([of_query.pooled for of_query in encoded]))
-        return [_AllScores(of_query) for of_query in scores]
+        return [_KnownScores(of_query) for of_query in scores]
 
 
-class _MaxSim:
-    """A view that compares a document with the query when it is first asked about it."""
+class _MaxSimView:
+    """A view that computes MaxSim on demand and remembers it."""
 
     def __init__(self, vectors: Vectors, tokens: NDArray[np.float32]) -> None:
         self.vectors, self.tokens = vectors, tokens
-        self._rows = np.empty(0, np.int64)  # compared so far, ascending
+        self._rows = np.empty(0, np.int64)  # scored so far, ascending
         self._values = np.empty(0, np.float32)
         self._begun: list[tuple[NDArray[np.int64], Callable[[], NDArray[np.float32]]]] = []
 
     def pool(self, depth: int) -> None:
-        """Anywhere."""
+        """Any row."""
 
     def all_scores(self) -> NDArray[np.float32]:
         return self.scores(np.arange(len(self.vectors.pooled)))
@@ -168,7 +167,7 @@ class _MaxSim:
 
 @dataclass(frozen=True)
 class LateInteractionMember:
-    """MaxSim over token vectors, averaged over the query's tokens, in [-1, 1]; exact, over the candidates."""
+    """Exact MaxSim over token vectors, averaged over the query's tokens, in [-1, 1]; for candidates only."""
 
     vectors: Vectors
     encoder: QueryEncoder
@@ -178,12 +177,12 @@ class LateInteractionMember:
         return fingerprint("late-interaction", self.encoder.fingerprint)
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        return [_MaxSim(self.vectors, of_query.tokens) for of_query in encoded]
+        return [_MaxSimView(self.vectors, of_query.tokens) for of_query in encoded]
 
 
 @dataclass(frozen=True)
 class SparseMember:
-    """Learned sparse scores, 0 where no token is shared; exact, over every document."""
+    """Exact learned sparse scores of every document; 0 if no token is shared."""
 
     index: SparseIndex
     query: SparseQuery
@@ -194,18 +193,17 @@ class SparseMember:
         return fingerprint("sparse", self.query.fingerprint, self.index.fingerprint)
 
     def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        return [_AllScores(self.index.scores(*self.query(query.text))) for query in queries]
+        return [_KnownScores(self.index.scores(*self.query(query.text))) for query in queries]
 
 
-LEXICAL = (BM25Member, SparseMember)  # a document with a score of 0 was not found
+LEXICAL = (BM25Member, SparseMember)  # a document with score 0 counts as not found
 
 
 class Ids:
-    """The ids of a corpus by row, the order in which ties are broken, and which rows are passages of one document."""
+    """Ids of a corpus by row, the order of ties, and which rows are passages of one document."""
 
     def __init__(self, doc_ids: Sequence[str], parents: Mapping[str, str] | None = None) -> None:
-        """doc_ids: as they are, or those of a corpus, which stay in its file. parents: passage id -> id of the document
-        that it was split from, where there are passages."""
+        """doc_ids: a sequence, possibly a corpus's, which stays on disk. parents: passage id -> document id."""
         self.doc_ids: DocIds | list[str] = doc_ids if isinstance(doc_ids, DocIds) else list(doc_ids)
         self.parents = parents or {}
 
@@ -214,14 +212,14 @@ class Ids:
 
     @cached_property
     def row(self) -> Mapping[str, int]:
-        """Id -> row."""
+        """id -> row."""
         if isinstance(self.doc_ids, DocIds):
             return self.doc_ids.rows
         return {doc_id: row for row, doc_id in enumerate(self.doc_ids)}
 
     @cached_property
     def document_row(self) -> Mapping[str, int]:
-        """Id of a document -> its row, or that of its first passage, which stands for all of them."""
+        """Document id -> its row, or that of its first passage."""
         if not self.parents:
             return self.row
         rows: dict[str, int] = {}
@@ -231,21 +229,21 @@ class Ids:
 
     @cached_property
     def documents(self) -> NDArray[np.int64] | None:
-        """(n_docs,) the row that stands for each row's document; None when every row is one."""
+        """(n_docs,) the row that represents each row's document; None if every row is a document."""
         if not self.parents:
             return None
         return np.array([self.document_row[self.parents.get(doc_id, doc_id)] for doc_id in self.doc_ids], np.int64)
 
     @cached_property
     def rank(self) -> NDArray[np.int64]:
-        """(n_docs,) the place of each row's id among the sorted ids: ties do not depend on the corpus' order."""
+        """(n_docs,) rank of each row's id in sorted order, to break ties independently of corpus order."""
         rank = np.empty(len(self), dtype=np.int64)
         rank[ascending(self.doc_ids)] = np.arange(len(self))
         return rank
 
     @cached_property
     def document_rank(self) -> NDArray[np.int64]:
-        """(n_docs,) the place of each row's document among the sorted ids of documents."""
+        """(n_docs,) rank of each row's document id in sorted order."""
         if not self.parents:
             return self.rank
         names = [self.parents.get(doc_id, doc_id) for doc_id in self.doc_ids]
@@ -253,7 +251,7 @@ class Ids:
         return np.array([places[name] for name in names], np.int64)
 
     def documents_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-        """(n,) the row that stands for each one's document, None for their own; (n,) its place among the sorted ids."""
+        """(n,) representative rows of the rows' documents, or None if their own; (n,) ranks of their ids."""
         return None if self.documents is None else self.documents[rows], self.document_rank[rows]
 
     def order(self, scores: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -268,12 +266,12 @@ class Ids:
         above: float | None = None,
         rows: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
-        """The rows of the `depth` best scores, best first, ties by id; none at or below `above`.
+        """Rows of the `depth` best scores, best first, ties by id; only scores above `above`.
 
-        rows: that the scores are of; None: of every document.
+        rows: the rows that scores belong to; None: every document.
         """
         if depth < len(scores):
-            places = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])  # every tie of the last one
+            places = np.flatnonzero(scores >= np.partition(scores, -depth)[-depth])  # all that tie with the last one
         else:
             places = np.arange(len(scores))
         if above is not None:

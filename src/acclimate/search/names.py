@@ -1,4 +1,4 @@
-"""What systems and students are called, and what a name says."""
+"""Names of systems and students, and what they say."""
 
 from __future__ import annotations
 
@@ -7,37 +7,36 @@ from typing import Any
 
 from acclimate.base.digests import fingerprint
 
-RERANKER = "reranker"  # what a run trains, or was given
-FIRST_STAGE = "first-stage"  # a run of somebody else's
+RERANKER = "reranker"  # trained by the run, or provided
+FIRST_STAGE = "first-stage"  # a provided run
 _ADAPTED, _RERANKED = ":adapted", f"+{RERANKER}"
-_UNTOUCHED = ("bm25", "dense", "hybrid", FIRST_STAGE)  # what search engines give by default, and what a person brings
+_UNTOUCHED = ("bm25", "dense", "hybrid", FIRST_STAGE)  # defaults of search engines, and what the user brings
 _HYBRIDS = ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted")  # each is made from the one before
 _RERANKING = re.compile(r"(?P<reranker>.*?)(?:@(?P<depth>[0-9]{1,9}))?(?:=(?P<weight>[0-9]*\.?[0-9]+))?", re.DOTALL)
-_LONGEST = 120  # characters of a file's name
+_LONGEST = 120  # characters of a file name
 
 
 class SystemName(str):
     """`bm25`, `hybrid:tuned`, `dense:adapted`, `hybrid+reranker`, `bm25+cross-encoder:MODEL@1000=1`.
 
-    Behind a plus stands who puts its first documents in order: `RERANKER[@DEPTH][=WEIGHT]`, the reranker of the run or
-    a scorer by name, how many documents, and what it counts for.
-    A string like any other, so it is a key and stands in JSON as it is; nobody else takes names apart.
+    After the plus: `RERANKER[@DEPTH][=WEIGHT]`, the run's reranker or a scorer by name, the number of documents it
+    reranks, and its weight against the first stage. A str, so it works as a key and in JSON; only this class parses
+    names.
     """
 
     __slots__ = ()
 
     def adapted(self) -> SystemName:
-        """The name of the same retriever once it has learned."""
+        """The name of the adapted retriever."""
         return SystemName(self + _ADAPTED)
 
     def reranked(self) -> SystemName:
-        """The name of this system with the reranker behind it; its own where one is."""
+        """The name of this system with the run's reranker; unchanged if it is reranked."""
         return self if self.is_reranked else SystemName(self + _RERANKED)
 
     @property
     def is_untouched(self) -> bool:
-        """True for what people have before they adapt anything: BM25, dense retrieval, the ranks of both added, and a
-        run that they bring."""
+        """True for what exists before adapting: BM25, dense retrieval, their rank fusion, and a provided run."""
         return self in _UNTOUCHED
 
     @property
@@ -46,32 +45,32 @@ class SystemName(str):
 
     @property
     def is_adapted(self) -> bool:
-        """True where a part of it was trained for these documents: a retriever, or the reranker."""
+        """True if a part of it, retriever or reranker, was trained for these documents."""
         return self.first.endswith(_ADAPTED) or self.reranker == RERANKER
 
     @property
     def is_servable(self) -> bool:
-        """False for a run and what reranks it: they answer no other queries."""
+        """False for a provided run, reranked or not, which answers no other queries."""
         return self.first != FIRST_STAGE
 
     @property
     def first(self) -> SystemName:
-        """The system without what reranks it."""
+        """The first stage, without a reranker."""
         return SystemName(self.partition("+")[0])
 
     @property
     def reranker(self) -> str:
-        """`reranker`, or a scorer by name, see `scorers.named`; nothing where nothing is reranked."""
+        """`reranker`, or a scorer by name (see `scorers.named`); empty if nothing is reranked."""
         return self._reranking["reranker"]
 
     @property
     def depth(self) -> int | None:
-        """Documents that are reranked; None where the name leaves it to a setting."""
+        """Number of documents to rerank; None if a setting decides."""
         return int(self._reranking["depth"]) if self._reranking["depth"] else None
 
     @property
     def weight(self) -> float | None:
-        """What the reranker counts for; None where it is to be chosen."""
+        """The reranker's weight; None if it is to be chosen."""
         return float(self._reranking["weight"]) if self._reranking["weight"] else None
 
     @property
@@ -82,45 +81,45 @@ class SystemName(str):
 
     @property
     def origin(self) -> SystemName:
-        """The system that it was made from by the last step; of one that was made from none, itself."""
+        """The system that it was made from by the last step; itself if none."""
         if self in _HYBRIDS[1:]:
             return SystemName(_HYBRIDS[_HYBRIDS.index(self) - 1])
         return self.first if self.is_reranked else SystemName(self.removesuffix(_ADAPTED))
 
     @property
     def steps(self) -> int:
-        """How many steps lead to it from one that was made from none."""
+        """Number of steps from a system without origin."""
         return 0 if self.origin == self else 1 + self.origin.steps
 
     @property
     def retriever(self) -> str:
-        """What its retriever is: bm25, dense, late-interaction, sparse, static, hybrid, or first-stage."""
+        """bm25, dense, late-interaction, sparse, static, hybrid, or first-stage."""
         return self.first.partition(":")[0]
 
     @property
     def kind(self) -> str:
-        """reranked, run, or what its retriever is."""
+        """reranked, run, or the retriever."""
         if self.is_reranked:
             return "reranked"
         return "run" if self == FIRST_STAGE else self.retriever
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it says of a system, as a report has it."""
+        """The name's facts, as a report has them."""
         return {
             "name": str(self), "untouched": self.is_untouched, "adapted": self.is_adapted, "kind": self.kind,
         }  # fmt: skip
 
     @property
     def file_name(self) -> str:
-        """It, without what a file's name cannot have on every system: different names have different ones."""
+        """A file name valid on every system, distinct for distinct names."""
         plain = re.sub(r"[^\w.+@=-]", "-", self, flags=re.ASCII)
         if plain == self.replace(":", "-") and len(plain) <= _LONGEST:
             return plain
         return f"{plain[:_LONGEST]}-{fingerprint(str(self))[:8]}"
 
 
-# What `distill.student` may name -> the kind of retriever that it makes. `-query` trains the query encoder alone.
+# Value of `distill.student` -> the kind of retriever it gives. `-query` trains the query encoder alone.
 STUDENT_KINDS = {
     "dense": "dense",
     "dense-query": "dense",
@@ -130,5 +129,5 @@ STUDENT_KINDS = {
     "sparse-query": "sparse",
     "static": "static",
 }
-# Kinds that no base is of: where such a student starts is made from base and corpus, and is measured, too.
+# Kinds that no base has: their untrained students are made from base and corpus, and are measured, too.
 KINDS_WITHOUT_BASE = ("sparse", "static")

@@ -1,7 +1,7 @@
-"""Documents that lie near another one in the eyes of two retrievers that share nothing.
+"""Find documents that are near another by both BM25 and the encoder.
 
-What both BM25 and the encoder count among the nearest of a document is about the same thing (the cluster hypothesis,
-van Rijsbergen 1979, chapter 3); each alone names many that are not, and favors those that it finds for queries, too.
+Documents that both count among the nearest are about the same topic (the cluster hypothesis, van Rijsbergen 1979,
+chapter 3); either alone finds many that are not, and favors those that it also finds for queries.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from acclimate.search.bm25 import BM25
     from acclimate.search.vectors import Vectors
 
-_WORDS = 150  # of a document that BM25 searches for
-_CHARACTERS = 1_500  # the same where no blanks set words apart
+_WORDS = 150  # of a document, used as BM25 query
+_CHARACTERS = 1_500  # the same for scripts without word boundaries
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The neighbors of the documents of one index."""
+    """Neighbors of the documents in one index."""
 
     ids: Ids
     corpus: Mapping[str, Doc]
@@ -35,9 +35,9 @@ class Neighbors:
     vectors: Vectors
 
     def of(self, row: int, depth: int) -> list[int]:
-        """The rows, ascending, of the documents that are among the `depth` nearest of this row's in both eyes.
+        """Rows, ascending, of the documents among the `depth` nearest of this row by both.
 
-        Where rows are passages, a document stands at the row of its first one, and a passage's own is not near it.
+        For passages, a document is represented by its first row, and a passage's own document is excluded.
         """
         text = " ".join(self.corpus[self.ids.doc_ids[row]].default_text().split()[:_WORDS])[:_CHARACTERS]
         by_words = self._nearest(self.bm25.scores(text), row, depth, above=0.0)
@@ -45,7 +45,7 @@ class Neighbors:
         return sorted(by_words & by_vectors)
 
     def _nearest(self, scores: NDArray[np.floating], row: int, depth: int, *, above: float | None = None) -> set[int]:
-        """The `depth` best documents but the row's own."""
+        """The `depth` best documents except the row's own."""
         documents = self.ids.documents
         itself = row if documents is None else int(documents[row])
         looked_at = depth + 1

@@ -1,10 +1,8 @@
-"""Query vectors straight from the files of a model, for a search that begins: no library of models is loaded, which
-takes longer than all else that it does.
+"""Encode queries straight from a model's files: at startup, importing libraries would take longer than the search.
 
-Read so is what is known to the last detail: BERT without prompts, pooled by the mean or the first token, or with token
-vectors as a late-interaction student has them. Of whatever else there is, and of files that are not as they should be,
-`opened` makes nothing: `Encoder` reads, or refuses, every model. tests/test_query_side.py compares
-the two, to the last bit.
+Supported is what is known exactly: BERT without prompts, with mean or first-token pooling, or with the token vectors of
+a late-interaction student. For anything else, and for invalid files, `load_query_side` returns None, and `Encoder`
+loads or refuses the model. tests/test_query_side.py checks that both give bit-identical vectors.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ _READING = {
 
 
 class QuerySide:
-    """Makes of queries what `Encoder` makes of them."""
+    """Encodes queries as `Encoder` does."""
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class QuerySide:
         folder: Path,
         weights: Callable[[], str],
     ) -> None:
-        """special: ids of tokens that late interaction does not compare. weights: their fingerprint, if it is asked."""
+        """special: ids of tokens that late interaction does not compare. weights: returns their fingerprint."""
         self.folder = folder
         self.max_tokens = max_tokens
         self._bert = Bert(model.to(models.device()), models.dtype())
@@ -72,20 +70,19 @@ class QuerySide:
         return fingerprint("encoder", self._weights(), self.max_tokens, str(models.dtype()))
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Vectors of each text, in the order given. A GPU computes each by itself, so that its company does not move
-        its rounding, and is waited for once."""
+        """Vectors of each text, in order; a GPU computes each by itself, so that results are batch-invariant."""
         if not texts:
             return []
         with torch.inference_mode(), single_core(self._bert.width):
             tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
             blocks = [Block(on_device(torch.tensor([ids]))) for ids in tokens]
-            calls = [blocks] if self._bert.is_alike else [[block] for block in blocks]
+            calls = [blocks] if self._bert.is_batch_invariant else [[block] for block in blocks]
             states = torch.cat([states[0] for call in calls for states in self._bert.states(call)]).float().cpu()
             return [self._encoded(*read) for read in zip(tokens, states.split([*map(len, tokens)]), strict=True)]
 
     @property
-    def is_alike(self) -> bool:
-        """Whether a text's vectors are the same, to the last bit, in any company: they always are."""
+    def is_batch_invariant(self) -> bool:
+        """True: results are always batch-invariant."""
         return True
 
     def _encoded(self, ids: list[int], states: torch.Tensor) -> Encoded:
@@ -94,7 +91,7 @@ class QuerySide:
         keep = torch.tensor(is_word if any(is_word) else [True] * len(ids))
         tokens = normalize(states, dim=-1)
         if self._pooling == "tokens":
-            tokens = normalize(tokens, dim=-1)  # twice, as its library does it and then `Encoder`
+            tokens = normalize(tokens, dim=-1)  # twice, as the library and then `Encoder` do
             whole = (tokens * keep[:, None]).sum(dim=0)
         else:
             whole = normalize(states[0] if self._pooling == "cls" else states.sum(dim=0) / len(ids), dim=-1)
@@ -103,8 +100,8 @@ class QuerySide:
         return Encoded(normalize(whole, dim=-1).numpy(), tokens[keep].numpy())
 
 
-def opened(folder: Path, weights: Callable[[], str], *, max_tokens: int) -> QuerySide | None:
-    """The query side of the model in a folder, cut at `max_tokens` tokens; None where it is not one that is known."""
+def load_query_side(folder: Path, weights: Callable[[], str], *, max_tokens: int) -> QuerySide | None:
+    """The query encoder of the model in a folder, truncating at `max_tokens`; None if it is not supported."""
     try:
         transformer, pooling = _modules(folder)
         config, words = config_of(transformer), read(transformer / "tokenizer_config.json")
@@ -116,11 +113,11 @@ def opened(folder: Path, weights: Callable[[], str], *, max_tokens: int) -> Quer
         max_tokens = min(max_tokens, config["max_position_embeddings"], *limits)
         return QuerySide(model, tokenizer, special, pooling, max_tokens, folder, weights)
     except UNKNOWN:
-        return None  # `Encoder` says whose fault it is
+        return None  # `Encoder` reports the error
 
 
 def _modules(folder: Path) -> tuple[Path, str]:
-    """Where the transformer is, and what stands for the text: mean, cls, or tokens where that is each of them."""
+    """The transformer's folder, and the pooling: mean, cls, or tokens for none."""
     modules = {folder / str(module["path"]): str(module["type"]) for module in read(folder / "modules.json")}
     if [*map(_kind, modules.values())] == ["Router"]:
         router = read(folder / "router_config.json")
@@ -145,7 +142,7 @@ def _kind(name: str) -> str:
 
 
 def _limits(transformer: Path, words: Mapping[str, Any]) -> list[int]:
-    """How many tokens its own files let it read."""
+    """Maximum lengths in the model's files."""
     path = transformer / "sentence_bert_config.json"
     written = read(path) if path.is_file() else {}
     limit = written.pop("max_seq_length", None) or words.get("model_max_length")

@@ -1,4 +1,4 @@
-"""Whether a retriever finds, for a synthetic query, the document that it was written for."""
+"""Ranks of synthetic queries' source documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from acclimate.records import Retriever, SyntheticQuery
 
 
 def source_ranks(queries: Sequence[SyntheticQuery], retriever: Retriever, *, depth: int) -> dict[str, int]:
-    """query_id -> rank from 1 of its source document; queries whose source is not in the top `depth` are left out."""
+    """query_id -> rank, from 1, of its source document; without queries whose source is not in the top `depth`."""
     sources = {query.query_id: query.doc_id for query in queries}
     ranks: dict[str, int] = {}
     place: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A run re-ranked by a scorer alone, query by query and a batch of documents at a time."""
+"""Rerank a run with a scorer, query by query and in batches of documents."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from acclimate.base.errors import DataError
 from acclimate.base.text import quoted
 from acclimate.records import Query, ScoredDoc, Scorer
 
-_AT_ONCE = 100  # documents of a query: what a killed run loses
+_AT_ONCE = 100  # documents of a query; what an interrupted run loses
 
 
-def reranked(
+def rerank_run(
     run: Iterable[ScoredDoc],
     queries: Mapping[str, Query],
     scorer: Scorer,
@@ -22,10 +22,10 @@ def reranked(
     depth: int,
     progress: Callable[[int], None] = lambda queries: None,
 ) -> Iterator[ScoredDoc]:
-    """The run with the first `depth` docs of each query in the order of the scorer, with its scores.
+    """The run with the first `depth` docs of each query ordered by the scorer, with its scores.
 
-    What lies deeper follows in its old order, below them for every sign and size of score. Ties are broken by doc_id.
-    run: the hits of a query together, in any order. Raises DataError for a score that is not a finite number.
+    Deeper docs follow in their old order, with lower scores. Ties are broken by doc_id. run: the hits of a query
+    together, in any order. Raises DataError for a score that is not finite.
     """
     for done, (query_id, hits) in enumerate(groupby(run, key=lambda hit: hit.query_id), 1):
         ranked = sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))
@@ -39,13 +39,13 @@ def reranked(
         best = [hit._replace(score=float(score)) for hit, score in zip(head, scores, strict=True)]
         yield from sorted(best, key=lambda hit: (-hit.score, hit.doc_id))
         low = min(scores)
-        step = max(1.0, 1e-6 * abs(low))  # which single precision sees, too
+        step = max(1.0, 1e-6 * abs(low))  # large enough for single precision
         yield from (hit._replace(score=low - step * place) for place, hit in enumerate(ranked[depth:], 1))
         progress(done)
 
 
 def check(run: Iterable[ScoredDoc], path: Path, queries: Container[str], documents: Container[str], depth: int) -> int:
-    """How many queries a run has. Raises DataError for those, and for documents to read, that are not among these."""
+    """The number of queries in a run. Raises DataError for unknown queries, and unknown documents within `depth`."""
     n_queries, missing_queries, missing_docs = 0, list[str](), dict[str, None]()
     for query_id, hits in groupby(run, key=lambda hit: hit.query_id):
         n_queries += 1

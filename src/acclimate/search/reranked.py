@@ -1,4 +1,4 @@
-"""A retriever whose first documents a scorer has put in order. It is a retriever like any other."""
+"""A retriever whose first documents are reranked by a scorer."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, Retriever, ScoredDoc, Scorer
 from acclimate.search.candidates import min_max
-from acclimate.search.scorers.lists import rated_lists
+from acclimate.search.scorers.lists import score_lists
 
 
 @dataclass(frozen=True)
 class Reranked:
-    """`first` finds, `scorer` orders the first `depth` docs, counting for `weight` of the score and `first` the rest.
+    """`first` retrieves, `scorer` reorders the first `depth` docs with `weight`; `first` has the remaining weight.
 
-    Both are brought to [0, 1] over those docs before they are added. Whatever lies deeper follows in its old order,
-    below all of them, for every sign and size of score.
+    Both scores are min-max normalized over those docs and added. Deeper docs follow in their old order, with lower
+    scores.
     """
 
     first: Retriever
@@ -39,7 +39,7 @@ class Reranked:
         heads = [
             (by_id[query_id], [hit.doc_id for hit in of_query[: self.depth]]) for query_id, of_query in ranked.items()
         ]
-        rated = {query.query_id: scores for query, scores in rated_lists(self.scorer, heads)}
+        rated = {query.query_id: scores for query, scores in score_lists(self.scorer, heads)}
         return [
             hit
             for query_id, of_query in ranked.items()
@@ -48,11 +48,11 @@ class Reranked:
 
 
 def reordered(hits: Sequence[ScoredDoc], rated: Sequence[float], weight: float) -> list[ScoredDoc]:
-    """The hits of one query, best first, with as many as are `rated` put in order."""
+    """The hits of one query, best first, with the first `len(rated)` reranked."""
     head, tail = hits[: len(rated)], hits[len(rated) :]
     first = np.array([hit.score for hit in head], dtype=np.float32)
     total = weight * min_max(np.array(rated, dtype=np.float32)) + (1 - weight) * min_max(first)
     best = [hit._replace(score=float(score)) for hit, score in zip(head, total, strict=True)]
     best.sort(key=lambda hit: (-hit.score, hit.doc_id))
-    # The head lies in [0, 1]: each doc of the tail gets a place of its own below it.
+    # The head is in [0, 1]; the tail gets distinct scores below it.
     return [*best, *(hit._replace(score=-1.0 - place) for place, hit in enumerate(tail))]

@@ -1,13 +1,10 @@
-"""How scores of different members and scorers are brought to one scale, on which they can be added.
+"""Normalization of scores, so that those of different members and scorers can be added.
 
-min-max      per list: the lowest is 0, the highest 1
-rank         per list: places from the last, 0, to the first, 1; equal scores share a place
-z            per list: mean 0, standard deviation 1
-percentile   over all lists: the 1st percentile is 0, the 99th 1, what lies outside is cut (CADET, arXiv 2505.19274)
-none         as they are
+min-max      per list: the lowest is 0, the highest 1 rank         per list: from the last, 0, to the first, 1; equal
+scores share the mean rank z            per list: mean 0, standard deviation 1 percentile   over all lists: the 1st
+percentile is 0, the 99th 1, clipped (CADET, arXiv 2505.19274) none         unchanged
 
-A candidate that a scorer was not asked about (NaN) counts as the worst of those that it was asked about: candidates are
-rated from the best one on.
+A candidate without a score (NaN) counts as the worst scored one, since candidates are scored from the best down.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
 Scale = Callable[
     [str, "NDArray[np.float32]"], "NDArray[np.float32]"
-]  # (who scored, one list's scores) -> the same (n,)
+]  # (name, scores (n,) of one list) -> normalized (n,)
 
 MIN_MAX, PERCENTILE, NONE = "min-max", "percentile", "none"
 NAMES = (MIN_MAX, "rank", "z", PERCENTILE, NONE)
@@ -33,7 +30,7 @@ _LOW, _HIGH = 1, 99
 
 
 def of_rated(to_scale: Scale) -> Scale:
-    """The scale fitted to what was asked for; the rest counts as the worst of it."""
+    """The scale fitted to the scores that are present; missing ones count as the worst of them."""
 
     def scaled(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         missing = np.isnan(scores)
@@ -61,7 +58,7 @@ def as_it_is(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @of_rated
 def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Places in [0, 1], the mean of its places for each of equal scores; all 0 when none differ."""
+    """Ranks scaled to [0, 1], higher is better, mean rank for equal scores; all 0 if all are equal."""
     below = np.searchsorted(np.sort(scores), scores, side="left")
     up_to = np.searchsorted(np.sort(scores), scores, side="right")
     return min_max(((below + up_to) / 2).astype(np.float32))
@@ -69,15 +66,15 @@ def rank(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @of_rated
 def z(_name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """In standard deviations from the mean; all 0 when none differ."""
+    """Standard deviations from the mean; all 0 if all are equal."""
     spread = scores.std() if len(scores) else 0.0
     return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
 
 
 def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale:
-    """The scale of that kind for `names`, fitted to `lists` where it is one over all of them.
+    """The scale of that kind for `names`, fitted to `lists` if it is global.
 
-    Raises SettingError for a kind that there is not.
+    Raises SettingError for an unknown kind.
     """
     if kind not in NAMES:
         raise unknown("scale", kind, NAMES)
@@ -87,7 +84,7 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
 
     @of_rated
     def percentile(name: str, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        low, high = ends.get(name, (0.0, 1.0))  # what was combined already lies in [0, 1]
+        low, high = ends.get(name, (0.0, 1.0))  # combined scores are in [0, 1] already
         within = (scores - np.float32(low)) / np.float32(high - low) if high > low else np.zeros_like(scores)
         return within.clip(0, 1)
 
@@ -95,7 +92,7 @@ def scale(kind: str, lists: Sequence[Candidates], names: Sequence[str]) -> Scale
 
 
 def bounds(lists: Sequence[Candidates], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The 1st and 99th percentile of each one's scores over all lists."""
+    """The 1st and 99th percentile of each name's scores over all lists."""
     if not lists:
         return {}
     return {
@@ -107,7 +104,7 @@ def bounds(lists: Sequence[Candidates], names: Sequence[str]) -> dict[str, tuple
 
 
 def combine(candidates: Candidates, weights: Mapping[str, float], to_scale: Scale) -> NDArray[np.float32]:
-    """(n,) the weighted sum of scaled scores."""
+    """(n,) weighted sum of normalized scores."""
     total = np.zeros(len(candidates.rows), dtype=np.float32)
     for name, weight in weights.items():
         if weight:

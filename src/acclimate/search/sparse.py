@@ -1,8 +1,8 @@
-"""Learned sparse retrieval: documents as weights of vocabulary tokens, found through an inverted index.
+"""Learned sparse retrieval: documents as weighted vocabulary tokens, searched through an inverted index.
 
 A document's weight for token v is log(1 + max over its positions of relu(w_v . x + b_v)), the pooling of SPLADE (Formal
-et al. 2021), with x the position's centered token vector. A query is the set of its tokens, each with a weight of its
-own: no transformer runs when one is asked (inference-free, Geng et al. 2024). Scores are exact.
+et al. 2021), with x the position's centered token vector. A query is its set of tokens, each with a learned weight, so
+no transformer runs at query time (inference-free, Geng et al. 2024). Scores are exact.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from acclimate.search.vectors import Vectors
 
 _DOCUMENTS_AT_ONCE = 32
-_BLOCK_DOCS = 8  # whose products are computed together: they stay in the cache
-_TOKENS_AT_ONCE = 2048  # of the vocabulary, in such a block
-_SPARE = 64  # more candidates than tokens that are kept
+_BLOCK_DOCS = 8  # multiplied together, so that they stay in the cache
+_TOKENS_AT_ONCE = 2048  # of the vocabulary, per block
+_SPARE = 64  # candidates beyond the tokens that are kept
 _MOST_QUERY_TOKENS = 8192
-_ENTRIES_AT_ONCE = 1 << 22  # postings put in order at once
+_ENTRIES_AT_ONCE = 1 << 22  # postings sorted at once
 SILENT = -100.0  # bias of tokens that the corpus does not have
 
 
 class Head(NamedTuple):
-    """What turns a token vector into weights of the vocabulary; tokens with no row in it never weigh anything."""
+    """Maps token vectors to vocabulary weights; tokens without a row always weigh 0."""
 
     tokens: NDArray[np.int64]  # (n_live,) ascending
     weights: NDArray[np.float32]  # (n_live, dim)
@@ -44,13 +44,13 @@ class Head(NamedTuple):
 
     @classmethod
     def open(cls, folder: Path) -> tuple[Head, int]:
-        """The document side of a student that `distill` saved, and how many tokens its vocabulary has."""
+        """The document head of a student saved by `distill`, and its vocabulary size."""
         from sentence_transformers.base.modules import Transformer
 
         model: Any = Transformer.load(str(folder / "document_0_Transformer")).model
         decoder = model.get_output_embeddings()
         weights, bias = (part.detach().float().numpy() for part in (decoder.weight, decoder.bias))
-        live = np.flatnonzero(bias != SILENT)  # another token's may be as low, where documents are all alike
+        live = np.flatnonzero(bias != SILENT)  # other tokens may be as low only if all documents are alike
         return cls(live, weights[live], bias[live]), len(bias)
 
     @property
@@ -60,10 +60,10 @@ class Head(NamedTuple):
     def heaviest(
         self, vectors: NDArray[np.float32], starts: NDArray[np.int64], keep: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Per document: (places in `tokens`, ascending; their weights, above 0) of its `keep` heaviest tokens.
+        """The `keep` largest token weights of each document: (positions in `tokens`, ascending; weights, above 0).
 
-        vectors: (n_tokens, dim), of documents that begin at `starts`. Ties go to the first token; 0 keeps all. Half
-        precision, where it is fast, finds some more candidates than are kept; these are weighed in full.
+        vectors: (n_tokens, dim), of documents that begin at `starts`. Ties go to the first token; keep=0 keeps all.
+        Half precision, if fast, preselects some more candidates than are kept, which are then computed in full.
         """
         whole = torch.from_numpy(centered(vectors))
         weights, bias = torch.from_numpy(self.weights), torch.from_numpy(self.bias)
@@ -83,7 +83,7 @@ class Head(NamedTuple):
 
 
 def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-    """(n_docs, n_live) products of each document's best position, as precise as this machine is fast at."""
+    """(n_docs, n_live) maximum product over each document's positions, in this machine's fastest precision."""
     vectors, weights = (part.to(models.device(), models.dtype()) for part in (vectors, weights))
     best = vectors.new_empty(len(lengths), len(weights), dtype=torch.float32)
     parts = vectors.split(lengths)
@@ -94,11 +94,11 @@ def _best(vectors: torch.Tensor, weights: torch.Tensor, lengths: Sequence[int]) 
             products = together @ weights[first : first + _TOKENS_AT_ONCE].T
             rows = torch.stack([part.amax(dim=0) for part in products.split(sizes)])
             best[first_doc : first_doc + len(block), first : first + _TOKENS_AT_ONCE] = rows
-    return best.cpu()  # a GPU is waited for once
+    return best.cpu()  # wait for a GPU once
 
 
 def centered(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors less the mean of their own components, of length sqrt(dim): what a layer norm makes of them."""
+    """Vectors minus the mean of their components, scaled to length sqrt(dim), as by a layer norm."""
     vectors = vectors - vectors.mean(axis=-1, keepdims=True)
     return vectors / np.maximum(vectors.std(axis=-1, keepdims=True), 1e-6)
 
@@ -115,7 +115,7 @@ class SparseIndex:
 
     @classmethod
     def open(cls, folder: Path) -> SparseIndex:
-        """Memory-mapped from the folder that `build` wrote."""
+        """Memory-map the folder written by `build`."""
         starts, documents, weights = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("starts", "documents", "weights")
         )
@@ -124,33 +124,33 @@ class SparseIndex:
 
     @property
     def active_dims(self) -> float:
-        """Tokens with a weight per document, on average."""
+        """Mean number of tokens per document."""
         return len(self.documents) / max(1, self.n_docs)
 
     @property
     def nbytes(self) -> int:
-        """What it takes on disk."""
+        """Size on disk."""
         return self.starts.nbytes + self.documents.nbytes + self.weights.nbytes
 
     def scores(self, tokens: Sequence[int], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n_docs,) inner products with a query that has these weights at these different tokens."""
+        """(n_docs,) inner products with a query of these distinct tokens and weights."""
         scores = np.zeros(self.n_docs, dtype=np.float32)
         for token, weight in zip(tokens, weights, strict=True):
             postings = slice(self.starts[token], self.starts[token + 1])
-            scores[self.documents[postings]] += weight * self.weights[postings]  # a document is in a list once
+            scores[self.documents[postings]] += weight * self.weights[postings]  # a document is in a list only once
         return scores
 
 
 @dataclass(frozen=True)
 class SparseQuery:
-    """The query side: the tokens of a text, each once, with learned weights. No transformer."""
+    """The query side: the distinct tokens of a text with learned weights, without a transformer."""
 
     tokenizer: Any
-    weights: NDArray[np.float32]  # (n_vocabulary,), 0 or more
+    weights: NDArray[np.float32]  # (n_vocabulary,), at least 0
 
     @classmethod
     def open(cls, folder: Path) -> SparseQuery:
-        """The query side of a student that `distill` saved."""
+        """The query side of a student saved by `distill`."""
         from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
 
         embedding = SparseStaticEmbedding.load(str(folder / "query_0_SparseStaticEmbedding"))
@@ -161,14 +161,14 @@ class SparseQuery:
         return fingerprint("sparse-query", _hash(self.weights))
 
     def __call__(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
-        """(tokens, ascending; their weights), without tokens that weigh nothing."""
+        """(tokens, ascending; their weights), without tokens of weight 0."""
         tokens = [token for token in query_tokens(self.tokenizer, text) if self.weights[token] > 0]
         return tokens, self.weights[tokens]
 
 
 def query_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The different tokens of a query, ascending: of its text alone, without a prompt."""
-    limit = min(tokenizer.model_max_length, _MOST_QUERY_TOKENS)  # tokenizers without an end say 1e30
+    """The distinct tokens of a query, ascending, without a prompt."""
+    limit = min(tokenizer.model_max_length, _MOST_QUERY_TOKENS)  # tokenizers without a limit say 1e30
     return sorted(set(tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]))
 
 
@@ -185,10 +185,10 @@ def build(
     max_active_dims: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SparseIndex:
-    """Index the documents whose token vectors are kept, going on from what an interrupted call left in `folder`.
+    """Index the documents whose token vectors are given, resuming an interrupted build in `folder`.
 
-    A document keeps its `max_active_dims` largest weights, ties by token; all of them where it is 0. Memory does not
-    grow with the corpus: rows are written as they come, then put in order by token in blocks.
+    A document keeps its `max_active_dims` largest weights, ties by token; 0 keeps all. Memory does not grow with the
+    corpus: rows are written in order, then sorted by token in blocks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
@@ -209,7 +209,7 @@ def build(
 
 
 def index_key(head: Head, n_docs: int, n_tokens: int, max_active_dims: int) -> str:
-    """What tells an index from others: the weights that made it, and of how many documents and token vectors."""
+    """Identifies an index: the weights that made it, and the numbers of documents and token vectors."""
     return fingerprint(head.fingerprint, n_docs, n_tokens, max_active_dims)
 
 
@@ -221,7 +221,7 @@ def write_index(
     n_docs: int,
     key: str,
 ) -> None:
-    """An index as `build` leaves it, of postings that are known; see `SparseIndex`."""
+    """Write an index from postings, in the format of `build`; see `SparseIndex`."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"starts": starts, "documents": documents.astype(np.int32), "weights": weights}
     for name, array in arrays.items():
@@ -233,11 +233,11 @@ def write_index(
 def _write_rows(
     vectors: Vectors, head: Head, folder: Path, state: dict[str, Any], keep: int, progress: Callable[[int, int], None]
 ) -> None:
-    """Append (document, token, weight) for each document that is not written yet; `state` counts what is."""
+    """Append (document, token, weight) for each remaining document; `state` counts what is written."""
     n_docs = len(vectors.pooled)
     files = [(folder / name).open("r+b") for name in ("rows.part", "tokens.part", "values.part")]
     for file in files:
-        file.truncate(4 * state["entries"])  # what a killed batch left behind
+        file.truncate(4 * state["entries"])  # remove what an interrupted batch left
         file.seek(0, 2)
     try:
         for start in range(state["documents"], n_docs, _DOCUMENTS_AT_ONCE):
@@ -258,7 +258,7 @@ def _write_rows(
 
 
 def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
-    """The three arrays of the inverted index, from entries that are in the order of documents."""
+    """The three arrays of the inverted index, from entries in document order."""
     kinds = {"rows": np.int32, "tokens": np.int32, "values": np.float32}
     # An empty file cannot be mapped.
     parts: dict[str, Any] = {
@@ -276,7 +276,7 @@ def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
     filled = starts[:-1].copy()
     for block in blocks:
         tokens = parts["tokens"][block]
-        order = np.argsort(tokens, kind="stable")  # within a token, documents stay in order
+        order = np.argsort(tokens, kind="stable")  # stable, so documents stay in order within a token
         ordered = tokens[order]
         heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
         sizes = np.diff(np.append(heads, len(ordered)))

@@ -1,4 +1,4 @@
-"""Static query encoders: one vector per token, averaged. No transformer runs when a query is asked."""
+"""Static query encoders: the mean of one vector per token, without a transformer at query time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StaticQuery:
-    """Texts as the mean of their tokens' vectors, of unit length: tokenizer, gather, mean.
+    """Encodes texts as the normalized mean of their tokens' vectors.
 
-    A text without tokens is the zero vector, and is as near to every document as to any.
+    A text without tokens is the zero vector, equally near to every document.
     """
 
     tokenizer: Any
@@ -29,7 +29,7 @@ class StaticQuery:
 
     @classmethod
     def open(cls, folder: Path) -> StaticQuery:
-        """The query side of a student that `distill` saved."""
+        """The query side of a student saved by `distill`."""
         from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
         embedding: Any = StaticEmbedding.load(str(folder / "query_0_StaticEmbedding"))

@@ -1,7 +1,7 @@
-"""The retrievers that `distill` left in a folder: their indexes, and the members that they are in systems.
+"""Trained students, with their indexes, as members of systems.
 
-A student is a folder `KIND` that sentence-transformers loads. Sparse and static ones, which no base is of, have a
-folder `KIND-start` beside it: what they were before they learned.
+A student is a folder `KIND` that sentence-transformers loads. Sparse and static students, whose kinds no base has, also
+have a folder `KIND-start` with their untrained state.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 
 def own_dense_vectors(indexes: Path) -> Path | None:
-    """The vectors that the dense student compares, in a folder of indexes; None where they are the base's."""
+    """The dense student's own vectors in a folder of indexes; None if it uses the base's."""
     folders = (indexes / f"dense-{name}" for name in ("cut", "vectors"))
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
 @dataclass(frozen=True)
 class Students:
-    """Students in a folder."""
+    """The students in a folder."""
 
     folder: Path
-    notes: Mapping[str, Any]  # kind -> how its training went
-    base_vectors: Callable[[], Vectors]  # opened when a student needs them
+    notes: Mapping[str, Any]  # kind -> notes on its training
+    base_vectors: Callable[[], Vectors]  # opened on first use
     corpus: Corpus
     max_tokens: int  # of a text
     max_active_dims: int  # of a document in a sparse index
-    index_folder: Path | None = None  # where their indexes are; with the students when None
+    index_folder: Path | None = None  # folder of their indexes; None: the students' own
 
     @property
     def indexes(self) -> Path:
-        """Where they are."""
+        """The folder of the indexes."""
         return self.index_folder or self.folder
 
     def index(self) -> dict[str, Any]:
-        """Index the corpus with each student whose documents are not the base's. Returns the notes, with what came out.
+        """Build the indexes of students that encode documents differently from the base; returns extended notes.
 
-        Vectors go into `folder/KIND-vectors` (cut ones: `KIND-cut`), sparse ones into `folder/sparse-index` and, as the
-        student started, `folder/sparse-start-index`.
+        Vectors go to `folder/KIND-vectors` (truncated ones to `KIND-cut`), sparse indexes to `folder/sparse-index` and,
+        for the untrained state, `folder/sparse-start-index`.
         """
         from acclimate.search.vectors import cut_vectors, encode_corpus
 
@@ -65,7 +65,7 @@ class Students:
             elif not note["keeps_index"]:
                 maker, progress = self._maker(kind), Progress("distill", "documents indexed")
                 folder = self.indexes / f"{kind}-vectors"
-                tokens_as = self.base_vectors().kept if kind == "late-interaction" else None
+                tokens_as = self.base_vectors().token_format if kind == "late-interaction" else None
                 encode_corpus(maker(), self.corpus, folder, tokens_as=tokens_as, maker=maker, progress=progress)
             if note.get("dim"):
                 cut_vectors(self.vectors(kind), note["dim"], self.indexes / f"{kind}-cut")
@@ -75,7 +75,7 @@ class Students:
         return notes
 
     def _index_sparse(self, name: str) -> float:
-        """Active dimensions of documents, on average, of the sparse student in `folder/name`."""
+        """Index the sparse student in `folder/name`; returns the mean number of active dimensions."""
         from acclimate.search.sparse import Head, build
 
         head, n_vocabulary = Head.open(self.folder / name)
@@ -85,7 +85,7 @@ class Students:
         return round(index.active_dims, 1)
 
     def members(self) -> Lazy[Member]:
-        """The members that `distill` trained, as `KIND:adapted`; sparse and static ones also as they started."""
+        """The students as members named `KIND:adapted`; sparse and static ones also untrained."""
         makers: dict[str, Callable[[], Member]] = {}
         for kind in self.notes:
             if kind in KINDS_WITHOUT_BASE:
@@ -115,7 +115,7 @@ class Students:
         return DenseMember(self.vectors(kind), encoder)
 
     def vectors(self, kind: str) -> Vectors:
-        """The vectors of the documents that the student compares with: the base's, or its own."""
+        """The document vectors that a student compares with: the base's or its own."""
         from acclimate.search.vectors import Vectors
 
         return (
@@ -123,19 +123,19 @@ class Students:
         )
 
     def _query_encoder(self, kind: str) -> QueryEncoder:
-        """The student as far as queries need it: of its files alone, where that can be."""
+        """A student's query encoder; reads just the files that this needs, if possible."""
         from acclimate.search import query_side
 
         folder = self.folder / kind
         weights = partial(folder_fingerprint, folder)
-        return query_side.opened(folder, weights, max_tokens=self.max_tokens) or self.encoder(kind)
+        return query_side.load_query_side(folder, weights, max_tokens=self.max_tokens) or self.encoder(kind)
 
     def encoder(self, kind: str) -> Encoder:
-        """The student, which reads documents, too, where their index is not the base's."""
+        """A student that also encodes documents, if its index is its own."""
         return self._maker(kind)()
 
     def _maker(self, kind: str) -> Callable[[], Encoder]:
-        """What loads the student, in this process or another one."""
+        """Loads the student, in this process or another."""
         from acclimate.search.encoder import Encoder
 
         return partial(Encoder.load_student, self.folder / kind, max_tokens=self.max_tokens)

@@ -1,12 +1,10 @@
-"""A system: candidates from its sources, scores from its weighted members, one ranking.
+"""A retrieval system: sources find candidates, weighted members score them, and the fusion ranks them.
 
-BM25, dense, late interaction and every hybrid of them are this one thing with other sources and weights. Each
-candidate is scored by every member, never filled in with a zero, then scores are brought to [0, 1] per query and
-member (minimum-maximum over the candidates) and added with the weights. Without weights the reciprocal ranks that the
-sources gave are added, which needs no scores of anybody.
+BM25, dense, late interaction and all hybrids are this one class with different sources and weights. Every weighted
+member scores every candidate (no zero is filled in); scores are min-max normalized per query and member, and added with
+the weights. Without weights, the sources' reciprocal ranks are added, which needs no scores.
 
-Queries are searched in blocks (see `views`), and what is found for one depends on no other: in training as when a
-person asks.
+Queries are searched in blocks (see `views`); the result for one does not depend on the others.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.members import Ids, Member
-from acclimate.search.views import Seen, Views, blocks
+from acclimate.search.views import CachedView, Views, blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """A retriever made of members. `sources` name candidates, `depth` each; `weights`, or without them ranks, order.
+    """A retriever made of members: `sources` find `depth` candidates each, ordered by `weights` or by ranks.
 
-    views: shared with other systems that answer the same queries, as long as these are asked; None: nothing is.
-    within: the rows that a search is about, ascending; None: all.
+    views: shared with other systems that answer the same queries at the same time; None: not shared. within: rows to
+    search, ascending; None: all.
     """
 
     ids: Ids
@@ -46,7 +44,7 @@ class System:
 
     @property
     def parts(self) -> list[str]:
-        """The members whose scores, or ranks, order what is found."""
+        """The members whose scores, or ranks, order the candidates."""
         return [name for name, weight in self.weights.items() if weight] or list(self.sources)
 
     @property
@@ -56,14 +54,14 @@ class System:
         return fingerprint("system", prints, list(self.sources), dict(self.weights), self.depth)
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """At most `k` docs per query, best first, ties by doc_id. A query that matches nothing finds nothing.
+        """At most `k` docs per query, best first, ties by doc_id; none if nothing matches.
 
-        What is best among the candidates does not depend on `k`. Where it asks for more, what the sources name from
-        there to twice the depth follows below all of them, in an order of its own, and so on.
+        The order of the first candidates does not depend on `k`: for more, those that the sources find up to twice the
+        depth follow below, ordered among themselves, and so on.
         """
         return [hit for query, views in self._seen(queries) for hit in self._search(query, views, k)]
 
-    def _search(self, query: Query, views: Mapping[str, Seen], k: int) -> list[ScoredDoc]:
+    def _search(self, query: Query, views: Mapping[str, CachedView], k: int) -> list[ScoredDoc]:
         hits = list[ScoredDoc]()
         known, depth = np.empty(0, dtype=np.int64), self.depth
         while True:
@@ -75,30 +73,30 @@ class System:
                 return hits
             known, depth = np.concatenate([known, rows]), 2 * depth
 
-    def candidates(self, queries: Sequence[Query], joined_rows: Sequence[int] = ()) -> Iterator[Candidates]:
+    def candidates(self, queries: Sequence[Query], extra_rows: Sequence[int] = ()) -> Iterator[Candidates]:
         """Query by query: the union of the sources' best, in row order, scored by the weighted members.
 
-        joined_rows: none, or one for each query, which joins what is found for it whether it was named or not.
+        extra_rows: empty, or one row per query that is added to its candidates whether found or not.
         """
         for number, (query, views) in enumerate(self._seen(queries)):
             rows_by_source = {name: views[name].named(self.depth, self.ids) for name in self.sources}
-            joined = np.array(joined_rows[number : number + 1], dtype=np.int64)
+            joined = np.array(extra_rows[number : number + 1], dtype=np.int64)
             rows = np.unique(np.concatenate([*rows_by_source.values(), joined]))
             yield self._scored(query, views, rows, rows_by_source)
 
-    def _seen(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, Seen]]]:
-        """Each query, as the sources and the weighted members see it."""
+    def _seen(self, queries: Sequence[Query]) -> Iterator[tuple[Query, dict[str, CachedView]]]:
+        """Each query with the views of sources and weighted members."""
         members = {name: self.members[name] for name in dict.fromkeys([*self.sources, *self.parts])}
         for block in blocks(queries, len(self.ids)):
             views = Views() if self.views is None else self.views
             of_block = views.of(block, members)
             reads = any(member.encoder is not None for member in members.values())
             for _ in (parallel_map if reads else map)(self._begin, of_block):
-                pass  # a GPU goes through the block before it is waited for
+                pass  # start the whole block on a GPU before collect for it
             yield from zip(block, of_block, strict=True)
 
-    def _begin(self, views: Mapping[str, Seen]) -> None:
-        """Begin to score what the sources name for a query."""
+    def _begin(self, views: Mapping[str, CachedView]) -> None:
+        """Start scoring the candidates of a query."""
         rows = np.unique(np.concatenate([views[name].named(self.depth, self.ids) for name in self.sources]))
         for view in views.values():
             view.begin(rows)
@@ -106,16 +104,16 @@ class System:
     def _scored(
         self,
         query: Query,
-        views: Mapping[str, Seen],
+        views: Mapping[str, CachedView],
         rows: NDArray[np.int64],
         rows_by_source: Mapping[str, NDArray[np.int64]],
     ) -> Candidates:
-        """These rows as candidates of the query, with what each view says of them."""
+        """These rows as candidates of the query, scored by each view."""
         scores = {name: view.scores(rows) for name, view in views.items()}
         return Candidates(query, rows, scores, *self.ids.documents_of(rows), rows_by_source)
 
     def _ranked(self, candidates: Candidates, k: int, below: float | None) -> list[ScoredDoc]:
-        """The `k` best candidates, best first; where any would reach the score `below`, all are moved beneath it."""
+        """The `k` best candidates, best first; if any would reach the score `below`, all are shifted beneath it."""
         total = fuse(candidates, self.weights).astype(np.float64)
         if below is not None and len(total) and total.max() >= below:
             total += below - 1 - total.max()

@@ -1,4 +1,4 @@
-"""The systems that are compared and served, put together from members and the weights that were chosen for them."""
+"""The systems to compare and to serve, built from members and chosen weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
 from acclimate.records import Retriever, Scorer
-from acclimate.search.folded import Folded
+from acclimate.search.max_passage import MaxPassage
 from acclimate.search.members import BM25Member, DenseMember, Ids, Member, SparseMember
 from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, RERANKER, SystemName
 from acclimate.search.reranked import Reranked
@@ -17,31 +17,32 @@ from acclimate.search.scorers import named
 from acclimate.search.system import System
 from acclimate.search.views import Views
 
-HYBRID = SystemName("hybrid")  # reciprocal ranks of BM25 and dense retrieval added, as search engines do
-EQUAL = SystemName("hybrid:equal")  # scores of all that are in `BASE` added, in equal parts
+HYBRID = SystemName("hybrid")  # reciprocal rank fusion of BM25 and dense retrieval, as in search engines
+EQUAL = SystemName("hybrid:equal")  # scores of all members of `BASE` added with equal weights
 TUNED = SystemName("hybrid:tuned")  # the same with weights chosen for these documents
-LATE_INTERACTION = SystemName("late-interaction")  # which a run without token vectors does not have
+LATE_INTERACTION = SystemName("late-interaction")  # absent from runs without token vectors
 BASE = (*map(SystemName, ("bm25", "dense")), LATE_INTERACTION)
 DEPTH = 100
 
 
 class Chosen(NamedTuple):
-    """Weights and the candidate, with what each system reached on the held-out queries: see `choice.choose`."""
+    """The weights and the candidate chosen on held-out queries, with each system's nDCG@10: see `choice.choose`."""
 
-    weights: dict[str, dict[str, float]]  # system -> member -> weight; of the hybrid, whose ranks are added, none
-    # What is reranked, or as `evaluate.systems` names it the reranked system -> what the reranker counts for
+    weights: dict[str, dict[str, float]]  # system -> member -> weight; empty for reciprocal rank fusion
+    # First stage, or reranked system as `evaluate.systems` names it -> the reranker's weight.
     reranker_weights: dict[str, float]
     candidate: str  # the system that the verdict is about
     ndcg: dict[str, float]  # system -> mean nDCG@10
-    disagreement: Mapping[str, float] = MappingProxyType({})  # fusion -> of groups of queries about its weights, 0 to 1
+    # Fusion -> disagreement of query groups about its weights, 0 to 1.
+    disagreement: Mapping[str, float] = MappingProxyType({})
 
     @property
     def reranked(self) -> dict[SystemName, float]:
-        """Reranked system -> what its reranker counts for."""
+        """Reranked system -> the reranker's weight."""
         return {SystemName(name).reranked(): weight for name, weight in self.reranker_weights.items()}
 
     def only(self, name: SystemName) -> Chosen:
-        """What the system of that name takes, with the one that it re-ranks."""
+        """What the system of that name needs, including its first stage."""
         reranked = {part: each for part, each in self.reranker_weights.items() if SystemName(part).reranked() == name}
         return self._replace(weights={name.first: self.weights[name.first]}, reranker_weights=reranked)
 
@@ -52,9 +53,9 @@ class Contender(NamedTuple):
     name: SystemName
     retriever: Retriever
     index_bytes: int
-    weights: dict[str, float]  # of a fusion; empty for a member alone, and where ranks are added
-    serving: Retriever | None = None  # the same, with nothing kept and nothing shared: what is timed; None: it
-    is_trained: bool = True  # False for one reranked by what somebody else trained
+    weights: dict[str, float]  # of a fusion; empty for a single member, and for rank fusion
+    serving: Retriever | None = None  # the same without caches and shared views, for timing; None: itself
+    is_trained: bool = True  # False if its reranker was provided
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -73,11 +74,10 @@ def contenders(
     first_stage: Retriever | None = None,
     views: Views | None = None,
 ) -> list[Contender]:
-    """Every system to measure, those with a reranker behind them last. `sizes` are the bytes of members' indexes.
+    """Every system to measure, reranked ones last. `sizes`: bytes of members' indexes.
 
-    rerankers: by the names that systems have them by; systems with others are left out. first_stage: of the system of
-    that name. views: that they share, see `System`. All of them find documents, also where the corpus is one of
-    passages.
+    rerankers: by name as in system names; systems with other rerankers are left out. first_stage: a provided run.
+    views: shared by all, see `System`. All return documents, also if the corpus was split into passages.
     """
     systems: dict[str, Contender] = {}
     if first_stage is not None:
@@ -100,41 +100,41 @@ def contenders(
 def system_of(
     ids: Ids, members: Mapping[str, Member], weights: Mapping[str, float], views: Views | None = None
 ) -> System:
-    """The system of these weights; of none, reciprocal rank fusion of BM25 and the base's dense vectors.
+    """The system of these weights; without weights, reciprocal rank fusion of BM25 and the base's dense vectors.
 
-    A member whose weight came out as 0 finds candidates as when it was chosen.
+    A member with weight 0 still finds candidates, as when the weights were chosen.
     """
     used = {name: weight for name, weight in weights.items() if weight > 0}
     return System(ids, members, sources_of(weights, members), used, DEPTH, views)
 
 
 def sources_of(names: Iterable[str], members: Mapping[str, Member]) -> list[str]:
-    """Who finds the candidates: the members that can, or where there is none, BM25 and the base's dense vectors."""
+    """The members that find candidates; if none of them can, BM25 and the base's dense vectors."""
     sources = [name for name in names if isinstance(members[name], BM25Member | DenseMember | SparseMember)]
     return sources or ["bm25", "dense"]
 
 
 def of_documents(retriever: Retriever, ids: Ids) -> Retriever:
-    """The retriever, finding documents also where the corpus is one of passages."""
-    return Folded(retriever, ids.parents) if ids.parents else retriever
+    """The retriever, returning documents also if the corpus was split into passages."""
+    return MaxPassage(retriever, ids.parents) if ids.parents else retriever
 
 
 def first_stages(kinds: Sequence[str]) -> list[SystemName]:
-    """The systems without a reranker that a run with students of these kinds will have."""
+    """The systems without a reranker in a run with students of these kinds."""
     adapted = [SystemName(kind).adapted() for kind in (*kinds, HYBRID)] if kinds else []
     starts = [SystemName(kind) for kind in kinds if kind in KINDS_WITHOUT_BASE]
     return [*BASE, HYBRID, EQUAL, TUNED, *starts, *adapted]
 
 
 def check_reranked(names: Iterable[str], kinds: Sequence[str]) -> None:
-    """Raises SettingError for a system to rerank that a run with students of these kinds will not have."""
+    """Raises SettingError for a system to rerank that a run with students of these kinds lacks."""
     for name in names:
         if name not in (known := first_stages(kinds)):
             raise unknown("system to rerank (evaluate.rerank)", name, known)
 
 
 def check_systems(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises SettingError for a name of `evaluate.systems` of which a part is none. known: what can be reranked."""
+    """Raises SettingError for an invalid name in `evaluate.systems`. known: what can be reranked."""
     for name in map(SystemName, names):
         where = f"evaluate.systems has {quoted(name)}"
         if name.first not in (first_stages := list(known)):
@@ -153,8 +153,10 @@ def check_systems(names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[str, str]]:
-    """Each system that nobody has before a run with the baseline, and with what it was made from; one that reranks an
-    adapted retriever also with what reranks those that this was made from."""
+    """(system, compared with) pairs: each new system with the baseline and with its origin.
+
+    A system that reranks an adapted retriever is also compared with the one that reranks that retriever's origin.
+    """
     pairs: list[tuple[str, str]] = []
     for name in names:
         if not name.is_untouched:
@@ -168,9 +170,9 @@ def pairs_to_compare(names: Sequence[SystemName], baseline: str) -> list[tuple[s
 
 
 def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName, SystemName]]:
-    """The steps from the hybrid to the adapted one, then those to reranked systems: what each adds, from what, to what.
+    """(what it adds, from, to) for the steps from the hybrid to the adapted one, then to reranked systems.
 
-    Only those of which both sides are among `names`.
+    Only steps with both sides among `names`.
     """
     joined = "late interaction" if LATE_INTERACTION in names else "scores added"
     whole = {EQUAL: joined, TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}

@@ -1,8 +1,7 @@
-"""How often each term is in each document: BM25 of a corpus that changed, without reading what did not.
+"""Term counts of each document, to rebuild BM25 of a changed corpus without reading unchanged documents.
 
-bm25s keeps scores, in which a document that comes changes every other: each is divided by the average length, and
-weighed by in how many documents its term is. From the counts they follow at once, to the bit of those that it computes
-itself (tests/test_update.py).
+bm25s stores weights, which all change when documents are added, as they depend on average length and document
+frequencies. From counts, the weights follow quickly and bit-identically (tests/test_update.py).
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_AT_ONCE = 1 << 20  # entries that are weighed
+_AT_ONCE = 1 << 20  # entries weighted at once
 
 
 @dataclass(frozen=True)
 class TermCounts:
-    """Document i has `terms[ends[i]:ends[i + 1]]`, places in the vocabulary, each once, as often as `counts` says."""
+    """Document i has terms `terms[ends[i]:ends[i + 1]]`, distinct positions in the vocabulary, with `counts`."""
 
     vocabulary: list[str]
     ends: NDArray[np.int64]  # (n_docs + 1,)
@@ -38,7 +37,7 @@ class TermCounts:
 
     @classmethod
     def of(cls, texts: Iterable[str], analyzer: Analyzer) -> TermCounts:
-        """The counts of these texts, in their order."""
+        """Count the terms of texts, in order."""
         vocabulary: dict[str, int] = {}
         ends, terms, counts = array("q", [0]), array("i"), array("i")
         for text in texts:
@@ -51,19 +50,19 @@ class TermCounts:
 
     @classmethod
     def open(cls, folder: Path) -> TermCounts:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         arrays = (np.load(folder / f"{name}.npy") for name in ("ends", "terms", "counts"))
         return cls(read_json(folder / "vocabulary.json"), *arrays)
 
     def save(self, folder: Path) -> None:
-        """Write them to a folder."""
+        """Write to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("ends", "terms", "counts"):
             np.save(folder / f"{name}.npy", getattr(self, name))
         write_json(folder / "vocabulary.json", self.vocabulary)
 
-    def joined(self, later: TermCounts) -> TermCounts:
-        """These documents, and behind them others."""
+    def concat(self, later: TermCounts) -> TermCounts:
+        """These documents followed by others."""
         places = {term: place for place, term in enumerate(self.vocabulary)}
         known = np.array([places.setdefault(term, len(places)) for term in later.vocabulary], np.int32)
         return TermCounts(
@@ -73,20 +72,20 @@ class TermCounts:
             np.concatenate([self.counts, later.counts]),
         )
 
-    def taken(self, rows: NDArray[np.int64]) -> TermCounts:
-        """These documents alone, in this order, and the terms that they have."""
+    def select(self, rows: NDArray[np.int64]) -> TermCounts:
+        """These documents alone, in this order, with the vocabulary they use."""
         places, ends = places_of(self.ends, rows)
         used, terms = np.unique(self.terms[places], return_inverse=True)
         vocabulary = [self.vocabulary[term] for term in used]
         return TermCounts(vocabulary, ends, terms.astype(np.int32), self.counts[places])
 
     def bm25(self, analyzer: Analyzer, *, k1: float, b: float) -> BM25:
-        """What `BM25.build` makes of the texts. (Lucene's variant, Kamphuis et al. 2020, as bm25s has it.)"""
+        """The same index as `BM25.build` of the texts."""
         n_docs, per_document = len(self.ends) - 1, np.diff(self.ends)
         rows = np.repeat(np.arange(n_docs, dtype=np.int32), per_document)
         lengths = np.bincount(rows, weights=self.counts, minlength=n_docs)
         frequencies = np.bincount(self.terms, minlength=len(self.vocabulary))
-        order = np.argsort(self.terms, kind="stable")  # within a term, documents stay in order
+        order = np.argsort(self.terms, kind="stable")  # stable, so documents stay in order within a term
         rows, weigh = rows[order], Weights.of(frequencies, lengths, k1=k1, b=b)
         weights = np.empty(len(order), np.float32)
         for start in range(0, len(order), _AT_ONCE):
@@ -98,7 +97,7 @@ class TermCounts:
 
 
 def places_of(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where what belongs to these rows is, one after the other, and the ends of each then.
+    """Positions of the entries of these rows, concatenated, and the ends of each row among them.
 
     ends: (n + 1,), row i has `ends[i]:ends[i + 1]`.
     """

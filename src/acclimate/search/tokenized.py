@@ -1,4 +1,4 @@
-"""The tokens of many texts, in a file without a name: memory does not grow with them, and nothing stays behind."""
+"""Tokens of many texts in an unnamed temporary file, so that memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from acclimate.search.encoded import Tokens
 
 
 class TokenizedTexts:
-    """Texts as an encoder reads them, by their number: the first one added is 0."""
+    """Tokenized texts by number, in the order added, from 0."""
 
     def __init__(self, folder: Path) -> None:
-        self.lengths = array("i")  # tokens of each text
-        self.counts = array("i")  # of these, whose vectors are kept
+        self.lengths = array("i")  # tokens per text
+        self.counts = array("i")  # of these, tokens with vectors
         self._starts = array("q")
         self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
@@ -31,7 +31,7 @@ class TokenizedTexts:
         self._file.close()
 
     def add(self, texts: Sequence[Tokens]) -> None:
-        """Write some more texts."""
+        """Append texts."""
         with writing(self._folder):
             for text in texts:
                 ids, keep, attend = (np.asarray(part, dtype=np.int32) for part in text)
@@ -42,7 +42,7 @@ class TokenizedTexts:
             self._file.flush()
 
     def read(self, numbers: Sequence[int]) -> list[Tokens]:
-        """Some of them, in that order."""
+        """The texts of these numbers, in order."""
         texts: list[Tokens] = []
         for number in numbers:
             self._file.seek(self._starts[number])

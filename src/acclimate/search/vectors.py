@@ -1,10 +1,9 @@
-"""The vectors of a corpus on disk: pooled and token vectors, memory-mapped, written batch by batch.
+"""Document vectors on disk: pooled and token vectors, memory-mapped, written batch by batch.
 
-A folder of `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) int8 with `scales.npy` (n_tokens,)
-float32, and `offsets.npy` (n_docs + 1). Token vectors in eight bits rank as they do in sixteen (docs/log.md); in four,
-two numbers share a byte.
-Batches and their order follow from the documents alone; `done.json` counts the batches that are written, so an
-interrupted encoding goes on where it was and ends with the same bytes. Memory does not grow with the corpus.
+A folder has `pooled.npy` (n_docs, dim) float32, `tokens.npy` (n_tokens, token_dim) int8 with `scales.npy` (n_tokens,)
+float32, and `offsets.npy` (n_docs + 1). Eight-bit token vectors rank as sixteen-bit ones do (docs/log.md); with four
+bits, two numbers share a byte. Batches depend on the documents alone, and `done.json` counts those written, so an
+interrupted encoding resumes and gives the same bytes. Memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from acclimate.base.prefetch import prefetch
 from acclimate.records import Doc
 from acclimate.search import approximate, four_bits
 from acclimate.search.approximate import ApproximateIndex
+from acclimate.search.device_vectors import DeviceVectors, has_room
 from acclimate.search.encoded import cut
 from acclimate.search.four_bits import FourBits
 from acclimate.search.max_sim import max_sim
-from acclimate.search.on_device import OnDevice, has_room
 from acclimate.search.tokenized import TokenizedTexts
 
 if TYPE_CHECKING:
@@ -44,42 +43,41 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
     from acclimate.search.inference import Read
 
-TOKENS = EIGHT, FOUR = "int8", "int4"  # how token vectors are kept
+TOKENS = EIGHT, FOUR = "int8", "int4"  # formats of token vectors
 _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
-_BLOCK_ROWS = 65_536  # rows of pooled vectors that are cut at once
-_NUMBERS_IN_CACHE = 1 << 17  # of pooled vectors that one query after the other is compared with
-_ROWS_COMPARED = 4096  # of pooled vectors, read from anywhere at once
-_LARGE = 1 << 30  # bytes of vectors on disk from which on what was read does not stay: to read it again takes time
-_RESIDENT = 1 << 28  # bytes of them that are read before they are given up
+_BLOCK_ROWS = 65_536  # rows of pooled vectors truncated at once
+_NUMBERS_IN_CACHE = 1 << 17  # components of pooled vectors compared with one query after another
+_ROWS_COMPARED = 4096  # pooled vectors compared at once, from arbitrary rows
+_LARGE = 1 << 30  # bytes on disk beyond which read pages are released, at the price of reading again
+_RESIDENT = 1 << 28  # bytes read before pages are released
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """What an encoder made of a corpus; row i belongs to the i-th document."""
+    """The vectors of a corpus; row i belongs to document i."""
 
     pooled: NDArray[np.float32]  # (n_docs, dim), unit length
     tokens: NDArray[np.int8] | FourBits  # (n_tokens, token_dim)
     scales: NDArray[np.float32]  # (n_tokens,): tokens[j] * scales[j] has unit length
     offsets: NDArray[np.int64]  # (n_docs + 1,): document i has tokens[offsets[i]:offsets[i + 1]]
-    approximate: ApproximateIndex | None = None  # of the pooled vectors, where they are many
+    approximate: ApproximateIndex | None = None  # of the pooled vectors, if there are many
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
-        """Memory-mapped from the folder that `encode_corpus` made; torch wants arrays that could be written to."""
+        """Memory-map the folder written by `encode_corpus`, copy-on-write, as torch requires writable arrays."""
         return cls(*arrays_of(folder, "c"), ApproximateIndex.of(folder))
 
     @property
-    def kept(self) -> str | None:
-        """How token vectors are kept, one of `TOKENS`; None where there are none."""
+    def token_format(self) -> str | None:
+        """The format of token vectors, one of `TOKENS`; None if there are none."""
         return None if not len(self.tokens) else FOUR if isinstance(self.tokens, FourBits) else EIGHT
 
     def dense_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n_queries, n_docs) cosines, computed on a GPU where it has room for the corpus.
+        """(n_queries, n_docs) cosines, on a GPU if the corpus fits.
 
-        On a CPU documents are read once for all queries, so many at a time that they stay in the cache; but each query
-        has a product of its own, of a shape that follows from the corpus: what else is asked does not move its
-        rounding.
+        On a CPU documents are read once for all queries, in blocks that fit the cache; each query has its own product
+        of a shape that depends on the corpus only, so results are batch-invariant.
         """
         if self._on_device is not None:
             return self._on_device.dense_scores(queries)
@@ -96,7 +94,7 @@ class Vectors:
         return scores
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n_rows,) of these documents. Each has a sum of its own: which others are compared does not move it."""
+        """(n_rows,) cosines with these documents; each is summed by itself, so results are batch-invariant."""
         scores = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), _ROWS_COMPARED):
             block = rows[start : start + _ROWS_COMPARED]
@@ -104,37 +102,37 @@ class Vectors:
         return scores
 
     @cached_property
-    def _on_device(self) -> OnDevice | None:
-        """Where they are compared instead."""
+    def _on_device(self) -> DeviceVectors | None:
+        """The same vectors on a GPU; None if they stay on the CPU."""
         arrays = self.pooled, self.tokens, self.scales
         if not has_room(sum(array.nbytes for array in arrays)):
             return None
-        return OnDevice(*arrays, self.offsets, models.device())
+        return DeviceVectors(*arrays, self.offsets, models.device())
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(token vectors of these documents one after the other, where each one starts)."""
+        """(token vectors of these documents, concatenated; where each document starts)."""
         spans = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
         tokens, scales = self._gathered(spans)
         starts = np.cumsum([0, *(span.stop - span.start for span in spans[:-1])]).astype(np.int64)
         return torch.from_numpy(tokens).float().mul_(torch.from_numpy(scales)[:, None]).numpy(), starts
 
     def _gathered(self, spans: Sequence[slice]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """The token vectors of these spans one after the other, in eight bits, and their scales."""
-        stored, scales = np.asarray(_stored(self.tokens)), np.asarray(self.scales)  # to cut a memory map takes longer
+        """Eight-bit token vectors of these spans, concatenated, and their scales."""
+        stored, scales = np.asarray(_stored(self.tokens)), np.asarray(self.scales)  # slicing a memory map is slower
         tokens = np.concatenate([stored[span] for span in spans])
         whole = FourBits(tokens)[:] if isinstance(self.tokens, FourBits) else tokens
         return whole, np.concatenate([scales[span] for span in spans])
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Late interaction (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
+        """MaxSim (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
 
-        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], so that queries of all lengths share a scale. Each
-        document has a product of its own: which others are compared does not move its rounding.
+        query: (n_query_tokens, dim); returns (n_rows,) in [-1, 1], comparable between queries of different lengths.
+        Batch-invariant.
         """
         return self.begin_max_sim(query, rows)()
 
     def begin_max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Callable[[], NDArray[np.float32]]:
-        """What waits for a GPU that has begun to compare them; on a CPU they are compared."""
+        """Start `max_sim` on a GPU; returns a function that waits for the result. On a CPU it is computed at once."""
         if self._on_device is None:
             scores = max_sim(self._gathered, self.offsets, query, rows)
             return lambda: scores
@@ -143,7 +141,7 @@ class Vectors:
 
 
 def arrays_of(folder: Path, mode: Literal["c", "r+"]) -> tuple[Any, Any, Any, Any]:
-    """Pooled vectors, tokens, scales and offsets, memory-mapped."""
+    """(pooled vectors, tokens, scales, offsets), memory-mapped."""
     pooled, tokens, scales, offsets = (np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS)
     return pooled, FourBits(tokens) if tokens.dtype == np.uint8 else tokens, scales, offsets
 
@@ -157,11 +155,10 @@ def encode_corpus(
     maker: Callable[[], Encoder] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Vectors:
-    """Encode a corpus into `folder`, going on from what an interrupted call with the same texts and encoder left there.
+    """Encode a corpus into `folder`, resuming an interrupted call with the same texts and encoder.
 
-    What was begun with others is begun again. tokens_as: how token vectors are kept, one of `TOKENS`; None: they are
-    not. maker: makes the same encoder in another process of the run, for its share of the batches; None: this process
-    encodes all.
+    An encoding of other texts is started over. tokens_as: format of token vectors, one of `TOKENS`; None: do not store
+    them. maker: loads the same encoder in another process to share the work; None: this process does all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "done.json"
@@ -188,7 +185,7 @@ def encode_corpus(
                     span = slice(offsets[row], offsets[row + 1])
                     tokens[span], scales[span] = of_tokens
             write_json(journal, {"key": key, "batches": number})
-            _release(pooled, tokens, scales)  # with a row, all of a large page of the system's cache may be mapped
+            _release(pooled, tokens, scales)  # reading a row may map a large page of the page cache
             encoded += len(rows)
             progress(encoded, len(corpus))
     flush(pooled, tokens, scales)
@@ -196,7 +193,7 @@ def encode_corpus(
 
 
 def flush(*arrays: NDArray[Any] | FourBits) -> None:
-    """To disk, where they are memory-mapped."""
+    """Write memory-mapped arrays to disk."""
     for array in map(_stored, arrays):
         if isinstance(array, np.memmap):
             array.flush()
@@ -228,13 +225,13 @@ def _in_four_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
 
 
 def quantized(vectors: torch.Tensor, most: int = 127) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, dim) whole numbers from -most to most, and (n,) what makes the vectors of them again."""
+    """(n, dim) integers from -most to most, and (n,) scales that restore the vectors."""
     scales = vectors.abs().amax(1) / most
     return (vectors / scales.clamp(min=1e-12)[:, None]).round_().to(torch.int8), scales
 
 
 def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
-    """Pooled vectors that keep their first `dim` components, written to `folder`; no token vectors."""
+    """Write pooled vectors truncated to `dim` components, without token vectors, to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     create_arrays(folder, dim, [0] * len(vectors.pooled))
     pooled = np.load(folder / "pooled.npy", mmap_mode="r+")
@@ -245,7 +242,7 @@ def cut_vectors(vectors: Vectors, dim: int, folder: Path) -> Vectors:
 
 
 def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedTexts) -> str:
-    """Tokenize all documents, in their order; a digest of their texts."""
+    """Tokenize all documents in order; returns a digest of their texts."""
     digest = hashlib.sha256()
     docs = iter(corpus.values())
     while texts := [doc.default_text() for doc in islice(docs, _TOKENIZE_AT_ONCE)]:
@@ -258,7 +255,7 @@ def _tokenize(encoder: Encoder, corpus: Mapping[str, Doc], tokenized: TokenizedT
 def create_arrays(
     folder: Path, dim: int, counts: Sequence[int], token_dim: int = 0, tokens_as: str | None = EIGHT
 ) -> None:
-    """The arrays, still empty; without token vectors where these have no length. Of earlier ones nothing stays."""
+    """Create uninitialized arrays, replacing earlier ones; without token vectors if `token_dim` is 0."""
     approximate.index(folder, is_wanted=False)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     np.save(folder / "offsets.npy", offsets)

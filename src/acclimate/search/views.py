@@ -1,9 +1,8 @@
-"""What members see of queries: each looks at a query once, however many systems answer it.
+"""Views of queries by members, shared by systems so that each member processes a query once.
 
-Queries come in blocks, so that a member reads its documents once for all of them. Nothing that is computed for one
-depends on its company, so neither do candidates, runs and what is kept of them: each query is encoded by itself where
-the padding of a batch would move the rounding of its vectors (in bfloat16 by up to 0.002 of a cosine), and has products
-of its own, see `vectors`.
+Queries come in blocks, so that a member reads its documents once per block. Results are batch-invariant: a query is
+encoded by itself unless the encoder is batch-invariant (bfloat16 padding moves cosines by up to 0.002), and has
+products of its own, see `vectors`.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ if TYPE_CHECKING:
     from acclimate.search.encoded import Encoded, QueryEncoder
     from acclimate.search.members import Member, View
 
-_QUERIES = 64  # of a block at most
+_QUERIES = 64  # maximum per block
 _SCORES = 1 << 24  # of a block, by one member
 
 
 def blocks(queries: Sequence[Query], n_docs: int) -> Iterator[Sequence[Query]]:
-    """The queries in their order, so many at a time that memory has room for a score of each document."""
+    """The queries in blocks, small enough to hold a score of each document."""
     at_once = max(1, min(_QUERIES, _SCORES // max(1, n_docs)))
     for start in range(0, len(queries), at_once):
         yield queries[start : start + at_once]
 
 
-class Seen:
-    """A query as a member sees it, and the documents that it names: sought once, however many systems ask."""
+class CachedView:
+    """A member's view of a query that caches the documents found for it."""
 
     def __init__(self, view: View, *, above: float | None) -> None:
-        """above: what a document's score must exceed for it to be named; None: nothing."""
+        """above: score that a document must exceed to be found; None: any."""
         self._view, self._above = view, above
         self._named: dict[int, NDArray[np.int64]] = {}  # by depth
 
     def begin(self, rows: NDArray[np.int64]) -> None:
-        """Begin to score these documents, which will be asked for."""
+        """Start scoring these documents."""
         self._view.begin(rows)
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -49,7 +48,7 @@ class Seen:
         return self._view.scores(rows)
 
     def named(self, depth: int, ids: Ids, within: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """The rows of the `depth` best documents, best first: of these, or of all."""
+        """The rows of the `depth` best documents, best first, among `within` or all."""
         if within is not None:
             return ids.best(self._view.scores(within), depth, above=self._above, rows=within)
         if depth not in self._named:
@@ -60,19 +59,19 @@ class Seen:
 
 
 class Views:
-    """Looks at queries, and remembers what was seen until others come.
+    """Views of the current block of queries, cached until the next.
 
-    Systems that share it, and are asked the same block one after the other, share what their members saw. Members are
-    told apart by name.
+    Systems that share it, and are asked the same block in turn, share their members' work. Members are identified by
+    name.
     """
 
     def __init__(self) -> None:
-        self._places: dict[Query, int] = {}  # of the block at hand
-        self._encoded: dict[int, list[Encoded]] = {}  # by the identity of the encoder
-        self._by_member: dict[str, list[Seen]] = {}
+        self._places: dict[Query, int] = {}  # of the current block
+        self._encoded: dict[int, list[Encoded]] = {}  # by the encoder's id()
+        self._by_member: dict[str, list[CachedView]] = {}
 
-    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, Seen]]:
-        """Query by query what each member sees of it. queries: a block, or some of the last one."""
+    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, CachedView]]:
+        """For each query, member -> view. queries: a block, or part of the last one."""
         if not self._places.keys() >= {*queries}:
             self._places = {query: place for place, query in enumerate(dict.fromkeys(queries))}
             self._encoded.clear()
@@ -81,13 +80,15 @@ class Views:
             if name not in self._by_member:
                 encoded = [] if member.encoder is None else self._encode(member.encoder)
                 above = 0.0 if isinstance(member, LEXICAL) else None
-                self._by_member[name] = [Seen(view, above=above) for view in member.views([*self._places], encoded)]
+                self._by_member[name] = [
+                    CachedView(view, above=above) for view in member.views([*self._places], encoded)
+                ]
         return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
 
     def _encode(self, encoder: QueryEncoder) -> list[Encoded]:
-        """The block's vectors: of each query by itself, or together where that is alike to the last bit."""
+        """The block's vectors: one query at a time unless the encoder is batch-invariant."""
         if id(encoder) not in self._encoded:
             texts = [query.text for query in self._places]
-            calls = [texts] if getattr(encoder, "is_alike", False) else [[text] for text in texts]
+            calls = [texts] if getattr(encoder, "is_batch_invariant", False) else [[text] for text in texts]
             self._encoded[id(encoder)] = [encoded for call in calls for encoded in encoder.encode(call)]
         return self._encoded[id(encoder)]

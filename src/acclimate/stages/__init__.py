@@ -1,5 +1,7 @@
-"""The stages, a file each: settings, check, estimate, work, and what is read and written. `chain` is their order,
-`runs` begins and opens runs of them, and `judges` is whom `filter` asks."""
+"""The stages of a run, one file each: settings, checks, cost estimate, work, and output.
 
-# In the order of the chain, whose `STAGES` has their functions: to read these is to import all that they work with.
+`chain` calls them in order, `runs` creates and opens runs, `judges` supplies the scores that `filter` reads.
+"""
+
+# In the order of the chain. Kept apart from `chain.STAGES`, whose import loads everything that stages work with.
 NAMES = "index sample seed generate filter steer mine train label distill evaluate".split()

@@ -1,7 +1,7 @@
-"""The teacher's judgement goes into fast retrievers: KL divergence, and a share of InfoNCE for the source document.
+"""Distil the teacher into fast retrievers: KL divergence on its scores, plus some InfoNCE on the source document.
 
-One loop serves every kind of student: `students.training` is the loop, `students.kinds` what differs, `students.losses`
-what is taught.
+One training loop serves every kind of student: `students.training` is the loop, `students.kinds` holds what differs
+between kinds, `students.losses` the losses.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from acclimate.learn.students.distillation import (
     RANDOM,
     Notes,
     Sides,
-    forget_notes,
+    remove_notes,
     train_students,
-    untaught,
+    without_teacher_scores,
 )
 from acclimate.learn.students.tuning import tune_students
 from acclimate.records import NWay
-from acclimate.run.estimate import SEARCHING, Estimate
+from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -49,7 +49,7 @@ from acclimate.stages.steer import Steered
 from acclimate.stages.trials import trials
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
@@ -57,7 +57,7 @@ LOSSES = ("kl", "margin-mse", CONTRASTIVE)
 SCHEDULES = ("linear", "constant")
 NEGATIVES = (AUTO, "list", "batch", "corpus")
 MAX_SIM = ("mean", "sum")
-_LEARNING = 30  # times as much as searching for a query, with all its documents
+_LEARNING = 30  # cost of a training query with all its documents, in searches
 
 
 @checked
@@ -65,7 +65,7 @@ def distill(
     train: Sequence[NWay],
     dev: Sequence[NWay],
     encoder: Encoder,
-    lesson: Lesson,
+    data: TrainingData,
     folder: Path,
     later: Sequence[Sequence[Sequence[NWay]]] = (),
     is_raw: bool = False,
@@ -101,10 +101,10 @@ def distill(
 ) -> Notes:
     """Train the students: retrievers that learn from the teacher's scores.
 
-    Each goes into `folder/KIND`; by kind, how its training went. `train` and `dev` hold teacher scores in [0, 1], or on
-    the teacher's own scale where that is said (`is_raw`), the source document first; of one query there may be several
-    lists. `encoder` is `base`, which stays as it is. `later` has such a pair for every further teacher that students
-    learn from in turn. Raises SettingError for two students of one kind, DataError without examples or teacher scores.
+    Writes each to `folder/KIND` and returns training notes by kind. `train` and `dev` hold teacher scores in [0, 1] (on
+    the teacher's own scale if `is_raw`), source document first; a query may have several lists. `encoder` is `base` and
+    is not changed. `later` holds a (train, dev) pair for each further teacher, learned from in turn. Raises
+    SettingError for two students of one kind, DataError without examples or teacher scores.
 
     Parameters
     ----------
@@ -170,33 +170,33 @@ def distill(
         Values to try, as setting:value:value, with more settings after a comma. Each student is trained with every
         combination, and the one that does best on held-out queries is kept.
     """
-    given = locals()
-    settings = {name: given[name] for name in settings_of(distill)}
+    arguments = locals()
+    settings = {name: arguments[name] for name in settings_of(distill)}
     return train_students(
-        train, dev, encoder, lesson, folder, later, is_raw, settings=settings, seed=seed, progress=progress
+        train, dev, encoder, data, folder, later, is_raw, settings=settings, seed=seed, progress=progress
     )
 
 
-_NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # the last one is of the index, which is made outside
+_NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # max_active_dims is a property of the index
 TUNABLE = {name: setting for name, setting in settings_of(distill).items() if name not in _NOT_TUNED}
 
 
 class Distilled(StageOutput):
-    """Students, and the indexes of those whose documents are not the base's."""
+    """Trained students, and indexes for those that encode documents differently from the base."""
 
     stage = "distill"
 
     def members(self, run: Run) -> Lazy[Member]:
-        """The students as members of systems, `KIND:adapted`; sparse and static ones also as they started."""
+        """The students as members of systems, named `KIND:adapted`; sparse and static ones also untrained."""
         return self.students(run).members()
 
     def students(self, run: Run) -> Students:
-        """The students, with their indexes."""
+        """The students with their indexes."""
         return replace(_students(run, self.folder, self.notes), index_folder=run.updated_folder)
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for students that the base cannot begin, and for values to try that cannot be.
+    """Raises SettingError for students that the base cannot start, and for invalid values in `tune`.
 
     asks: see `chain.check`.
     """
@@ -218,12 +218,12 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def estimate(run: Run, n_queries: float) -> Estimate:
-    """Of training each student, and reading what it learns from."""
+    """Cost of training each student, encoding included."""
     settings = run.settings["distill"]
     if settings["loss"] != CONTRASTIVE:
         n_queries *= lists_per_query(run)
     n_read = settings["max_steps"] * settings["batch_size"] or n_queries * settings["epochs"]
-    return Estimate(_LEARNING * SEARCHING * n_read * len(settings["student"]))
+    return Estimate(_LEARNING * SEARCH_FLOP * n_read * len(settings["student"]))
 
 
 def make(
@@ -235,40 +235,40 @@ def make(
     labeled: Labeled | None,
     mined: Mined | None,
 ) -> Distilled:
-    """Train students on the lists that the teacher rated, or else on mined ones, and index what they changed."""
+    """Train students on the teacher's lists (on mined examples if loss is contrastive), and build their indexes."""
     is_taught = run.settings["distill"]["loss"] != CONTRASTIVE
     lists = labeled if is_taught else mined
-    assert lists is not None  # the chain makes what is read here
+    assert lists is not None  # the chain makes the stage that is read
 
     def work(folder: Path, progress: Progress) -> Account:
-        from acclimate.learn.students.lesson import Lesson
+        from acclimate.learn.students.training_data import TrainingData
 
         base = run.base
         logged = labeled.log_queries if labeled and is_taught else []
         texts = {query.query_id: query.text for query in (*filtered.queries, *logged)}
         copies = None if is_taught else NearDuplicateDocs(run.input.corpus, run.settings["sample"]["near_duplicates"])
-        lesson = Lesson(texts, run.input.corpus, base.ids, base.vectors, copies)
-        (train, dev), *later = lists.turns if isinstance(lists, Labeled) else [_mined_sides(lists, sampled, filtered)]
+        data = TrainingData(texts, run.input.corpus, base.ids, base.vectors, copies)
+        (train, dev), *later = lists.turns if isinstance(lists, Labeled) else [_mined_by_side(lists, sampled, filtered)]
         is_raw = isinstance(lists, Labeled) and lists.is_raw
         held_out = steered.choosing(run, sampled)
 
-        def learned(settings: Mapping[str, Any], into: Path) -> Notes:
+        def train_trial(settings: Mapping[str, Any], into: Path) -> Notes:
             return distill(
-                train, dev, base.encoder, lesson, into, later, is_raw, seed=run.seed, progress=progress, **settings
+                train, dev, base.encoder, data, into, later, is_raw, seed=run.seed, progress=progress, **settings
             )
 
-        def reached(into: Path, notes: Notes) -> dict[str, float]:
+        def score_trial(into: Path, notes: Notes) -> dict[str, float]:
             notes = _students(run, into, notes).index()
             members = base.members | _students(run, into, notes).members()
             retrievers = {kind: measuring.member_alone(base.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: held_out.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
         settings = run.settings["distill"]
-        notes = tune_students(folder, settings, trials(settings["tune"], settings, TUNABLE), learned, reached)
+        notes = tune_students(folder, settings, trials(settings["tune"], settings, TUNABLE), train_trial, score_trial)
         if distributed.is_main():
-            with distributed.helped():  # the others have learned, and wait
+            with distributed.helped():  # the other processes have finished training and wait
                 notes = _students(run, folder, notes).index()
-            forget_notes(folder)
+            remove_notes(folder)
         n_queries = len({example.query_id for example in train})
         n_kept = min(note["queries"] for note in notes.values())
         return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=notes)
@@ -287,11 +287,11 @@ def make(
     return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
 
 
-def _mined_sides(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
-    """The mined examples of the queries that teach and of those that choose."""
+def _mined_by_side(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
+    """The mined examples, split into (train, dev) by the side of their query."""
     sides = filtered.sides(sampled)
     train, dev = ({query.query_id for query in sides[side]} for side in ("train", "dev"))
-    examples = untaught(mined.examples)
+    examples = without_teacher_scores(mined.examples)
     return [each for each in examples if each.query_id in train], [each for each in examples if each.query_id in dev]
 
 

@@ -1,9 +1,9 @@
-"""Every system answers the same queries: measures with intervals, paired comparisons, latency, and one verdict.
+"""Measure every system on the same queries: measures with intervals, paired comparisons, latency, and one verdict.
 
-The baseline is whichever of the systems that people have anyway (BM25, dense retrieval, the ranks of both added, and a
-run that they bring) does best on these very queries: luck can only help it. The system that is held against it, the
-candidate, is chosen beforehand on others, held out from training. The verdict is about these two; where a gain comes
-from is said step by step, and what is recommended is chosen among all (`recommend`).
+The baseline is whichever of BM25, dense retrieval, their reciprocal rank fusion and a run that the user brings does
+best on these very queries, so chance can only favor the baseline. The candidate is chosen beforehand on queries held
+out from training. The verdict compares these two; gains are also reported step by step, and the recommended system is
+chosen among all (`recommend`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
-from acclimate.measure.evaluation import Evaluation, reached
+from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
 from acclimate.measure.named import means_of
 from acclimate.records import Qrel, Query
@@ -32,16 +32,16 @@ from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.search import choice
+from acclimate.search.exclusion import Excluding
 from acclimate.search.first_stage import FirstStage
 from acclimate.search.measuring import latencies, n_timed, write_runs
 from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.system import System
 from acclimate.search.systems import Chosen, Contender
 from acclimate.search.views import Views
-from acclimate.search.weights import Weighed
-from acclimate.search.without import Without
+from acclimate.search.weights import ChosenWeights
 from acclimate.stages.distill import Distilled
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
@@ -54,9 +54,9 @@ from acclimate.stages.systems import (
     contenders,
     members_of,
     named_rerankers,
+    reranked_names,
     reranked_systems,
     rerankers,
-    to_weigh,
 )
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
 
@@ -70,7 +70,7 @@ def evaluate(
     qrels: Sequence[Qrel],
     candidate: str,
     folder: Path,
-    least: float = 0.0,
+    min_difference: float = 0.0,
     n_docs: int = 0,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
@@ -84,12 +84,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure every system on the same queries and test whether the candidate beats what you already have.
 
-    Runs go to `folder/runs/NAME.trec`. `candidate` names the system that counts. Queries are answered in blocks; then
-    some of them, drawn, are asked one at a time, as a person would: latencies are theirs, from text to ranking. The
-    judgments of those measured go to `folder/qrels.trec`: with them any evaluator gives the same figures for the runs
-    (`trec_eval -c`, where one finds nothing for a query). A query of which nothing is judged relevant counts 0.
-    `least`: smaller differences decide nothing. `n_docs`: of what is searched. Raises DataError when no query has a
-    relevant document, SettingError for what is no measure.
+    Runs go to `folder/runs/NAME.trec`, the judgments of the measured queries to `folder/qrels.trec`: with them any
+    evaluator gives the same figures (`trec_eval -c` where a system finds nothing for a query). Queries are answered in
+    batches; latency, from text to ranking, is measured on a random subset answered one at a time. A query without
+    relevant documents counts 0. `n_docs`: of the searchable collection. Differences below `min_difference` do not
+    count. Raises DataError when no query has a relevant document, SettingError for an unknown measure.
 
     Parameters
     ----------
@@ -109,7 +108,7 @@ def evaluate(
         DEPTH is rerank_depth and WEIGHT is chosen.
     """
     judged = {qrel.query_id for qrel in qrels}
-    asked = drawn([query for query in queries if query.query_id in judged], max_queries, seed)
+    asked = draw_queries([query for query in queries if query.query_id in judged], max_queries, seed)
     kept = {query.query_id for query in asked}
     qrels = [qrel for qrel in qrels if qrel.query_id in kept]
     if not any(qrel.relevance > 0 for qrel in qrels):
@@ -128,38 +127,37 @@ def evaluate(
         progress(n_searches + sum(n_apart[:place]), n_in_all)
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
-        summaries.append({**contender.facts, **reached(values[name], seconds, seed), **sizes})
-    return conclusion(summaries, values, candidate, seed=seed, least=least)
+        summaries.append({**contender.facts, **summary(values[name], seconds, seed), **sizes})
+    return conclusion(summaries, values, candidate, seed=seed, min_difference=min_difference)
 
 
-def drawn(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
-    """The queries that are measured on, by their ids."""
+def draw_queries(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
+    """Draw at most `max_queries` queries to measure on (0: all), sorted by id."""
     return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
 
 
 def run_file(folder: Path, system: str) -> Path:
-    """Where the ranking of a system stands in the stage's folder."""
+    """Path of a system's run in the stage's folder."""
     return folder / RUNS / f"{SystemName(system).file_name}.trec"
 
 
 class Evaluated(StageOutput):
-    """What every system reached, and what serves."""
+    """Measures of every system, and which one to serve."""
 
     stage = "evaluate"
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """See `Evaluation.for_report`."""
+        """The content of `measured.json`; see `Evaluation.for_report`."""
         return read_json(self.folder / "measured.json")
 
     @property
     def names(self) -> list[SystemName]:
-        """The names of the systems that were measured."""
+        """Names of the measured systems."""
         return [SystemName(row["name"]) for row in self.measured["systems"]]
 
     def servable(self, system: str | None) -> SystemName:
-        """The name of that system, or without one of what is recommended. Raises SettingError for one that the run does
-        not have, or that answers its own queries only."""
+        """The name of this system, by default the recommended one. Raises SettingError if it cannot serve."""
         name = self.measured["recommended"] if system is None else system
         if name not in self.names:
             raise unknown("system", name, self.names)
@@ -169,17 +167,17 @@ class Evaluated(StageOutput):
 
     @cached_property
     def chosen(self) -> Chosen:
-        """The weights of every system, chosen on held-out queries."""
+        """Weights of every system, chosen on held-out queries."""
         return Chosen(**{key: self._chosen[key] for key in Chosen._fields if key in self._chosen})
 
     @property
     def chosen_on(self) -> str:
-        """The held-out queries, in words."""
+        """Description of the held-out queries."""
         return self._chosen["on"]
 
     @property
     def before_after(self) -> list[dict[str, Any]]:
-        """Queries before and after."""
+        """Example queries with their rankings before and after adapting."""
         return [row for _, row in read_jsonl(self.folder / "examples.jsonl")]
 
     @cached_property
@@ -188,13 +186,13 @@ class Evaluated(StageOutput):
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for measures that are none, and systems that there will not be."""
+    """Raises SettingError for unknown measures, and for systems that this run will not have."""
     means_of(run.settings["evaluate"]["measures"])
     check_systems(run)
 
 
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
-    """Of rerankers, behind systems that choose and that are measured. n_drawn: documents that get queries."""
+    """Cost of reranking, to choose weights and to measure. n_drawn: number of documents that get queries."""
     settings, labels = run.settings["evaluate"], run.input.labels
     n_measuring = len(labels.measuring.queries) or 0.2 * n_drawn
     searches = min(n_measuring, settings["max_queries"] or n_measuring)
@@ -218,9 +216,9 @@ def make(
     labeled: Labeled | None,
     distilled: Distilled | None,
 ) -> Evaluated:
-    """Choose weights and the candidate on held-out queries, then measure every system on those that measure.
+    """Choose weights and the candidate on held-out queries, then measure every system on the test queries.
 
-    trained, labeled, distilled: None where a run has no such stage.
+    trained, labeled, distilled: None if the run skips the stage.
     """
     settings = run.settings["evaluate"]
 
@@ -232,13 +230,13 @@ def make(
         is_trained = trained is not None and "given" not in trained.notes
         with run.store.scores() as kept:
             serving = rerankers(run, trained)
-            scorers = {name: KeptScorer(scorer, kept, corpus.fingerprint) for name, scorer in serving.items()}
+            scorers = {name: CachedScorer(scorer, kept, corpus.fingerprint) for name, scorer in serving.items()}
 
-            def weigh(name: SystemName, first: System) -> Weighed:
+            def weigh(name: SystemName, first: System) -> ChosenWeights:
                 depth = name.depth or settings["rerank_depth"]
-                return choice.weigh_reranker(first, scorers[name.reranker], held_out, depth, name.weight)
+                return choice.choose_reranker_weight(first, scorers[name.reranker], held_out, depth, name.weight)
 
-            chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=to_weigh(run, trained))
+            chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=reranked_names(run, trained))
             competing = [
                 contender._replace(serving=alone.retriever, is_trained=is_trained or not contender.name.is_reranked)
                 for contender, alone in zip(
@@ -250,7 +248,7 @@ def make(
             if test.self_matches.are_usual:
                 left_out = test.self_matches.left_out
                 competing = [
-                    contender._replace(retriever=Without(contender.retriever, left_out)) for contender in competing
+                    contender._replace(retriever=Excluding(contender.retriever, left_out)) for contender in competing
                 ]
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
@@ -291,7 +289,7 @@ def make(
         **run.read(*ENCODER, "train.max_tokens", "distill.max_active_dims"),
         **{f"notes of {output.name}": output.noted() for output in (trained, distilled) if output},
         DOCUMENTS: run.input.corpus.fingerprint,
-        "hybrid": "reciprocal ranks",  # in earlier versions it had weights: what they measured is measured again
+        "hybrid": "reciprocal ranks",  # earlier versions weighted it: their measurements are redone
         "labels": run.input.labels.measuring.fingerprint,
         "dev": run.input.labels.choosing.fingerprint,
         **{name: named.fingerprint_of(name) for name in named_rerankers(run)},

@@ -1,21 +1,21 @@
-"""Which synthetic queries are worth learning from.
+"""Filters that decide which synthetic queries are worth learning from.
 
-The setting names the filters in their order; each sees what the one before it left, and every drop has one reason.
+`filter.filters` names them in order; each sees what the one before left, and every dropped query has one reason.
 
-    length       neither too short nor too long (InPars; how many tokens an LLM wrote)
-    copied       does not stand in its source document word for word (InPars)
-    duplicates   nearly equal to a query that the LLM was surer of
-    logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144): the mean of its tokens' log-probabilities
+    length       neither too short nor too long (InPars), in tokens of the LLM
+    copied       not a verbatim part of its source document (InPars)
+    duplicates   not nearly equal to a query with a higher log-probability
+    logprob      the LLM's own confidence (InPars v1, arXiv 2202.05144): mean log-probability of its tokens
     round-trip   a retriever finds the source document (Promptagator, arXiv 2209.11755; UDAPDR, arXiv 2303.00807)
     teacher      the fusion of all retrievers ranks the source document first (CADET, arXiv 2505.19274)
-    consistency  a reranker that learned from all of them ranks the source high (InPars-light, arXiv 2301.02998)
+    consistency  a reranker trained on all of the queries ranks the source high (InPars-light, arXiv 2301.02998)
     reranker     a reranker's score of query and source document (InPars v2, arXiv 2301.01820)
     percentile   not among the lowest of a score
     judge        an LLM grades how well the document answers the query
 
-Every score is kept, so a threshold can be judged afterwards, and changed at no cost. InPars' own log-probabilities are
-those of the likeliest token at each step, without the last one: the same as these where the likeliest is taken and a
-line break ends the query, and not so where tokens are drawn.
+Every score is kept, so thresholds can be examined and changed later at no cost. InPars averages the
+log-probabilities of the likeliest token at each step, without the last: the same under greedy decoding when a line
+break ends the query, but not under sampling.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import SEARCHING, Estimate, asking, token_flop
+from acclimate.run.estimate import SEARCH_FLOP, Estimate, llm_estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
@@ -65,8 +65,8 @@ NAMES = (
 )
 DEFAULT = ("duplicates", "logprob", "round-trip")
 CONSISTENCY = "consistency"
-DEPTH = 100  # ranks are known so far at least
-SCORES = ("logprob", "reranker", "grade")  # that a percentile can be of
+DEPTH = 100  # depth to which ranks are always computed
+SCORES = ("logprob", "reranker", "grade")  # scores that percentile_of can name
 
 
 @checked
@@ -92,7 +92,7 @@ def filter_queries(
 ) -> Selection:
     """Keep the synthetic queries that pass every filter.
 
-    Raises SettingError for a filter that does not exist, or that lacks what it needs.
+    Raises SettingError for an unknown filter, or for one whose required setting is missing.
 
     Parameters
     ----------
@@ -169,18 +169,18 @@ def filter_queries(
 
 
 def n_tokens(query: SyntheticQuery) -> int:
-    """Tokens of a query as the LLM wrote it, of which each has a log-probability; its words where these are unknown."""
+    """Tokens of a query as the LLM wrote it (those with a log-probability); its words where these are unknown."""
     return len(query.log_probs) or len(words_of(query.text))
 
 
 def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, **_: Any) -> None:
-    """Raises SettingError for a filter that lacks what it needs, before hours of other work."""
+    """Raises SettingError for a filter whose required setting is missing, before hours of other work."""
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
         raise SettingError("filter.reranker names no model; expected the path or Hugging Face id of one that rates")
 
 
 class Filtered(StageOutput):
-    """The queries that are worth learning from, choosing on and measuring on."""
+    """The queries that passed the filters."""
 
     stage = "filter"
     kept_nothing = "no query passed the filters"
@@ -196,7 +196,7 @@ class Filtered(StageOutput):
         return list(read_synthetic(self.folder / "queries.jsonl"))
 
     def sides(self, sampled: Sampled) -> dict[Side, list[SyntheticQuery]]:
-        """The queries by the side that their source document is on."""
+        """The queries by the split (train, dev, test) of their source document."""
         sides: dict[Side, list[SyntheticQuery]] = {side: [] for side in SIDES}
         for query in self.queries:
             sides[sampled.splits[query.doc_id]].append(query)
@@ -204,7 +204,7 @@ class Filtered(StageOutput):
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for a filter that lacks what it needs. asks: see `chain.check`."""
+    """Raises SettingError for a filter whose required setting is missing. asks: see `chain.check`."""
     settings, base = run.settings["filter"], run.settings["distill"]["base"]
     is_known = asks or models.resolve(base).is_local
     if settings["retriever"] == TRAINED and is_known and models.is_late_interaction(models.folder(base)):
@@ -223,9 +223,9 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
-    """Of searching for queries, of rerankers, and of a judge that reads each query with its whole document."""
+    """Cost of searching, of rerankers, and of a judge that reads each query with its whole document."""
     settings, training = run.settings["filter"], run.settings["train"]
-    flop = SEARCHING * n_kept
+    flop = SEARCH_FLOP * n_kept
     if settings["reranker"]:
         flop += token_flop(named.split(settings["reranker"])[1]) * settings["reranker_tokens"] * n_written
     if CONSISTENCY in settings["filters"]:
@@ -233,11 +233,11 @@ def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
     if "filter" not in run.llms:
         return Estimate(flop)
     calls = calls_of_grading(n_written, settings["judge"])
-    return asking(settings["llm"], calls, MAX_DOC_TOKENS, flop)
+    return llm_estimate(settings["llm"], calls, MAX_DOC_TOKENS, flop)
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> Filtered:
-    """Keep the good ones of the queries that were written."""
+    """Filter the generated queries."""
     settings, is_asked = run.settings["filter"], "filter" in run.llms
 
     def work(folder: Path, progress: Progress) -> Account:

@@ -1,8 +1,8 @@
-"""What adapting cost elsewhere: a labelled collection outside the run's, searched untouched and adapted.
+"""Measure forgetting: how adapting changed search on a labelled collection outside the run.
 
-An encoder that learned from one collection may know less of others. The collection is indexed as the run's own was;
-each retriever that the run adapted, and their fusion with its weights, is held against what it was made from.
-Rerankers are not measured. What was made on the way is removed, but for the index of the untouched base.
+The collection is indexed as the run's own was; each adapted retriever, and their fusion with the run's weights, is
+compared with its unadapted counterpart. Rerankers are not measured. Temporary files are removed, except for the index
+of the base.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from acclimate.search.names import SystemName
 from acclimate.search.systems import HYBRID, of_documents, system_of
 from acclimate.stages import index
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import drawn
+from acclimate.stages.evaluate import draw_queries
 
 FOLDER, MEASURED = "forgetting", "measured"
 
 
-class Forgotten(StageOutput):
-    """What each adapted retriever lost, or gained, on a collection."""
+class Forgetting(StageOutput):
+    """What each adapted retriever lost or gained on another collection."""
 
     stage = MEASURED
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """See docs/files.md."""
+        """The content of `measured.json`; see docs/files.md."""
         return read_json(self.folder / "measured.json")
 
 
-def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
-    """Index a labelled collection, and measure on it what the run adapted against what that was made from.
+def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
+    """Index a labelled collection, and compare each adapted retriever with its origin on it.
 
-    Raises SettingError for a run that adapted no retriever and for the run's own documents, DataError for a collection
-    without judged queries.
+    Raises SettingError for a run without an adapted retriever and for the run's own documents, DataError for a
+    collection without judged queries.
     """
     distilled = outputs.get("distill")
     if distilled is None:
@@ -69,9 +69,9 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
         students = replace(distilled.students(outside), index_folder=folder / "students")
         students.index()
         members = outside.base.members | students.members()
-        queries = drawn(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
-        judged = labels.among(queries)
-        weights = {str(name): {str(name): 1.0} for kind in distilled.notes for name in _both(kind)}
+        queries = draw_queries(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
+        judged = labels.restricted_to(queries)
+        weights = {str(name): {str(name): 1.0} for kind in distilled.notes for name in _adapted_and_origin(kind)}
         chosen = outputs["evaluate"].chosen.weights
         weights |= {name: chosen[name] for name in (HYBRID.adapted(), HYBRID.adapted().origin) if name in chosen}
         values: dict[str, dict[str, float]] = {}
@@ -97,11 +97,11 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgotten:
         "max_queries": str(run.settings["evaluate"]["max_queries"]),
     }
     output = outside.workspace.make(MEASURED, work, settings={}, inputs=inputs, seed=run.seed, unit="searches")
-    return Forgotten(output.folder, output.manifest, output.resumed)
+    return Forgetting(output.folder, output.manifest, output.resumed)
 
 
 def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
-    """What was measured on other collections of the students that are there now, by collection."""
+    """The measurements on other collections that belong to the current students, sorted by folder."""
     measured: list[dict[str, Any]] = []
     for folder in sorted((run.workspace.folder / FOLDER).glob("*")):
         workspace = Workspace(folder)
@@ -109,18 +109,18 @@ def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
         if distilled and workspace.is_made(MEASURED):
             manifest = workspace.manifest(MEASURED)
         if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
-            measured.append(Forgotten(folder / MEASURED, manifest, resumed=True).measured)
+            measured.append(Forgetting(folder / MEASURED, manifest, resumed=True).measured)
     return measured
 
 
 def _workspace(run: Run, collection: str) -> Workspace:
-    """A folder for this collection, in the run's."""
+    """The folder for this collection, within the run's."""
     name = re.sub(r"[^\w.-]", "-", Path(collection).name, flags=re.ASCII)[-40:]
     return Workspace(run.workspace.folder / FOLDER / f"{name}-{fingerprint(collections.located(collection))[:8]}")
 
 
-def _both(kind: str) -> tuple[SystemName, SystemName]:
-    """A student, and what it was made from."""
+def _adapted_and_origin(kind: str) -> tuple[SystemName, SystemName]:
+    """The adapted and the unadapted name of a kind of student."""
     name = SystemName(kind).adapted()
     return name, name.origin
 

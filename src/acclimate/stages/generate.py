@@ -1,8 +1,8 @@
-"""Stage: an LLM reads docs and writes the queries that each might answer (InPars v1, arXiv 2202.05144).
+"""Generate queries: an LLM reads documents and writes queries that each might answer (InPars v1, arXiv 2202.05144).
 
-One doc in, one query out; more than one where the doc is shown to several prompts, or to one several times under a
-temperature (Promptagator, arXiv 2209.11755). Each doc is cut, never the prompt around it, so every prompt ends with its
-cue. Answers come through the completion cache: what was answered before costs nothing, and a killed run goes on.
+One query per document; more if the document is put into several prompts, or into one several times with a temperature
+(Promptagator, arXiv 2209.11755). Documents are truncated, never the prompt around them, so every prompt ends with its
+cue. Answers go through the completion cache: repeated prompts cost nothing, and an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from acclimate.llm.prompts import ADAPTED, Material, plain_names
 from acclimate.llm.prompts.adapted import GOOD_AND_BAD
 from acclimate.llm.protocol import LLM, Tokenizing
 from acclimate.records import Doc, PromptExample, SyntheticQuery
-from acclimate.run.estimate import Estimate, asking
+from acclimate.run.estimate import Estimate, llm_estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import checked
@@ -41,21 +41,21 @@ from acclimate.stages.sample import Sample, Sampled
 from acclimate.stages.seed import Seeded
 
 CUTS = ("sentence", "tokens")
-_LONGEST = 120  # characters of an answer that is shown
-_SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # even where other answers were good
+_LONGEST = 120  # characters of an example answer in a message
+_SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # always worth a warning
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What `generate` made, what it turned down, and what it cost."""
+    """The queries that were generated, the answers that were rejected, and the cost."""
 
     queries: list[SyntheticQuery]  # in the order of the docs, at most `per_doc` each
-    dropped: dict[str, int]  # answers that are no query, by reason
-    rejects: list[dict[str, str]]  # doc_id, prompt, text and reason of each of them
-    cut: int  # docs longer than max_doc_tokens
-    tokens: dict[str, int]  # prompt and completion, of all answers, cached ones included
-    asked: dict[str, int]  # the same, of the answers that were not cached
-    calls: int  # prompts that the LLM answered this time
+    dropped: dict[str, int]  # rejected answers, by reason
+    rejects: list[dict[str, str]]  # doc_id, prompt, text and reason of each rejected answer
+    cut: int  # number of docs longer than max_doc_tokens
+    tokens: dict[str, int]  # prompt and completion tokens of all answers, cached ones included
+    asked: dict[str, int]  # the same, without cached answers
+    calls: int  # prompts sent to the LLM, without cached ones
 
 
 @checked
@@ -83,7 +83,8 @@ def generate(
 ) -> Generation:
     """Have an LLM write queries for each sampled document.
 
-    material: examples of the task, prompts made from the corpus, its name and a log, for the prompts that draw on them.
+    material: what prompts may use beside the document: task examples, prompts made from the corpus, its name, and a
+    log.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def generate(
     hints = prompts.hints(task, language, style, searches)
     model = llms.load(llm) if isinstance(llm, str) else llm
     cutter = _cutter(model, cut, max_doc_tokens)
-    mix = mix_of(prompt, material, cutter if cut == "tokens" else _about(max_doc_tokens), hints=hints)
+    mix = mix_of(prompt, material, cutter if cut == "tokens" else _approximate_cutter(max_doc_tokens), hints=hints)
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
     whole = {doc.doc_id: doc.default_text() for doc in docs}
     shown = {doc_id: cutter(text) if text.strip() else "" for doc_id, text in whole.items()}
@@ -153,13 +154,13 @@ def generate(
 
 
 def mix_of(prompt: Sequence[str], material: Material, cut: Callable[[str], str], *, hints: str) -> prompts.Mix:
-    """The prompts that these settings come to; `cut` shortens the documents of examples."""
+    """Load the prompts of these settings; `cut` shortens the documents of their examples."""
     examples = [example._replace(document=cut(example.document)) for example in material.examples]
     return prompts.load_mix(prompt, material._replace(examples=examples), hints=hints)
 
 
 def _cutter(model: LLM, cut: str, max_tokens: int) -> Callable[[str], str]:
-    """Cuts a text as an LLM is to read it. Raises SettingError for one that cannot cut it so."""
+    """A function that truncates a text to `max_tokens` of this LLM. Raises SettingError if the LLM cannot do so."""
     if cut == "sentence":
         return lambda text: model.cut(text.strip(), max_tokens)
     if not isinstance(model, Tokenizing):
@@ -169,8 +170,8 @@ def _cutter(model: LLM, cut: str, max_tokens: int) -> Callable[[str], str]:
     return lambda text: model.cut_tokens(text, max_tokens)
 
 
-def _about(max_tokens: int) -> Callable[[str], str]:
-    """Cuts a text to about so many tokens, of any tokenizer, at the end of a sentence or a word."""
+def _approximate_cutter(max_tokens: int) -> Callable[[str], str]:
+    """A function that truncates a text to about `max_tokens` of any tokenizer, after a sentence or word."""
 
     def cut(text: str) -> str:
         text = text.strip()
@@ -180,7 +181,7 @@ def _about(max_tokens: int) -> Callable[[str], str]:
 
 
 class Generated(StageOutput):
-    """The queries that an LLM wrote, good and bad."""
+    """The queries that an LLM wrote, and its rejected answers."""
 
     stage = "generate"
     kept_nothing = "the LLM wrote no usable query"
@@ -202,7 +203,7 @@ class Generated(StageOutput):
 
     @property
     def n_examples(self) -> int:
-        """Examples of the task that prompts showed."""
+        """Number of task examples shown in prompts."""
         return self.notes.get("examples", 0)
 
     def check_kept(self) -> None:
@@ -223,7 +224,7 @@ class Generated(StageOutput):
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for prompts that are not there, or that need examples when none are named."""
+    """Raises SettingError for unknown prompts, and for prompts that need examples where none are named."""
     settings, examples = run.settings["generate"], run.settings["sample"]["examples"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
     if settings["cut"] != "sentence":
@@ -239,7 +240,7 @@ def check(run: Run) -> None:
 
 
 def estimate(run: Run, drawn: Sample) -> Estimate:
-    """Of the prompts that show these documents; those made from the corpus are taken to be as long as their form."""
+    """Cost of prompting for these documents; prompts made from the corpus are taken to be as long as their template."""
     settings, seeds = run.settings["generate"], run.settings["seed"]
     per_doc, is_drawn, doc_tokens = settings["per_doc"], settings["temperature"] > 0, settings["max_doc_tokens"]
     names = plain_names(settings["prompt"])
@@ -253,25 +254,24 @@ def estimate(run: Run, drawn: Sample) -> Estimate:
     else:
         once = calls_of(texts, mix, 1, is_drawn=is_drawn, max_new_tokens=limit)
         times = per_doc if is_drawn else min(per_doc, seeds["n_prompts"] + len(forms) - 1)
-        longer = once.calls * seeds["n_examples"] * seeds["max_doc_tokens"]  # the documents that they show
+        longer = once.calls * seeds["n_examples"] * seeds["max_doc_tokens"]  # the documents in prompts
         calls = Calls(times * once.calls, times * (once.prompt_tokens + longer), times * once.completion_tokens)
-    return asking(settings["llm"], calls, doc_tokens)
+    return llm_estimate(settings["llm"], calls, doc_tokens)
 
 
 def _mix(run: Run, prompt: Sequence[str], material: Material) -> prompts.Mix:
     settings = run.settings["generate"]
     searches = [query.text for query in material.log.draw(settings["log_examples"], run.seed)]
     hints = prompts.hints(settings["task"], settings["language"], settings["style"], searches)
-    return mix_of(prompt, material, _about(settings["max_doc_tokens"]), hints=hints)
+    return mix_of(prompt, material, _approximate_cutter(settings["max_doc_tokens"]), hints=hints)
 
 
 def make(run: Run, sampled: Sampled, seeded: Seeded | None) -> Generated:
-    """Let an LLM write queries for the drawn documents. `seeded` are prompts made from the corpus, where one asks."""
+    """Have an LLM write queries for the drawn documents. seeded: prompts made from the corpus, if any."""
     settings = run.settings["generate"]
     docs = sampled.docs(run.input.corpus)
-    material = Material(
-        sampled.examples, seeded.prompt_files if seeded else (), run.collection_name, run.input.unjudged_log
-    )
+    from_corpus = seeded.prompt_files if seeded else ()
+    material = Material(sampled.examples, from_corpus, run.collection_name, run.input.unjudged_log)
 
     def work(folder: Path, progress: Progress) -> Account:
         with run.store.completions("generate") as completions:

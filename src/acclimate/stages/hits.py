@@ -1,4 +1,4 @@
-"""The hits that negatives are drawn from: a retriever of the run's own finds them, or a TREC run has them."""
+"""The hits that negatives are drawn from: found by one of the run's retrievers, or read from a TREC run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acclimate.search import candidates
 
 
 def hits_file(retriever: str) -> Path | None:
-    """The file that holds the hits; None for a retriever's name. Raises SettingError for what is neither."""
+    """The TREC run that `mine.retriever` names; None if it names a retriever. Raises SettingError if it is neither."""
     if retriever in RETRIEVERS:
         return None
     if not is_file(retriever):
@@ -25,8 +25,8 @@ def hits_file(retriever: str) -> Path | None:
     return Path(retriever)
 
 
-def queries_in(path: Path, corpus: Mapping[str, Doc]) -> set[str]:
-    """The ids of the queries in a run. Raises DataError for a document that is not in the corpus."""
+def query_ids_in(path: Path, corpus: Mapping[str, Doc]) -> set[str]:
+    """The query ids in a TREC run. Raises DataError for a document that is not in the corpus."""
     query_ids: set[str] = set()
     lines = read_run(path)
     for query_id, doc_id, _ in lines:
@@ -39,15 +39,15 @@ def queries_in(path: Path, corpus: Mapping[str, Doc]) -> set[str]:
     return query_ids
 
 
-def hits_in(path: Path) -> Iterator[ScoredDoc]:
-    """The hits of a run, query by query, best first, ties by id: ranks in the file are not read."""
+def read_hits(path: Path) -> Iterator[ScoredDoc]:
+    """The hits of a TREC run, query by query, best first, ties by id; the ranks in the file are ignored."""
     for _, hits in groupby(read_run(path), key=lambda hit: hit.query_id):
         yield from sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))
 
 
-def in_the_run(queries: Sequence[SyntheticQuery], path: Path, corpus: Mapping[str, Doc]) -> list[SyntheticQuery]:
-    """The queries that the run has hits of. Raises DataError where it has none of them."""
-    query_ids = queries_in(path, corpus)
+def queries_with_hits(queries: Sequence[SyntheticQuery], path: Path, corpus: Mapping[str, Doc]) -> list[SyntheticQuery]:
+    """The queries that the TREC run has hits for. Raises DataError if it has none of them."""
+    query_ids = query_ids_in(path, corpus)
     known = [query for query in queries if query.query_id in query_ids]
     if queries and not known:
         raise DataError(
@@ -58,7 +58,7 @@ def in_the_run(queries: Sequence[SyntheticQuery], path: Path, corpus: Mapping[st
     return known
 
 
-def hits_of(
+def search_hits(
     queries: Sequence[SyntheticQuery],
     run: Run,
     indexed: StageOutput,
@@ -66,7 +66,7 @@ def hits_of(
     depth: int,
     progress: Callable[[int, int], None],
 ) -> Iterator[ScoredDoc]:
-    """What the run's own retriever finds, `depth` documents for each query, and each source with its score."""
+    """The first `depth` hits of each query by one of the run's retrievers, and its source document with its score."""
     weights, ids = RETRIEVERS[retriever], run.base.ids
     sources, rows = sources_of(weights), [ids.row[query.doc_id] for query in queries]
     depth = max(SHARED_DEPTH, depth)

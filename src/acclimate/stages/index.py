@@ -1,4 +1,4 @@
-"""What the unadapted retrievers need: a BM25 index, and the base encoder's vectors of every document."""
+"""Index the corpus for the unadapted retrievers: BM25, and the base encoder's vectors of every document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from acclimate.corpus.language import DETECTABLE, language_of_most
 from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
 from acclimate.run.estimate import ENCODER_FLOP, Estimate
-from acclimate.run.input import Kept
+from acclimate.run.input import CorpusFiles
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import NO_TOKENS
 from acclimate.run.run import DOCUMENTS, Run
@@ -30,9 +30,9 @@ from acclimate.stages import token_vectors
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 
-_CHARACTERS_PER_TOKEN = 4.5  # about, of encoders
-_LOOKED_AT = 200  # documents, spread over the corpus, for the language that they are in, and how long they are
-_BEGINNING = 2000  # characters of each
+_CHARACTERS_PER_TOKEN = 4.5  # rough, for encoders
+_LOOKED_AT = 200  # documents sampled over the corpus to detect its language and length
+_BEGINNING = 2000  # characters read of each
 
 
 @checked
@@ -55,8 +55,8 @@ def index(
 ) -> list[str]:
     """Read the documents and index them for BM25 and dense retrieval.
 
-    Writes `folder/bm25` and `folder/vectors`, and says in words what BM25 will not find. An interrupted encoding goes
-    on. `corpus` is already split where passages are asked for: all later stages read the same one.
+    Writes `folder/bm25` and `folder/vectors`; resumes an interrupted encoding. `corpus` is already split into passages
+    if that is asked for. Returns warnings about what cannot be found.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def index(
 
     texts = (doc.default_text() for doc in corpus.values())
     bm25 = BM25.build(texts, language=language, k1=k1, b=b, scratch=folder)
-    shutil.rmtree(folder / "bm25", ignore_errors=True)  # an earlier one, which may be in use, is not written over
+    shutil.rmtree(folder / "bm25", ignore_errors=True)  # do not overwrite files that may be in use
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
@@ -104,15 +104,15 @@ def index(
     )
     linked = Progress("index", "vectors in the approximate index")
     approximate.index(folder / "vectors", is_wanted=len(corpus) > exact_up_to, progress=linked)
-    some = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
+    samples = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
     return [
-        *_without_terms(bm25.without_terms, len(corpus)),
-        *_of_another_language(some, language),
-        *_cut(some, encoder.max_tokens),
+        *_missing_terms_warning(bm25.without_terms, len(corpus)),
+        *_language_warning(samples, language),
+        *_truncation_warning(samples, encoder.max_tokens),
     ]
 
 
-def _without_terms(count: int, of: int) -> Iterator[str]:
+def _missing_terms_warning(count: int, of: int) -> Iterator[str]:
     if count:
         yield (
             f"BM25 finds no words in {count:,} of {of:,} documents, so it never finds them: they have no letters or "
@@ -120,8 +120,8 @@ def _without_terms(count: int, of: int) -> Iterator[str]:
         )
 
 
-def _of_another_language(texts: Sequence[str], language: str) -> Iterator[str]:
-    """A warning where most documents are in another language than the one that BM25 stems."""
+def _language_warning(texts: Sequence[str], language: str) -> Iterator[str]:
+    """A warning if most documents are in another language than the one BM25 stems."""
     seems = language_of_most(text[:_BEGINNING] for text in texts) if language in DETECTABLE else None
     if seems not in (None, language):
         yield (
@@ -130,8 +130,8 @@ def _of_another_language(texts: Sequence[str], language: str) -> Iterator[str]:
         )
 
 
-def _cut(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
-    """A warning where the encoder sees less than half of what is written."""
+def _truncation_warning(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
+    """A warning if the encoder sees less than half of the text."""
     lengths = [len(text) / _CHARACTERS_PER_TOKEN for text in texts]
     share = sum(min(length, max_tokens) for length in lengths) / max(1, sum(lengths))
     if share < 0.5:
@@ -142,48 +142,47 @@ def _cut(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
 
 
 class Indexed(StageOutput):
-    """BM25 and vectors of everything that is searched; a row of either is a place in the corpus."""
+    """BM25 and vectors of everything searchable; rows of both are positions in the corpus."""
 
     stage = "index"
 
     @property
     def warnings(self) -> list[str]:
-        """What a searcher will not find, in words."""
+        """Warnings about what cannot be found."""
         return self.notes.get("warnings", [])
 
     @property
-    def kept(self) -> Kept:
-        """The files of the documents that were indexed."""
-        return Kept(**self.notes["kept"])
+    def kept(self) -> CorpusFiles:
+        """The stored files of the indexed documents."""
+        return CorpusFiles(**self.notes["kept"])
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for passages that cannot be, and for what needs token vectors where there are none."""
+    """Raises SettingError for invalid passage lengths, and for settings that need missing token vectors."""
     passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
     token_vectors.check(run.settings)
 
 
 def check_input(run: Run) -> None:
-    """Raises DataError and its like for documents that cannot be read, MissingExtra for so many that searching them
-    takes a library that is not there."""
+    """Raises DataError for unreadable documents, MissingExtra if their number requires an optional library."""
     distributed.main_first(lambda: run.input.corpus)
     approximate.check(len(run.input.corpus), run.settings["index"]["exact_up_to"])
 
 
 def estimate(run: Run) -> Estimate:
-    """Of encoding every document."""
+    """Cost of encoding every document."""
     limit = run.settings["index"]["max_tokens"]
     lengths = (len(doc.default_text()) / _CHARACTERS_PER_TOKEN for doc in run.input.corpus.values())
     return Estimate(ENCODER_FLOP * sum(min(length, limit) for length in lengths))
 
 
 def make(run: Run) -> Indexed:
-    """Index what the run searches."""
+    """Index the corpus."""
     settings = run.settings["index"]
     student, base = run.settings["distill"]["student"], run.settings["distill"]["base"]
 
     def work(folder: Path, progress: Progress) -> Account:
-        check_encoder(student, base, run.base.encoder)  # which changes nothing of the index
+        check_encoder(student, base, run.base.encoder)  # checked only; the index does not depend on it
         if settings["tokens"] == "int4" and run.base.encoder.token_dim % 2:
             raise SettingError(
                 f"index.tokens is int4, and {base} has token vectors of {run.base.encoder.token_dim} components, which "
@@ -198,7 +197,7 @@ def make(run: Run) -> Indexed:
         _say_changed(run, manifest)
     encoded = {
         DOCUMENTS: run.input.corpus.fingerprint,
-        "order of the documents": run.input.corpus.ids.fingerprint,  # a row of the index is a place in it
+        "order of the documents": run.input.corpus.ids.fingerprint,  # rows of the index are positions in it
         "base": run.base.fingerprint,
         **({"tokens": settings["tokens"]} if settings["tokens"] != "int8" else {}),
     }
@@ -206,7 +205,7 @@ def make(run: Run) -> Indexed:
         **encoded,
         **({"dense search": "inverted lists"} if len(run.input.corpus) > settings["exact_up_to"] else {}),
     }
-    # What these two come to is an input, where it is not what earlier versions did.
+    # exact_up_to and tokens enter the fingerprint only where their result differs from that of earlier versions.
     reads = settings.keys() - {"exact_up_to", "tokens"}
     is_encoded = manifest is not None and encoded == {
         name: value for name, value in manifest["inputs"].items() if name != "dense search"
@@ -218,7 +217,7 @@ def make(run: Run) -> Indexed:
 
 
 def _manifest(run: Run) -> dict[str, Any] | None:
-    """The manifest of the index as it was made; None where it is not, or damaged and so will be made again."""
+    """The manifest of the existing index; None if there is none, or it is damaged and will be made again."""
     try:
         return run.workspace.manifest("index")
     except DataError:
@@ -226,7 +225,7 @@ def _manifest(run: Run) -> dict[str, Any] | None:
 
 
 def _say_changed(run: Run, manifest: Mapping[str, Any]) -> None:
-    """Say from which documents the index was made, where these are others now."""
+    """Log if the existing index was made from other documents."""
     if manifest["inputs"][DOCUMENTS] != run.input.corpus.fingerprint:
         was, now = manifest["inputs"][DOCUMENTS][:8], run.input.corpus.fingerprint[:8]
         before = f"was made from {manifest['out']:,} documents or passages ({was})"

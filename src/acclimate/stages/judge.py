@@ -1,12 +1,11 @@
-"""An LLM grades what the systems of a finished run found, and they are measured on its grades.
+"""An LLM grades the top results of a finished run's systems, which are then measured on these grades.
 
-The first documents of every system are pooled, as TREC does, so that all of them are graded and none wins by a hole.
-Grades are asked for in the manner of UMBRELA (Upadhyay et al., 2024): 0 to 3, one pair at a time. An answer that is no
-grade is left out of the ranking that is measured (a condensed list: Sakai, SIGIR 2007), so it counts neither for a
-system nor against it. For each query one document drawn at random is graded, too: an LLM that does not tell it from
-what was found first is no judge, and decides nothing.
+The first documents of every system are pooled, as in TREC, so that no system has ungraded results at the top. Grades
+follow UMBRELA (Upadhyay et al., 2024): 0 to 3, one pair at a time. An unreadable answer is removed from the ranking (a
+condensed list: Sakai, SIGIR 2007), so it counts neither for nor against a system. For each query one random document is
+graded as a control: an LLM that cannot tell it from the top results is not a usable judge, and decides nothing.
 
-Where people graded some of the queries, the LLM's agreement with them is said, and what they said corrects it
+If people graded some of the queries, the LLM's agreement with them is reported, and their grades correct the LLM's
 (`measure.prediction_powered`).
 """
 
@@ -28,9 +27,9 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
 from acclimate.corpus.formats.trec import read_qrels, read_run, write_qrels
-from acclimate.corpus.judged import SYNTHETIC
+from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.llm import prompts
-from acclimate.llm.grade import asked, read_grade
+from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
 from acclimate.measure.before_after import before_after
@@ -41,68 +40,68 @@ from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.search.measuring import write_runs
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
 from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import conclusion, contenders, members_of, rerankers
 
-FIRST_ASKED = 64  # pairs: an LLM that answers none of them with a grade is asked no more
-TELLS = 0.7  # how often, at least, a first hit must have the better grade than a document drawn at random
-_K = 100  # documents of a run
+PROBE_PAIRS = 64  # pairs tried first: an LLM that gives no readable grade for any is not asked further
+MIN_TOLD_APART = 0.7  # minimum share of pairs in which a top result must be graded above a random document
+_K = 100  # depth of a run
 _OF_GRADES = "queries llm prompt depth pairs unreadable grades told_apart usable agreement prediction_powered".split()
 
 
-class Asked(NamedTuple):
-    """The queries to judge on, and what people said of them."""
+class JudgeQueries(NamedTuple):
+    """The queries to judge, and people's judgments of them."""
 
     kind: str  # given, log, a split of the collection, or synthetic
     queries: Sequence[Query]
-    of: int  # queries that they were drawn from
+    of: int  # number of queries that they were drawn from
     people: Sequence[Qrel] = ()
 
 
 class Graded(StageOutput):
-    """What an LLM said of the systems' first results, and what they reach by it."""
+    """An LLM's grades of the systems' top results, and the systems' measures by them."""
 
     stage = "judge"
 
     @cached_property
     def measured(self) -> dict[str, Any]:
-        """What `Evaluation.for_report` says, and figures of the grades themselves: see docs/files.md."""
+        """What `Evaluation.for_report` returns, and statistics of the grades; see docs/files.md."""
         return read_json(self.folder / "measured.json")
 
     @property
     def queries(self) -> list[Query]:
-        """The queries that were judged."""
+        """The judged queries."""
         return [Query(row["_id"], row["text"]) for _, row in read_jsonl(self.folder / "queries.jsonl")]
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """What stands in a report in the place of what `evaluate` measured."""
+        """The part of `measured` that replaces that of `evaluate` in a report."""
         return {name: value for name, value in self.measured.items() if name not in _OF_GRADES}
 
     @property
     def account(self) -> dict[str, Any]:
-        """What a report says of the grades themselves."""
+        """The part of `measured` about the grades themselves."""
         return {name: self.measured[name] for name in _OF_GRADES}
 
     @property
     def before_after(self) -> list[dict[str, Any]]:
-        """Queries before and after."""
+        """Example queries with their rankings before and after adapting."""
         return [row for _, row in read_jsonl(self.folder / "examples.jsonl")]
 
 
 def current(run: Run, outputs: Outputs) -> Graded | None:
-    """What was judged of a finished run; None where nothing was, or of what the systems were before."""
+    """The judgments of a finished run; None if there are none, or if its systems have changed since."""
     graded = run.output(Graded) if run.workspace.is_made("judge") else None
     is_current = graded is not None and graded.manifest["inputs"]["evaluate"] == outputs["evaluate"].fingerprint
     return graded if is_current else None
 
 
 def check(run: Run, settings: Mapping[str, Any]) -> None:
-    """Raises SettingError and its like for a prompt or an LLM that there is not, before anything is searched."""
+    """Raises SettingError or MissingExtra for an unknown prompt or LLM, before anything is searched."""
     prompts.judge(settings["prompt"])
     name = settings["llm"]
     llms.check(name)
@@ -111,11 +110,11 @@ def check(run: Run, settings: Mapping[str, Any]) -> None:
     run.budget.check_names({"judge": name})
 
 
-def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> Graded:
-    """Grade the first results of every system, and measure all of them on the grades.
+def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, Any]) -> Graded:
+    """Grade the top results of every system, and measure the systems on the grades.
 
-    settings: llm, prompt, depth, max_doc_tokens. Raises SettingError where the LLM gave no grade that could be read, or
-    nothing but 0, and BudgetExceeded; what it answered is kept.
+    settings: llm, prompt, depth, max_doc_tokens. Raises SettingError if no grade could be read or all are 0, and
+    BudgetExceeded; answers so far are kept.
     """
     evaluated = outputs["evaluate"]
     query_ids = {query.query_id for query in on.queries}
@@ -129,13 +128,13 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
             model = llms.load(settings["llm"])
 
             def rows_of(n_pairs: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
-                answers, tokens = asked(
+                answers, tokens = ask_grades(
                     pairs[:n_pairs], texts[:n_pairs], completions, model, settings["prompt"], progress,
                     max_doc_tokens=settings["max_doc_tokens"],
                 )  # fmt: skip
                 return list(map(_row, pairs, answers)), tokens
 
-            _check_readable(settings["llm"], rows_of(FIRST_ASKED)[0])
+            _check_readable(settings["llm"], rows_of(PROBE_PAIRS)[0])
             rows, tokens = rows_of(len(pairs))
         write_jsonl(folder / "pairs.jsonl", rows)
         qrels = [Qrel(row["query_id"], row["doc_id"], row["grade"]) for row in rows if _counts(row)]
@@ -144,7 +143,7 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
         write_jsonl(folder / "queries.jsonl", ({"_id": query.query_id, "text": query.text} for query in on.queries))
 
         values = {name: graded.values_of(hits, qrels) for name, hits in runs.items()}
-        result = _concluded(run, outputs, on, values)
+        result = _evaluation(run, outputs, on, values)
         main = {name: by_measure[MAIN] for name, by_measure in values.items()}
         powered = graded.powered(runs, main, on.people, result.baseline)
         shown = {name: runs[name] for name in (result.baseline, result.candidate)}
@@ -159,7 +158,7 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
         unreadable = sum(row["grade"] is None for row in rows)
         measured = {
             **result.for_report(),
-            **graded.confirmed(result.verdict, result.candidate, powered),
+            **graded.confirm(result.verdict, result.candidate, powered),
             "queries": {
                 "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
             },
@@ -170,7 +169,7 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
             "unreadable": unreadable,
             "grades": {str(grade): by_grade[grade] for grade in range(4)},
             "told_apart": told_apart,
-            "usable": told_apart >= TELLS and unreadable <= len(rows) / 2,
+            "usable": told_apart >= MIN_TOLD_APART and unreadable <= len(rows) / 2,
             "agreement": agreed and agreed.for_report(),
             "prediction_powered": powered,
         }  # fmt: skip
@@ -193,7 +192,7 @@ def make(run: Run, outputs: Outputs, on: Asked, settings: Mapping[str, Any]) -> 
 def _runs(
     run: Run, outputs: Outputs, queries: Sequence[Query], folder: Path, progress: Progress
 ) -> dict[str, list[ScoredDoc]]:
-    """What each system finds for the queries: as it was measured, or searched now."""
+    """Hits of each system for the queries: from `evaluate` if it has them all, else searched now."""
     evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
     names = evaluated.names
     measured = {qrel.query_id for qrel in read_qrels(evaluated.folder / "qrels.trec")}
@@ -202,7 +201,7 @@ def _runs(
         searched, names = folder, [name for name in names if name.is_servable]
         members, scoring = members_of(run, outputs.get("distill")), rerankers(run, outputs.get("train"))
         with run.store.scores() as kept:
-            scorers = {name: KeptScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
+            scorers = {name: CachedScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
             competing = contenders(run, members, evaluated.chosen, scorers, None, Views())
             total = len(competing) * len(queries)
             write_runs(competing, queries, _K, len(run.input.corpus), folder / RUNS, lambda done: progress(done, total))
@@ -210,7 +209,7 @@ def _runs(
 
 
 def _row(pair: Pair, answer: str) -> dict[str, Any]:
-    """The pair and the LLM's answer as `pairs.jsonl` has them."""
+    """A line of `pairs.jsonl`."""
     grade = read_grade(answer)
     value = int(grade) if grade == grade else None
     said = {} if value is not None else {"answer": answer[:200]}
@@ -238,17 +237,18 @@ def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, A
         )
 
 
-def _concluded(run: Run, outputs: Outputs, on: Asked, values: Mapping[str, Any]) -> Evaluation:
-    """The verdict on the candidate of the run, on these values."""
+def _evaluation(run: Run, outputs: Outputs, on: JudgeQueries, values: Mapping[str, Any]) -> Evaluation:
+    """The verdict on the run's candidate by these values."""
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
     summaries = [{**rows[name], **means(by_measure, run.seed)} for name, by_measure in values.items()]
-    least = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
-    return conclusion(summaries, values, outputs["evaluate"].chosen.candidate, seed=run.seed, least=least)
+    min_difference = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
+    return conclusion(
+        summaries, values, outputs["evaluate"].chosen.candidate, seed=run.seed, min_difference=min_difference
+    )
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, Sequence[ScoredDoc]]) -> float:
-    """How often a document that a system found first has a better grade than one drawn at random, of all such pairs;
-    a tie is half."""
+    """The share of (top result, random document) pairs in which the first has the better grade; ties count half."""
     first = {
         (query_id, hit.doc_id)
         for run in runs.values()

@@ -1,4 +1,4 @@
-"""What a run's retrievers, rerankers and LLMs say of its synthetic queries. It is kept, so they are asked once."""
+"""Scores of synthetic queries by a run's retrievers, rerankers and LLMs. They are cached, so each is computed once."""
 
 from __future__ import annotations
 
@@ -18,43 +18,42 @@ from acclimate.run.retrievers import RETRIEVERS, sources_of
 from acclimate.run.run import Run
 from acclimate.search.candidates import rank_of
 from acclimate.search.ranks import source_ranks
-from acclimate.search.scorers.kept import KeptScorer, keep_scores, kept_scores
-from acclimate.search.scorers.lists import rated_together
+from acclimate.search.scorers.cached import CachedScorer, cache_scores, cached_scores
+from acclimate.search.scorers.lists import query_batches
 from acclimate.stages.sample import Sampled
 
-TRAINED = "trained"  # the retriever, or reranker, that learns from the queries themselves
+TRAINED = "trained"  # the retriever, or reranker, trained on the queries themselves
 
 
 class Judges(Protocol):
-    """Who is asked about queries; each is loaded when it is first asked, and answers in the order of the queries."""
+    """What `filter` reads scores from. Models load on first use; scores are in the order of the queries."""
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
-        """From 1, of each source document; infinite where it is not among `depth`. `teacher` is a retriever, too."""
+        """The rank, from 1, of each source document; infinite beyond `depth`. `teacher` is a retriever, too."""
         ...
 
     def rerank(self, model: str, queries: Sequence[SyntheticQuery], max_tokens: int) -> Sequence[float]:
-        """A reranker's score of each query with its source document, as far as it reads that."""
+        """A reranker's score of each query with its source document, truncated to `max_tokens`."""
         ...
 
     def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        """The rank of each source among BM25's first 100 by a reranker that learned from these queries; infinite where
-        it is none of them."""
+        """The rank of each source among BM25's first 100 by a reranker trained on these queries; infinite beyond."""
         ...
 
     def are_copied(self, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        """1 for a query that stands in its source document word for word, whatever its case and spacing; else 0."""
+        """1 for a query that its source document contains verbatim, up to case and spacing; else 0."""
         ...
 
     def grade(self, llm: str, prompt: str, queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        """An LLM's grade of each, 0 to 3; NaN where its answer is none."""
+        """An LLM's grade of each query, 0 to 3; NaN if its answer cannot be read."""
         ...
 
 
 @dataclass
 class RunJudges:
-    """Implements `Judges` with what a run has.
+    """`Judges` that use the models of a run.
 
-    What is trained for it is trained in `folder`, and removed.
+    Models trained for it go to `folder`, and are removed afterwards.
     """
 
     run: Run
@@ -62,7 +61,7 @@ class RunJudges:
     sampled: Sampled
     folder: Path
     progress: Callable[[int, int], None]
-    tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # of the LLM's answers
+    tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})  # used by the LLM
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
         if retriever == TRAINED:
@@ -87,13 +86,13 @@ class RunJudges:
         corpus = self.run.input.corpus.fingerprint
         key = fingerprint("consistency", asked, corpus, base, models.dtype_name(), settings, sorted(self.held_out))
         with self.run.store.scores() as kept:
-            ranks = kept_scores(kept, key, len(queries))
+            ranks = cached_scores(kept, key, len(queries))
             if ranks is None:
-                scorer, ranks = KeptScorer(self._trained_reranker(queries, lists), kept, corpus), list[float]()
+                scorer, ranks = CachedScorer(self._trained_reranker(queries, lists), kept, corpus), list[float]()
                 for query in queries:
                     ranks.append(_rank_by(scorer, query, lists[query.query_id]))
                     self.progress(len(ranks), len(queries))
-                keep_scores(kept, key, ranks)
+                cache_scores(kept, key, ranks)
         shutil.rmtree(self.folder / TRAINED, ignore_errors=True)
         return ranks
 
@@ -124,8 +123,8 @@ class RunJudges:
         corpus, scores = self.run.input.corpus, dict[str, float]()
         rater = named.load_reranker(model, corpus, max_tokens=max_tokens)
         with self.run.store.scores() as kept:
-            scorer = KeptScorer(rater, kept, corpus.fingerprint)
-            groups = rated_together(queries)
+            scorer = CachedScorer(rater, kept, corpus.fingerprint)
+            groups = query_batches(queries)
             calls = ([(query.as_query(), query.doc_id) for query in group] for group in groups)
             for group, rated in zip(groups, scorer.score_calls(calls), strict=True):
                 scores |= zip([query.query_id for query in group], rated, strict=True)
@@ -140,21 +139,21 @@ class RunJudges:
 
     @property
     def held_out(self) -> set[str]:
-        """Ids of the source documents that teach nothing."""
+        """Ids of the source documents outside the train split."""
         return {doc_id for doc_id, side in self.sampled.splits.items() if side != "train"}
 
     def _trained_ranks(self, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
-        """By a retriever that learned from all of these queries, so that the ranks of another list are others."""
+        """Ranks by a retriever trained on all of these queries, so cached for exactly this list of queries."""
         asked = [(query.query_id, query.text, query.doc_id) for query in queries]
         index = self.indexed.fingerprint, self.indexed.manifest["inputs"]
         training = self.run.settings["distill"], self.run.seed, sorted(self.held_out)
         key = fingerprint("ranks of trained", depth, asked, index, training)
         with self.run.store.scores() as kept:
-            ranks = kept_scores(kept, key, len(queries))
+            ranks = cached_scores(kept, key, len(queries))
             if ranks is None:
                 by_id = source_ranks(queries, self._trained(queries), depth=depth)
                 ranks = [by_id.get(query.query_id, math.inf) for query in queries]
-                keep_scores(kept, key, ranks)
+                cache_scores(kept, key, ranks)
         shutil.rmtree(self.folder / TRAINED, ignore_errors=True)
         return ranks
 
@@ -169,7 +168,7 @@ class RunJudges:
 
 
 def _rank_by(scorer: Scorer, query: SyntheticQuery, doc_ids: Sequence[str]) -> float:
-    """The rank from 1 of the source among these documents; infinite where it is none of them. Ties by id."""
+    """The rank, from 1, of the source among these documents, ties by id; infinite if it is not among them."""
     if query.doc_id not in doc_ids:
         return math.inf
     scores = scorer.score([(query.as_query(), doc_id) for doc_id in doc_ids])

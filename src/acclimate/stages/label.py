@@ -1,8 +1,8 @@
-"""A teacher rates each query's candidates: an ensemble of scorers over one shared list.
+"""The teacher scores each query's candidates: an ensemble of scorers over one shared list.
 
-Retrievers have scored the candidates as they found them; rerankers and LLMs are asked about the best of them, each pair
-of query and document once. Scores are brought to one scale per teacher and added with weights (see `learn.teachers`),
-or teach one after the other (`sequential`).
+Retrievers have scored the candidates when they found them; rerankers and LLMs score the best of them, each pair once.
+Each teacher's scores are normalized and added with weights (see `learn.teachers`), or teachers are learned from one
+after the other (`sequential`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats import read_nway, read_queries, write_nway, write_queries
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.labels import label_lists
-from acclimate.learn.teachers.lists import named_by
+from acclimate.learn.teachers.lists import restricted_to
 from acclimate.learn.teachers.rated_lists import Labels
 from acclimate.learn.teachers.selection import (
     CHOSEN,
@@ -38,7 +38,7 @@ from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
 from acclimate.search.scales import NAMES, NONE
 from acclimate.search.scorers import named
-from acclimate.search.scorers.kept import KeptScorer
+from acclimate.search.scorers.cached import CachedScorer
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
@@ -47,14 +47,14 @@ from acclimate.stages.train import Trained, n_rerankers, pair_flop
 from acclimate.stages.unseen import ALL, QUERIES, TAUGHT, UNSEEN, n_taught, unseen
 
 HYBRID = "hybrid"
-_PAIR_TOKENS = 24  # of a query and what is asked about it
+_PAIR_TOKENS = 24  # tokens of a query and the instruction around it
 
 
 @checked
 def label(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
-    held_out: Judged,
+    held_out: JudgedQueries,
     find: Find,
     ids: Ids,
     members: Sequence[str],
@@ -81,17 +81,16 @@ def label(
 ) -> Labels:
     """Choose the teacher and score the candidates of every synthetic query and log query with it.
 
-    It is chosen on `held_out`. `find` gives candidates scored by `members`, the source of a synthetic query among them
-    wherever it ranks. Scorers, which cost far more, rate the `reranker_ways` best of them: for the held-out queries to
-    show what they are worth, for the others only if they are worth something. What they do not rate counts as the worst
-    that they rated; where no retriever teaches, it is left out. Raises DataError without held-out queries: a teacher
-    that nothing was chosen for would be a guess; and for a score that is no number. Raises SettingError for settings
-    that cannot be.
+    The teacher is chosen on `held_out`. `find` returns candidates scored by `members`, and the source of a synthetic
+    query wherever it ranks. Scorers, which are far slower, score the `reranker_ways` best candidates: of held-out
+    queries first, and of the others only if they help. What they do not score counts as their lowest score; if no
+    retriever teaches, it is left out. Raises DataError without held-out queries, since the choice of teacher would be
+    arbitrary, and for a score that is not finite; SettingError for invalid settings.
 
-    log: real queries without judgments, those asked most often first. They have no source document: the teacher's best
-    is first in their lists, and students learn of them what the teacher says and nothing else.
+    log: real queries without judgments, most frequent first. They have no source document: their lists begin with the
+    teacher's best, and students learn only the teacher's scores from them.
 
-    scratch: a folder where lists wait until they are read again, so that memory does not hold them; None: it does.
+    scratch: a folder to hold lists until they are read again; None: they are held in memory.
 
     Parameters
     ----------
@@ -132,71 +131,73 @@ def label(
     log_queries
         Maximum number of log queries to label besides the synthetic ones, most frequent first; 0 for none.
     """
-    given = locals()
-    settings = {name: given[name] for name in settings_of(label)}
+    arguments = locals()
+    settings = {name: arguments[name] for name in settings_of(label)}
     order = {} if candidates == HYBRID else RETRIEVERS[candidates]
-    find = named_by(sources_of(order), find) if order else find
+    find = restricted_to(sources_of(order), find) if order else find
     return label_lists(
         train, dev, held_out, find, ids, members, scorers, log, order, scratch, settings=settings, progress=progress
     )
 
 
 class Labeled(StageOutput):
-    """The lists that students learn from, and who the teacher is."""
+    """The lists that students learn from, and the chosen teacher."""
 
     stage = "label"
     kept_nothing = "no list could be labelled"
 
     @property
     def turns(self) -> list[tuple[list[NWay], list[NWay]]]:
-        """The lists of training queries and of held-out ones; several where a student learns from teachers in turn."""
+        """(train, dev) lists for each teacher in turn; one pair unless students learn from teachers sequentially."""
         return [
             (list(read_nway(self.folder / f"train{which}.jsonl")), list(read_nway(self.folder / f"dev{which}.jsonl")))
-            for which in _names(len(self.notes["turns"]))
+            for which in _file_suffixes(len(self.notes["turns"]))
         ]
 
     @property
     def is_raw(self) -> bool:
-        """True where scores are on the teacher's own scale, not in [0, 1]."""
+        """True if scores are on the teacher's own scale, not in [0, 1]."""
         return self.notes["scale"]["normalize"] == NONE
 
     @property
     def log_queries(self) -> list[Query]:
-        """The queries of the log among those that train: no document is known to be relevant for them."""
+        """The training queries that come from the log, without a known relevant document."""
         path = self.folder / "log_queries.jsonl"
         return read_queries(path) if path.exists() else []
 
     @property
     def teachers(self) -> list[dict[str, Any]]:
-        """Everyone who could teach: name, nDCG@10 alone on held-out queries, weight, whether used, why."""
+        """All possible teachers: name, nDCG@10 alone on held-out queries, weight, whether used, why."""
         return self.notes["teachers"]
 
     def warnings(self, student_kinds: Sequence[str]) -> list[str]:
-        """What people should know of the teacher of these kinds of students."""
+        """Warnings about the teacher for these kinds of students."""
         return teacher_warnings(self.notes, student_kinds)
 
 
 def named_scorers(run: Run) -> list[str]:
-    """The teachers that are neither retrievers nor rerankers of this run, but models by name."""
+    """The teachers that are models by name, not retrievers or rerankers of this run."""
     return [name for name in run.settings["label"]["teachers"] if name not in (*BASE_MEMBERS, RERANKER)]
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for teachers that cannot be."""
+    """Raises SettingError for invalid teachers."""
     check_teaching(**run.settings["label"])
     for name in named_scorers(run):
         named.check(name)
 
 
 def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> Estimate:
-    """Of rerankers, which rate held-out queries and, where they teach for certain, all; and of LLMs among the teachers,
-    as if all of them taught: they read each document once, and each pair's query. n_lists: of the queries and those of
-    a log. doc_tokens: of a document, on average."""
+    """Cost of the teachers. Rerankers score the held-out queries, and all lists if they are certain to teach; LLMs are
+    counted as teaching, reading each document once and each pair's query.
+
+    n_lists: lists of synthetic and of log queries. doc_tokens: mean tokens per document.
+    """
     settings, by_name = run.settings["label"], named_scorers(run)
     encoders = [name for name in by_name if name.startswith("cross-encoder:")]
     n_teaching = 0
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
-        n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and are not asked again
+        n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and score nothing more
     if settings["queries"] == UNSEEN:
         n_lists = max(0, n_lists - n_taught(run))
     n_rated = n_rerankers(run) * n_choosing(run, n_queries) + n_teaching * n_lists
@@ -211,7 +212,7 @@ def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> E
 
 
 def lists_per_query(run: Run) -> int:
-    """How many lists students read of a query."""
+    """Number of lists per query that students learn from."""
     settings = run.settings["label"]
     return max(1, (settings["n_ways"] - 1) // settings["windows"]) if settings["windows"] else 1
 
@@ -219,7 +220,7 @@ def lists_per_query(run: Run) -> int:
 def make(
     run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered, steered: Steered, trained: Trained | None
 ) -> Labeled:
-    """Let the teacher rate the candidates of the queries that teach and of those that are held out."""
+    """Let the teacher score the candidates of training and of held-out queries."""
     settings = run.settings["label"]
 
     def work(folder: Path, progress: Progress) -> Account:
@@ -244,13 +245,13 @@ def make(
                 kept.candidates,
                 run.base.ids,
                 run.base.names,
-                {name: KeptScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
+                {name: CachedScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
                 log,
                 folder,
                 progress=progress,
                 **settings,
             )
-        for turn, which in zip(result.turns, _names(len(result.turns)), strict=True):
+        for turn, which in zip(result.turns, _file_suffixes(len(result.turns)), strict=True):
             write_nway(folder / f"train{which}.jsonl", turn.train)
             write_nway(folder / f"dev{which}.jsonl", turn.dev)
         write_jsonl(folder / "scores.jsonl", result.rated)
@@ -285,6 +286,6 @@ def make(
     return labeled
 
 
-def _names(n_turns: int) -> list[str]:
-    """What the names of files end in, one for each turn."""
+def _file_suffixes(n_turns: int) -> list[str]:
+    """Suffixes of file names, one per turn."""
     return [f"-{number}" for number in range(1, n_turns + 1)] if n_turns > 1 else [""]

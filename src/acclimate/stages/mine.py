@@ -1,9 +1,9 @@
-"""Hard negatives: documents that a retriever ranks high and that are probably not the answer.
+"""Mine hard negatives: documents that a retriever ranks high and that are probably not relevant.
 
-Left out are the source document, its near-duplicates, its siblings (passages of one document), the sources of the same
-query or nearly the same, a document that is the query itself, and whatever scores so near the source that it may well
-be relevant (the share-of-positive margin of NV-Retriever, arXiv 2407.15831). What one query gets depends on that query
-alone, and on those that are nearly the same.
+Excluded are the source document, its near-duplicates, its siblings (passages of one document), the sources of nearly
+equal queries, a document that is the query itself, and documents that score so close to the source that they may well
+be relevant (the share-of-positive margin of NV-Retriever, arXiv 2407.15831). The negatives of a query depend only on
+that query and on nearly equal ones.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from acclimate.corpus.documents import ids_of
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
-from acclimate.run.estimate import SEARCHING, Estimate
+from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
-from acclimate.stages.hits import hits_file, hits_in, hits_of, in_the_run, queries_in
+from acclimate.stages.hits import hits_file, queries_with_hits, query_ids_in, read_hits, search_hits
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import text_key
 
 SAMPLING = ("top", "bottom", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
-_SAME_QUERY = 0.2  # distance of their words below which two queries ask the same
-_KEPT = 10_000  # documents whose texts are remembered
-_DRAWS_PER_WAY = 20  # random documents looked at before an example is left short
+_SAME_QUERY = 0.2  # distance between word sets below which two queries count as the same
+_KEPT = 10_000  # size of the cache of document texts
+_DRAWS_PER_WAY = 20  # random documents tried per negative before an example is left short
 
 
 class Negatives(NamedTuple):
-    """Training examples, and what was passed over."""
+    """Training examples, and counts of what was skipped."""
 
     examples: Sequence[NWay]
-    dropped: dict[str, int]  # candidates that were looked at, by reason, and queries with "no negatives"
-    filled: int  # negatives drawn from the whole corpus, where candidates were too few
+    dropped: dict[str, int]  # excluded candidates by reason, and queries with "no negatives"
+    filled: int  # negatives drawn at random, for lack of candidates
 
 
 @checked
@@ -72,16 +72,14 @@ def mine(
 ) -> Negatives:
     """Find hard negatives for each query: documents that rank high but do not answer it.
 
-    One n-way example per query, the source document first, from a run that holds each query's hits together, best
-    first. It has the score of each source, wherever that ranks: without it, all hits may well be relevant. The run is
-    read once, and no more than a query's hits are held. `parents` has the document of each passage, where there are
-    passages. `written` are all queries that an LLM wrote, those that were dropped
-    since among them: their sources answer them. `near_duplicates` is how alike two documents are that count as one
-    (Jaccard of runs of three words; at 1 only equal texts). `scratch` is a folder where examples wait until all are
-    found; None: they wait in memory.
+    Returns one n-way example per query, source document first. `run` holds the hits of each query together, best first,
+    and the score of its source wherever it ranks (without it, every hit counts as possibly relevant); it is read once,
+    holding one query's hits at a time. `parents` maps passages to documents. `written` are all generated queries,
+    dropped ones included: their sources count as relevant to nearly equal queries. `near_duplicates` is the Jaccard
+    similarity of runs of three words from which two documents count as equal (1: equal texts only). `scratch` is a
+    folder to hold examples; None: they are held in memory.
 
-    A query with too few candidates is filled up with documents drawn from the whole corpus; one that finds none even
-    there has no example.
+    A query with too few candidates is filled up with random documents; one without any negative gets no example.
 
     Parameters
     ----------
@@ -107,7 +105,7 @@ def mine(
     dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
     filled = 0
     examples = collect(list[NWay](), scratch)
-    place_of: dict[str, int] = {}  # among the examples, by the query
+    place_of: dict[str, int] = {}  # query id -> position among the examples
 
     def add(query: SyntheticQuery, hits: list[ScoredDoc]) -> None:
         nonlocal filled
@@ -149,14 +147,14 @@ def mine(
 
 
 def _in_order(hits: list[ScoredDoc], sampling: str, rng: random.Random) -> list[ScoredDoc]:
-    """In the order in which they are looked at, until there are enough."""
+    """The candidates in the order in which they are tried."""
     if sampling == "random":
         return rng.sample(hits, len(hits))
     return hits if sampling == "top" else hits[::-1]
 
 
 class _Positives:
-    """Which documents are no negatives of a query whatever they score, and why."""
+    """Decides which documents cannot be negatives of a query, whatever their score."""
 
     def __init__(
         self,
@@ -173,7 +171,7 @@ class _Positives:
         self._alike = NearDuplicateDocs(corpus, near_duplicates) if near_duplicates < 1 else None
 
     def reason(self, query: SyntheticQuery, doc_id: str) -> str | None:
-        """Why this document is no negative, if it is none."""
+        """Why this document cannot be a negative; None if it can."""
         source = query.doc_id
         if self._parents.get(doc_id, doc_id) == self._parents.get(source, source):
             return "sibling"
@@ -185,12 +183,12 @@ class _Positives:
 
 
 def _is_near(score: float, positive: float | None, max_share: float) -> bool:
-    """True for a score above this share of the source's, whatever its sign; and for any where that is not known."""
+    """True if a score is above this share of the source's (of either sign), or if the source's is unknown."""
     return positive is None or score > (max_share if positive >= 0 else 2 - max_share) * positive
 
 
 def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery]) -> dict[str, set[str]]:
-    """query_id -> the sources of the queries that are nearly the same, its own among them."""
+    """query_id -> the sources of the queries nearly equal to it, its own included."""
     everything = {query.query_id: query for query in (*written, *queries)}
     alike = NearDuplicateQueries({query_id: query.text for query_id, query in everything.items()}, _SAME_QUERY)
     for query_id in everything:
@@ -209,38 +207,38 @@ class Mined(StageOutput):
 
     @cached_property
     def examples(self) -> list[NWay]:
-        """The source document first."""
+        """N-way examples, source document first."""
         return list(read_nway(self.folder / "examples.jsonl"))
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for a retriever that is none, and no file."""
+    """Raises SettingError if `mine.retriever` is neither a retriever nor a file."""
     hits_file(run.settings["mine"]["retriever"])
 
 
 def check_hits(run: Run) -> None:
-    """Raises DataError for a TREC run that is empty or names documents that are not here, before hours of work."""
+    """Raises DataError for a TREC run that is empty or names unknown documents, before hours of work."""
     path = hits_file(run.settings["mine"]["retriever"])
-    if path and not run.workspace.is_made("mine") and not queries_in(path, run.input.corpus):
+    if path and not run.workspace.is_made("mine") and not query_ids_in(path, run.input.corpus):
         raise DataError("no hits in this run; expected some for each query", path=path)
 
 
 def estimate(n_queries: float) -> Estimate:
-    """Of searching for every query."""
-    return Estimate(SEARCHING * n_queries)
+    """Cost of one search per query."""
+    return Estimate(SEARCH_FLOP * n_queries)
 
 
 def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -> Mined:
-    """Find hard negatives for the queries that are left."""
+    """Find hard negatives for the filtered queries."""
 
     def work(folder: Path, progress: Progress) -> Account:
         queries, corpus, dropped = filtered.queries, run.input.corpus, {}
         hits: Iterable[ScoredDoc] = ()
         if path:
-            queries, hits = in_the_run(queries, path, corpus), hits_in(path)
+            queries, hits = queries_with_hits(queries, path, corpus), read_hits(path)
             dropped = {"not in the run": len(filtered.queries) - len(queries)}
         elif settings["n_ways"] > 1:
-            hits = hits_of(queries, run, indexed, settings["retriever"], settings["depth"], progress)
+            hits = search_hits(queries, run, indexed, settings["retriever"], settings["depth"], progress)
         near_duplicates = run.settings["sample"]["near_duplicates"]
         result = mine(
             queries,

@@ -1,4 +1,4 @@
-"""The pairs of a query and a document that an LLM is to grade, and what it is shown of the documents."""
+"""The (query, document) pairs that an LLM grades, and the text it is shown of each document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pair(NamedTuple):
 
 
 def pairs_of(run: Run, queries: Sequence[Query], pool: Mapping[str, Sequence[str]]) -> Iterator[Pair]:
-    """What was found, and for each query a document drawn from those that were not."""
+    """The pooled documents of each query, then one random document outside the pool as a control."""
     doc_ids = list(run.input.documents)
     for query in queries:
         pooled = pool.get(query.query_id, ())
@@ -36,7 +36,7 @@ def pairs_of(run: Run, queries: Sequence[Query], pool: Mapping[str, Sequence[str
 
 
 def texts_of(run: Run, queries: Sequence[Query], pairs: Sequence[Pair]) -> list[str]:
-    """What the LLM is shown of each pair's document: where documents were split, the passage nearest to the query."""
+    """The text shown for each pair: the document, or of a split one the passage nearest to the query."""
     documents, ids = run.input.documents, run.base.ids
     if not ids.parents:
         return [documents[pair.doc_id].default_text() for pair in pairs]

@@ -1,4 +1,4 @@
-"""Runs by their folders: one that begins, one to go on with, and one to read."""
+"""Create, resume and open runs by their folders."""
 
 from __future__ import annotations
 
@@ -14,80 +14,116 @@ from acclimate.base.text import command, quoted
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
 from acclimate.run import description, lease, manifests
-from acclimate.run.given import NOTHING, Given
-from acclimate.run.input import Kept
+from acclimate.run.input import CorpusFiles
 from acclimate.run.output import StageOutput
-from acclimate.run.run import Run
+from acclimate.run.provided import NOTHING, Provided
+from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import Changes
 from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
-from acclimate.stages import token_vectors
-from acclimate.stages.chain import STAGES, Outputs, finished
+from acclimate.stages import (
+    distill,
+    evaluate,
+    filter,
+    generate,
+    index,
+    label,
+    mine,
+    sample,
+    seed,
+    steer,
+    token_vectors,
+    train,
+)
+from acclimate.stages.chain import STAGES, Outputs
+from acclimate.stages.skipped import SKIPPED, skipped
+
+_OUTPUT_TYPES: tuple[type[StageOutput], ...] = (
+    index.Indexed,
+    sample.Sampled,
+    seed.Seeded,
+    generate.Generated,
+    filter.Filtered,
+    steer.Steered,
+    mine.Mined,
+    train.Trained,
+    label.Labeled,
+    distill.Distilled,
+    evaluate.Evaluated,
+)
 
 
-class MadeAgain(DataError):
-    """Stages that were read are others now, or gone."""
+class StagesChanged(DataError):
+    """The stages of an opened run were made again, or removed, while they were read."""
 
     def __init__(self, folder: Path) -> None:
         what = f"its stages are being rebuilt; try again when that is done, see {command('status', folder)} says"
         super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 
-def begin(
+def new_run(
     out: Path,
     corpus: str,
     settings: dict[str, dict[str, Any]],
     *,
     recipe: str,
     seed: int,
-    given: Given = NOTHING,
+    provided: Provided = NOTHING,
 ) -> Run:
-    """A run that is to be in `out`. Raises SettingError where that is inside the corpus, and for names in no UTF-8."""
+    """Create a run in `out`.
+
+    Raises SettingError if that is inside the corpus, or if a name is not UTF-8.
+    """
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
         _refuse_runs(out, Path(corpus))
-    run = Run(Workspace(out), token_vectors.left_out(settings, STAGES), seed, corpus, given, recipe)
-    for path in (str(out.absolute()), collections.located(corpus), recipe, *filter(None, given.as_json().values())):
-        if not path.isascii() and path.encode(errors="replace").decode() != path:  # run.json could not name it
+    run = Run(Workspace(out), token_vectors.without_token_vectors(settings, STAGES), seed, corpus, provided, recipe)
+    for path in (
+        str(out.absolute()),
+        collections.located(corpus),
+        recipe,
+        *(value for value in provided.as_json().values() if value),
+    ):
+        if not path.isascii() and path.encode(errors="replace").decode() != path:  # cannot be written to run.json
             raise SettingError(f"{quoted(path)} is not UTF-8; expected names of folders and files that are")
     run.workspace.refuse_foreign()
     return run
 
 
 def _refuse_runs(out: Path, corpus: Path) -> None:
-    """Raises SettingError for a corpus that is a run, or that this run would become a part of."""
+    """Raises SettingError for a corpus that is itself a run, or that contains the run's folder."""
     if Workspace(corpus).is_run():
         raise SettingError(f"{corpus} is a run; expected the documents that it was made from, or others")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(corpus)):
         raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
 
 
-def stored(folder: Path, changes: Changes = ()) -> Run:
-    """The run that a folder holds, to go on with, with some settings changed. Where its source is gone it goes on with
-    the documents that it keeps. Raises DataError for a folder without a run.
+def resume_run(folder: Path, changes: Changes = ()) -> Run:
+    """Load a run to go on with, with some settings changed; if its source is gone, from the documents it stored.
+
+    Raises DataError for a folder without a run.
     """
-    run = described(folder, changes)
+    run = load_run(folder, changes)
     missing = run.input.missing
     if missing and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
         distributed.say("corpus", f"{missing} no longer exists; continuing with the run's own copy")
-        run.input.kept = Kept(Kept(**index["notes"]["kept"]).documents)
+        run.input.kept = CorpusFiles(CorpusFiles(**index["notes"]["kept"]).documents)
     return run
 
 
-def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
-    """The run that a folder holds, to read, and its stages up to `until`: with the settings and the seed that
-    these were made with, and the documents that were indexed. Nothing is read from outside the folder but models.
+def open_run(folder: Path, until: str) -> tuple[Run, Outputs]:
+    """Load a run to read: its stages up to `until`, with the settings, seed and documents they were made with.
 
-    Raises DataError for a folder without a run, for a stage that is not made or damaged; MadeAgain where another
-    process makes stages.
+    Reads nothing outside the folder but models. Raises DataError for a folder without a run, and for a stage that is
+    missing or damaged; StagesChanged while another process is making stages.
     """
     try:
-        run = described(folder)
-        outputs = finished(run, until)
+        run = load_run(folder)
+        outputs = read_outputs(run, until)
     except (DataError, OSError) as error:
         if isinstance(error, FileNotFoundError) or _is_being_made(folder):
-            raise MadeAgain(folder) from error
+            raise StagesChanged(folder) from error
         raise
     by_stage = {output.name: output.manifest for output in _in_order(outputs)}
     for stage, manifest in by_stage.items():
@@ -97,21 +133,73 @@ def opened(folder: Path, until: str) -> tuple[Run, Outputs]:
     return run, outputs
 
 
+def read_outputs(run: Run, until: str) -> Outputs:
+    """Read the stages of a run up to `until` from its folder, without making any.
+
+    Raises DataError when one is missing or damaged, or was made from inputs other than the current ones.
+    """
+    folder, outputs = run.workspace.folder, dict[str, StageOutput]()
+    last = next(run.output(kind) for kind in _OUTPUT_TYPES if kind.stage == until)
+    again, reads = f"go on with: acclimate {until} {folder}", _stages_read_by(run, last)
+    for kind in _OUTPUT_TYPES:
+        if kind.stage in SKIPPED and kind.stage not in reads:
+            continue
+        if kind is steer.Steered and until == "evaluate" and last and kind.stage not in last.manifest["inputs"]:
+            continue  # made by an earlier version, without this stage: it reads and searches as it was made
+        output = run.output(kind)
+        if output is None:
+            raise DataError(f"this run is not finished: the stage {kind.stage} is not made yet; {again}", path=folder)
+        manifests.check(folder / kind.stage, output.manifest)
+        outputs[kind.stage] = output
+        if changed := _changed_input(outputs, output):
+            raise DataError(f"{kind.stage} was made from {changed} than those here now; {again}", path=folder)
+        if kind.stage == until:
+            break
+    return cast(Outputs, outputs)
+
+
+def _stages_read_by(run: Run, last: StageOutput | None) -> set[str]:
+    """The stages that `last` was made from, directly or not.
+
+    Manifests decide, not the current settings; these do only if `last` was never made.
+    """
+    if last is None:
+        return STAGES.keys() - skipped(run).keys()
+    reads = {last.stage, *(["seed"] if run.seeds_prompts else [])}
+    for kind in reversed(_OUTPUT_TYPES):
+        if kind.stage in reads and (output := run.output(kind)):
+            reads |= output.manifest["inputs"].keys()
+    return reads
+
+
+def _changed_input(outputs: Mapping[str, StageOutput], output: StageOutput) -> str:
+    """Which input of a stage has changed since it was made, in words; empty if none."""
+    inputs, indexed = output.manifest["inputs"], outputs["index"].manifest["inputs"][DOCUMENTS]
+    if inputs.get(DOCUMENTS, indexed) != indexed:
+        return "other documents or passages"
+    for name, fingerprint in inputs.items():
+        if name in outputs and outputs[name].fingerprint != fingerprint:
+            return f"other files of the stage {name}"
+    return ""
+
+
 @contextmanager
 def reading(run: Run, outputs: Outputs, *, loads: bool = True) -> Iterator[None]:
-    """Within it files of an opened run are read. Raises MadeAgain where its stages are others by the end, or gone: what
-    was read may be of both, and libraries make any error of files that vanish.
+    """Context in which files of an opened run are read.
 
-    loads: False where all is in memory, or mapped, already: then it does not matter what became of the files.
+    Raises StagesChanged on exit if the run's stages have changed or disappeared: what was read may mix old and new, and
+    errors of libraries may come from that.
+
+    loads: False if all files are already in memory or mapped, so that later changes do not matter.
     """
     try:
         yield
     except Exception as error:
         if not _is_as_opened(run, outputs):
-            raise MadeAgain(run.workspace.folder) from error
+            raise StagesChanged(run.workspace.folder) from error
         raise
     if loads and not _is_as_opened(run, outputs):
-        raise MadeAgain(run.workspace.folder)
+        raise StagesChanged(run.workspace.folder)
 
 
 def _is_as_opened(run: Run, outputs: Outputs) -> bool:
@@ -131,29 +219,29 @@ def _is_being_made(folder: Path) -> bool:
         return False
 
 
-def current(folder: Path) -> tuple[Run, Outputs]:
-    """A finished run to search: as `opened` gives it, with the documents of its last update where there was one.
+def open_latest(folder: Path) -> tuple[Run, Outputs]:
+    """Load a finished run to search, with the documents of its last update, if any.
 
-    An update of stages that were made again since is passed over, which is said.
+    An update from before stages were made again is ignored, with a log message.
     """
-    run, outputs = opened(folder, "evaluate")
+    run, outputs = open_run(folder, "evaluate")
     if (update := LastUpdate.read(folder)) is None:
         return run, outputs
-    if update.facts["made_of"] != made_of(outputs):
+    if update.facts["made_of"] != index_fingerprints(outputs):
         distributed.say("update", "stages were made again since the last update, whose documents are not searched")
         return run, outputs
     run.updated_folder, run.kept = update.folder, update.kept
     return run, outputs
 
 
-def made_of(outputs: Outputs) -> dict[str, str]:
-    """What an update is made of, beside documents: the fingerprints of the stages that index."""
+def index_fingerprints(outputs: Outputs) -> dict[str, str]:
+    """Fingerprints of the stages that an update builds on: index and distill."""
     return {output.name: output.fingerprint for output in _in_order(outputs) if output.name in ("index", "distill")}
 
 
 def outdated(run: Run, outputs: Outputs) -> list[str]:
-    """In what the stages of an opened run are not what the same command would make today, a line for each."""
-    wanted = described(run.workspace.folder)
+    """How the stages of an opened run differ from what the same command would make today, one line each."""
+    wanted = load_run(run.workspace.folder)
     lines: list[str] = []
     for output in _in_order(outputs):
         stage, seed, version = output.name, output.manifest["seed"], output.manifest["versions"]["acclimate"]
@@ -173,12 +261,12 @@ def _in_order(outputs: Outputs) -> list[StageOutput]:
 
 
 def _known(settings: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's settings as they are in a run: JSON has no tuples, and an earlier version may have had others."""
+    """A manifest's settings as a run holds them: lists become tuples, unknown settings are dropped."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known}
 
 
-def described(folder: Path, changes: Changes = ()) -> Run:
-    """The run that a folder's `run.json` describes, however far it came. Raises DataError where there is none."""
+def load_run(folder: Path, changes: Changes = ()) -> Run:
+    """Load the run described by a folder's `run.json`, finished or not. Raises DataError if there is none."""
     run = description.read(folder, STAGES, changes)
-    run.settings = token_vectors.left_out(run.settings, STAGES)
+    run.settings = token_vectors.without_token_vectors(run.settings, STAGES)
     return run

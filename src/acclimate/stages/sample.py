@@ -1,14 +1,12 @@
-"""Which documents queries are written for, and which of them are held out.
+"""Draw the documents that queries are written for, and split them into train, dev and test.
 
-Every choice hashes the seed and the doc's own id, so that the order of the corpus cannot matter and, but for the method
-diverse, one added or removed changes no other's fate: one more is drawn, or another's place is taken. The method first
-takes them in the order of the corpus, as InPars v1 does. Documents with
-equal text are one document here: only the first by id is drawn. One that is nearly the text of a drawn one is passed
-over, so no text is on both sides of a split.
+Every draw hashes the seed and the document's id, so the order of the corpus cannot matter, and (except with the method
+diverse) adding or removing a document affects at most one other. The method first takes documents in corpus order, as
+InPars v1 does. Of documents with equal text only the first by id is drawn, and near-duplicates of drawn ones are
+skipped, so no text is on both sides of a split.
 
-A share of them may be windows: drawn by length, and read from anywhere in them.
-
-Where documents are few, sides that chance left without any get some.
+A share of the documents are windows: drawn by length, and read from a random sentence. In small corpora a split that
+got no documents by chance is given some.
 """
 
 from __future__ import annotations
@@ -53,15 +51,15 @@ REASONS = ("short", "duplicate", "example of a prompt", "near duplicate", "sourc
 
 
 class Sample(NamedTuple):
-    """The drawn docs, by id, each with the side its queries will be on; and the examples for prompts."""
+    """The drawn documents by id, each with its split, and the examples for prompts."""
 
     splits: dict[str, Side]
     dropped: dict[str, int]
     examples: list[PromptExample]
-    windows: dict[str, int]  # where those that are read from a window are read from: a character of their text
+    windows: dict[str, int]  # doc_id -> character at which its window begins
 
     def docs(self, corpus: Mapping[str, Doc]) -> list[Doc]:
-        """The drawn docs, as an LLM reads them."""
+        """The drawn documents as an LLM reads them."""
         return [from_window(corpus[doc_id], self.windows) for doc_id in self.splits]
 
 
@@ -88,11 +86,10 @@ def sample(
 ) -> Sample:
     """Sample the documents to write queries for.
 
-    None is drawn twice. `test_share` of them are held out to measure on, where there are no labelled queries. `pairs`
-    has what `examples` names. The documents of the examples that are drawn get no query of their own. `vectors` gives a
-    vector of unit length for each document of the corpus, in its order; only the method diverse asks for them.
-    `parents` has the document of each passage, where there are passages: those of one document are on one side of a
-    split.
+    Each is drawn at most once. `test_share` of them are held out for measuring, if there are no labelled queries.
+    `pairs` resolves `examples`; the documents of the examples drawn get no query of their own. `vectors` returns unit
+    vectors of the corpus in its order, used by the method diverse only. `parents` maps passages to documents; passages
+    of one document are on one side of a split.
 
     Parameters
     ----------
@@ -125,11 +122,11 @@ def sample(
         Number of these pairs to show. They are excluded from training and evaluation.
     """
     differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
-    shown = drawn_examples(pairs(examples) if examples else (), n_examples, seed)
+    shown = draw_examples(pairs(examples) if examples else (), n_examples, seed)
     taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
     dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     doc_ids = ids_of(corpus)
-    rows, keys, lengths = array("q"), bytearray(), array("q")  # of those that may be drawn
+    rows, keys, lengths = array("q"), bytearray(), array("q")  # of the candidates
     for row, doc in enumerate(corpus.values()):
         length = length_of(doc.default_text().strip())
         if length < min_chars:
@@ -145,18 +142,18 @@ def sample(
     ranks = np.empty(len(doc_ids), np.int64)
     ranks[ascending(doc_ids)] = np.arange(len(doc_ids))
     able = np.frombuffer(rows, np.int64)
-    chosen = _one_of_each(keys, able if method == "first" else ranks[able])
+    chosen = _unique(keys, able if method == "first" else ranks[able])
     dropped["duplicate"] = len(able) - len(chosen)
     chosen = chosen[np.argsort(ranks[able[chosen]])]
     able, lengths = able[chosen], np.frombuffer(lengths, np.int64)[chosen]
     drawing = in_order((doc_ids[row] for row in able), lengths, seed, windows=windows, length_power=length_power)
     if method == "first":
         drawing = drawing.select(np.argsort(able[drawing.places]))
-    candidates = able[drawing.places]  # their rows
+    candidates = able[drawing.places]  # as rows of the corpus
     of_source: Counter[str] = Counter()
 
     def accepts(place: int) -> bool:
-        """Whether this candidate may be drawn, which it then is."""
+        """Draw this candidate unless its source is full or it is a near-duplicate; returns whether it was drawn."""
         doc_id = doc_ids[candidates[place]]
         source = parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
         if max_per_source and of_source[source] == max_per_source:
@@ -168,7 +165,7 @@ def sample(
             return True
         return False
 
-    if method != "diverse" or len(candidates) <= n_docs:  # all of them come: nothing to choose
+    if method != "diverse" or len(candidates) <= n_docs:  # all are drawn, so there is nothing to choose
         places = list(islice(filter(accepts, range(len(candidates))), n_docs))
     else:
         if vectors is None:
@@ -194,8 +191,8 @@ def sample(
     return Sample(splits, dropped, shown, starts)
 
 
-def _one_of_each(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One place for each key, 16 bytes, of those with equal ones that of the least precedence."""
+def _unique(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of unique 16-byte keys; of equal keys the one with the lowest precedence."""
     halves = np.frombuffer(keys, np.uint64).reshape(-1, 2)
     order = np.lexsort((precedence, halves[:, 1], halves[:, 0]))
     halves = halves[order]
@@ -204,8 +201,8 @@ def _one_of_each(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.i
     return order[is_first]
 
 
-def drawn_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
-    """So many of the pairs, no query and no document twice, in an order that follows from their ids and the seed."""
+def draw_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
+    """Draw `n_examples` pairs, no query and no document twice, ordered by hash of seed and id."""
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
     for pair in sorted(pairs, key=lambda pair: (uniform(seed, "example", pair.query_id), pair.query_id, pair.doc_id)):
@@ -217,7 +214,7 @@ def drawn_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -
 
 
 def text_key(doc: Doc) -> bytes:
-    """Equal for documents whose texts are the same once they are normalized."""
+    """Hash of a document's normalized text."""
     return _key(doc.default_text())
 
 
@@ -232,28 +229,28 @@ class Sampled(StageOutput):
 
     @cached_property
     def splits(self) -> dict[str, Side]:
-        """Drawn document -> the side that it is on."""
+        """doc_id -> its split."""
         return read_json(self.folder / "splits.json")
 
     @cached_property
     def examples(self) -> list[PromptExample]:
-        """What prompts show of the task itself."""
+        """Task examples to show in prompts."""
         path = self.folder / "examples.jsonl"
         return [PromptExample(**row) for _, row in read_jsonl(path)] if path.exists() else []
 
     @cached_property
     def windows(self) -> dict[str, int]:
-        """Drawn document -> the character of its text that it is read from; only those that are read from a window."""
+        """doc_id -> character at which its window begins, for documents read from a window."""
         path = self.folder / "windows.json"
         return read_json(path) if path.exists() else {}
 
     def docs(self, corpus: Mapping[str, Doc]) -> list[Doc]:
-        """The drawn documents, as an LLM reads them."""
+        """The drawn documents as an LLM reads them."""
         return [from_window(corpus[doc_id], self.windows) for doc_id in self.splits]
 
     @property
     def shown(self) -> set[str]:
-        """The queries that an LLM sees as examples, normalized: they measure nothing and choose nothing."""
+        """Normalized queries of the examples in prompts; they are left out of choosing and measuring."""
         return {normalized(example.query) for example in self.examples}
 
 
@@ -288,7 +285,7 @@ def make(run: Run, indexed: Indexed) -> Sampled:
     return run.make(Sampled, work, inputs=inputs, unit="documents")
 
 
-def foreseen(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
-    """What would be drawn of these documents with some settings changed, told without an index."""
-    settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many, without the vectors of diverse
+def preview(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
+    """What would be drawn from these documents with some settings changed, without needing an index."""
+    settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many as diverse, without vectors
     return sample(docs, test_share, run.input.pairs, parents=run.input.parents, seed=run.seed, **settings)

@@ -1,10 +1,9 @@
-"""Stage: an expensive LLM writes a few questions, and from them come prompts made of the corpus itself (UDAPDR,
-arXiv 2303.00807, section 3).
+"""Make prompts from the corpus (UDAPDR, arXiv 2303.00807, section 3): an expensive LLM writes a few questions for them.
 
-Each of X docs is shown to one of the seed prompts or to several (the paper: all five), which ask for a question that it
-answers; the same LLM then writes a bad question beside the good one, as InPars' good-and-bad prompt has them. Each of Y
-prompts shows three docs with both, no questions in two prompts (`llm/prompts/adapted.py`). Whoever writes many queries
-with them may be a cheap LLM: it imitates.
+Each of `n_docs` documents is put into one or several seed prompts (in the paper all five), which ask for a question it
+answers; the same LLM then writes a bad question beside the good one, in the style of InPars' good-and-bad prompt. Each
+of `n_prompts` prompts shows three documents with both, no question in two prompts (`llm/prompts/adapted.py`). A cheap
+LLM can then write many queries with these prompts, by imitation.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.estimate import Calls
 from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
-from acclimate.llm.prompts.adapted import BAD_CUE, GOOD_AND_BAD, Pair, are_alike, dealt, template_of
+from acclimate.llm.prompts.adapted import BAD_CUE, GOOD_AND_BAD, Pair, are_alike, deal, template_of
 from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.llm.protocol import LLM
 from acclimate.records import Completion, Doc
-from acclimate.run.estimate import Estimate, asking
+from acclimate.run.estimate import Estimate, llm_estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.settings import checked
@@ -40,7 +39,7 @@ from acclimate.stages.sample import Sampled
 
 
 class SeedPrompts(NamedTuple):
-    """The prompts that were made, and what became of each seed."""
+    """The prompts that were made, and the outcome of each seed question."""
 
     templates: list[Template]
     seeds: list[Pair]
@@ -69,8 +68,8 @@ def seed_prompts(
 ) -> SeedPrompts:
     """Build prompts from the corpus: a large LLM writes questions for a few documents (UDAPDR).
 
-    Runs when generate.prompt names `adapted`. Raises SettingError when there are too few docs, or too few seeds, which
-    are docs with two questions that differ; what the LLM answered is kept.
+    Runs when generate.prompt names `adapted`. Raises SettingError when there are too few documents, or too few seeds
+    (documents with a good and a different bad question); the LLM's answers are kept.
 
     Parameters
     ----------
@@ -114,7 +113,7 @@ def seed_prompts(
     mix = prompts.load_mix(prompt)
     texts = {doc_id: text for doc_id, text in shown.items() if text}
     asked_good = list(tasks_of(texts, mix, per_doc, is_drawn=temperature > 0))
-    before, total = 0, 2 * len(asked_good)  # a bad question for each good one, at most
+    before, total = 0, 2 * len(asked_good)  # at most one bad question for each good one
 
     def count(done: int, _total: int) -> None:
         if progress is not None:
@@ -133,7 +132,7 @@ def seed_prompts(
         _add_bad(pair, bad_answers[task])
 
     templates: list[Template] = []
-    for number, hand in enumerate(dealt(pairs, n_prompts, n_examples, seed), 1):
+    for number, hand in enumerate(deal(pairs, n_prompts, n_examples, seed), 1):
         templates.append(template_of(f"{prompts.ADAPTED}-{number}", hand, shown, cue=cue))
         for pair in hand:
             pair.shown_in = templates[-1].name
@@ -150,17 +149,17 @@ def seed_prompts(
 
 
 def questions_per_doc(*, per_doc: int, prompt: Sequence[str], temperature: float, **_: Any) -> int:
-    """How many questions a document can get: without a temperature, a prompt gets the same answer again."""
+    """Number of questions per document; at temperature 0 a prompt gets the same answer again."""
     return per_doc if temperature > 0 else min(per_doc, len(prompt))
 
 
 def fewest_docs(*, n_prompts: int, n_examples: int, **settings: Any) -> int:
-    """The fewest documents that so many prompts can be made of: each shows one once, and a question is in one only."""
+    """The number of documents needed: a prompt shows a document once, and no question is in two prompts."""
     return max(n_examples, math.ceil(n_prompts * n_examples / min(questions_per_doc(**settings), n_prompts)))
 
 
 def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> None:
-    """Raises SettingError for fewer docs than the prompts need."""
+    """Raises SettingError for fewer documents than the prompts need."""
     if n_docs < fewest:
         raise SettingError(
             f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {fewest} documents at least: "
@@ -169,14 +168,14 @@ def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> 
 
 
 def _pair(task: Task, answer: Completion, doc_text: str) -> Pair:
-    from acclimate.llm.answers.clean import clean  # whose patterns take a while to compile
+    from acclimate.llm.answers.clean import clean  # slow to import: compiles its patterns
 
     good, reason = clean(answer.text, doc_text, answer.finish_reason, task.prompt.prefix)
     return Pair(task.doc_id, task.prompt.name, good, reason=reason or "")
 
 
 def _drop_repeated(pairs: Sequence[Pair]) -> None:
-    """A question that several prompts got of one document counts once."""
+    """Reject questions that another prompt already got for the same document."""
     questions: set[tuple[str, str]] = set()
     for pair in pairs:
         if not pair.reason and (pair.doc_id, pair.good) in questions:
@@ -185,10 +184,10 @@ def _drop_repeated(pairs: Sequence[Pair]) -> None:
 
 
 def _add_bad(pair: Pair, answer: Completion) -> None:
-    """A bad question may be short or beside the point, but not the good one again."""
-    from acclimate.llm.answers.unwrap import unwrapped
+    """Add the bad question; it may be short or off topic, but must differ from the good one."""
+    from acclimate.llm.answers.unwrap import unwrap
 
-    pair.bad = " ".join(unwrapped(answer.text)[0].split())
+    pair.bad = " ".join(unwrap(answer.text)[0].split())
     if not pair.bad or answer.finish_reason != "stop":
         pair.reason = "no bad question"
     elif are_alike(pair.good, pair.bad):
@@ -196,18 +195,18 @@ def _add_bad(pair: Pair, answer: Completion) -> None:
 
 
 class Seeded(StageOutput):
-    """The prompts that were made from the corpus."""
+    """The prompts made from the corpus."""
 
     stage = "seed"
 
     @property
     def prompt_files(self) -> list[Path]:
-        """A file for each prompt, by name."""
+        """One file per prompt, sorted by name."""
         return sorted(self.folder.glob(f"{prompts.ADAPTED}-*.toml"))
 
 
 def check(run: Run) -> None:
-    """Raises SettingError for prompts and numbers of documents that cannot be, where prompts are to be made."""
+    """Raises SettingError for invalid prompts and document counts, if prompts are to be made."""
     settings = run.settings["seed"]
     Decoding(settings["max_new_tokens"], temperature=settings["temperature"], top_p=settings["top_p"])
     if run.seeds_prompts:
@@ -217,16 +216,16 @@ def check(run: Run) -> None:
 
 
 def estimate(run: Run) -> Estimate:
-    """Of a good question and a bad one, so many times for each document, behind the longest prompts there are."""
+    """Cost of one good and one bad question, several times per document, after the longest prompt."""
     settings = run.settings["seed"]
     count = 2 * settings["n_docs"] * questions_per_doc(**settings)
     form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
     calls = Calls(count, count * (form + settings["max_doc_tokens"]), count * settings["max_new_tokens"])
-    return asking(settings["llm"], calls, settings["max_doc_tokens"])
+    return llm_estimate(settings["llm"], calls, settings["max_doc_tokens"])
 
 
 def make(run: Run, sampled: Sampled) -> Seeded:
-    """Make prompts from the documents that queries to learn from are written for."""
+    """Make prompts from the documents of the train split."""
     settings = run.settings["seed"]
     docs = [doc for doc in sampled.docs(run.input.corpus) if sampled.splits[doc.doc_id] == "train"]
 

@@ -1,6 +1,6 @@
-"""Queries pass filters in order: each filter sees what the one before it left, and every drop has one reason.
+"""Apply filters in order: each sees the queries that the one before left, and every dropped query has one reason.
 
-A score is asked for once, of the queries that reach a filter that reads it, and all are kept.
+Scores are computed only for queries that reach a filter that reads them, once each, and all are kept.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from acclimate.corpus.near_duplicates import best_first
 from acclimate.records import SyntheticQuery
 
 Queries = list[SyntheticQuery]
-Filter = Callable[[Queries], set[str]]  # queries -> the ids of those to drop
+Filter = Callable[[Queries], set[str]]  # queries -> ids of those to drop
 
 
 class Selection(NamedTuple):
-    """What is kept, in the order given, and what was thought of each query."""
+    """The queries that passed, in their original order, and the scores of all."""
 
     queries: Queries
     dropped: dict[str, int]
-    judged: list[dict[str, Any]]  # every query: query_id, logprob, other scores (None: not asked), reason
-    funnel: list[tuple[str, int]]  # filter -> queries left after it
+    judged: list[dict[str, Any]]  # for every query: query_id, logprob, other scores (None: not computed), reason
+    funnel: list[tuple[str, int]]  # (filter, queries left after it)
 
 
 class Scores:
-    """Scores by name, each asked for where it is not known."""
+    """Named scores of queries, computed on demand."""
 
     def __init__(self, ask: Mapping[str, Callable[[Queries], Sequence[float]]]) -> None:
-        """ask: a score's name -> what gives it, in the order of the queries."""
+        """ask: score name -> function that returns scores in the order of the queries."""
         self._ask = ask
         self.known: dict[str, dict[str, float]] = {}
 
     def of(self, name: str, queries: Queries) -> dict[str, float]:
-        """query_id -> score, of these queries at least."""
+        """query_id -> score, for at least these queries."""
         known = self.known.setdefault(name, {})
         missing = [query for query in queries if query.query_id not in known]
         if missing:
@@ -43,7 +43,7 @@ class Scores:
         return known
 
     def outside(self, name: str, low: float, high: float) -> Filter:
-        """Drops queries whose score is not from `low` to `high`, or that have none."""
+        """A filter that drops queries whose score is outside [low, high], or missing."""
 
         def drops(queries: Queries) -> set[str]:
             scores = self.of(name, queries)
@@ -52,7 +52,7 @@ class Scores:
         return drops
 
     def below_percentile(self, name: str, percentile: float) -> Filter:
-        """Drops queries whose score is below that percentile of all."""
+        """A filter that drops queries whose score is below this percentile."""
 
         def drops(queries: Queries) -> set[str]:
             scores = self.of(name, queries)
@@ -65,7 +65,7 @@ class Scores:
         return drops
 
     def worse_than_best(self, name: str, count: int) -> Filter:
-        """Drops all but so many, those with the highest score; ties by id."""
+        """A filter that drops all but the `count` queries with the highest scores; ties by id."""
 
         def drops(queries: Queries) -> set[str]:
             scores = self.of(name, queries)
@@ -80,7 +80,7 @@ class Scores:
 def select(
     queries: Sequence[SyntheticQuery], names: Sequence[str], filters: Mapping[str, Filter], scores: Scores
 ) -> Selection:
-    """What is left of the queries after the filters of these names."""
+    """Apply the filters of these names in order."""
     reasons: dict[str, str] = {}
     funnel: list[tuple[str, int]] = []
     kept = list(queries)
@@ -102,7 +102,7 @@ def select(
 
 
 def _rounded(score: float | None) -> float | None:
-    """Rows as JSON has them: infinite ranks and scores that are none become null."""
+    """A score as JSON: infinite and NaN become null."""
     if score is None or not math.isfinite(score):
         return None
     return int(score) if score == int(score) else round(score, 6)

@@ -1,7 +1,6 @@
-"""Whether there are documents enough: asked before work begins, and answered by drawing as `sample` will; and whether
-there are queries enough, once they are filtered.
+"""Check the number of documents before work begins, by drawing as `sample` will, and of queries after filtering.
 
-The shares, the prompts that are made from the corpus, and the rerankers each need some.
+Splits, prompts made from the corpus, and rerankers each need a minimum.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from itertools import islice
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.provided_queries import left_out
 from acclimate.corpus.sides import Side
-from acclimate.corpus.start import left_out
-from acclimate.learn.rerankers.groups import number_of
+from acclimate.learn.rerankers.groups import n_parts
 from acclimate.run.run import Run
-from acclimate.stages import given
+from acclimate.stages import provided
 from acclimate.stages.filter import Filtered
-from acclimate.stages.sample import Sample, Sampled, foreseen
+from acclimate.stages.sample import Sample, Sampled, preview
 from acclimate.stages.seed import fewest_docs
-from acclimate.stages.skipped import skipped, taken
+from acclimate.stages.skipped import provided_stages, skipped
 from acclimate.stages.unseen import labels_unseen, n_taught
 
-FEWEST_DOCUMENTS = 8  # that queries are written for: two to choose on, two to measure on, four to learn from
-_MORE = {False: "draw more (sample.n_docs)", True: "give more queries"}  # by whether queries were given
-_LOOKED_AT = 1000  # documents, and all of them only where those do not do
-_SETTING_OF = {  # that passes documents over for a reason
+FEWEST_DOCUMENTS = 8  # minimum to write queries for: two to choose on, two to measure on, four to learn from
+_MORE = {False: "draw more (sample.n_docs)", True: "give more queries"}  # by whether queries were provided
+_LOOKED_AT = 1000  # documents examined first; all, only if these are not enough
+_SETTING_OF = {  # reason for skipping a document -> the setting behind it
     "short": "min_chars",
     "near duplicate": "near_duplicates",
     "source is full": "max_per_source",
@@ -37,10 +36,9 @@ _SETTING_OF = {  # that passes documents over for a reason
 
 
 def check_size(run: Run, *, holds_out: bool) -> None:
-    """Raises DataError for too few documents to write queries for, SettingError for shares and prompts that leave none.
+    """Raises DataError for too few documents to write queries for, SettingError for splits and prompts that need more.
 
-    It is asked before work begins, and looks at no more documents than it must.
-    holds_out: some documents are to choose on and to measure on.
+    Examines no more documents than necessary. holds_out: documents are needed for the dev and test splits.
     """
     settings = run.settings["sample"]
     needed = FEWEST_DOCUMENTS if holds_out else 1
@@ -57,11 +55,11 @@ def check_size(run: Run, *, holds_out: bool) -> None:
         learned, dropped = sum(side == "train" for side in drawn.splits.values()), drawn.dropped
         if documents >= needed and learned >= to_learn_from:
             return
-    is_given = run.input.start is not None
+    is_given = run.input.provided_queries is not None
     shortage = "given queries that may teach are for" if is_given else "queries can be written for"
     shortage += f" {documents:,} of {len(run.input.documents):,} documents"
-    if run.input.start is not None:
-        shortage += left_out(given.left_out(run, run.input.start))
+    if run.input.provided_queries is not None:
+        shortage += left_out(provided.left_out(run, run.input.provided_queries))
     shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
@@ -76,30 +74,30 @@ def check_size(run: Run, *, holds_out: bool) -> None:
 
 
 def _draws(run: Run, test_share: float, fewest: int) -> Iterator[Sample]:
-    """What will be drawn: first some that may well do, then all."""
-    if run.input.start is not None:
-        yield given.foreseen(run, test_share)
+    """Samples to try: first a few documents that may suffice, then all."""
+    if run.input.provided_queries is not None:
+        yield provided.preview(run, test_share)
         return
     n_docs = run.settings["sample"]["n_docs"]
     first = dict(islice(run.input.corpus.items(), _LOOKED_AT))
-    yield foreseen(run, first, test_share, n_docs=min(n_docs, fewest))
-    yield foreseen(run, run.input.corpus, test_share)
+    yield preview(run, first, test_share, n_docs=min(n_docs, fewest))
+    yield preview(run, run.input.corpus, test_share)
 
 
 def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
-    """How many documents are needed to learn from, and what needs so many."""
+    """The number of training documents needed, and what needs them."""
     seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
     needs = [(1, "the train side")]
     if run.seeds_prompts:
         prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
         needs.append((fewest_docs(**seed), prompts))
-    parts = number_of(train["rerankers"])
-    done = {*skipped(run), *taken(run)}
+    parts = n_parts(train["rerankers"])
+    done = {*skipped(run), *provided_stages(run)}
     if holds_out and parts and "train" not in done:
         queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
-    # Of given queries a document has any number, and how many there are is known soon enough.
-    if holds_out and labels_unseen(run) and not {"train", "label"} & done and not run.given.brings_queries:
+    # Provided queries per document vary; their number is checked after filtering.
+    if holds_out and labels_unseen(run) and not {"train", "label"} & done and not run.provided.brings_queries:
         taught = n_taught(run)
         rerankers = (
             f"label.queries=unseen, and rerankers that learn from {taught:,} queries in all (train.max_queries="
@@ -110,7 +108,7 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
 
 
 def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: str) -> str:
-    """How many documents, or passages, were passed over for which reason, and the setting that did it."""
+    """How many documents or passages were skipped for each reason, and the settings behind it."""
     reasons: list[str] = []
     for reason, count in dropped.items():
         setting = _SETTING_OF.get(reason)
@@ -120,21 +118,21 @@ def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: 
 
 
 def _remedy(dropped: Mapping[str, int], is_given: bool, has_passages: bool) -> str:
-    """What to do about too few documents: what was only not drawn need not be added."""
+    """What to do about too few documents; adding some is no use if enough were merely not drawn."""
     if is_given:
         return "give more queries"
     if not dropped.get("not drawn"):
         return "add documents"
-    # One long document may have most of the passages, and then nearly all that are drawn are its own.
+    # One long document may have most of the passages, so drawing more of them would not give more documents.
     return _MORE[False] + (", or fewer passages of each document (sample.max_per_source)" if has_passages else "")
 
 
 def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
-    """Raises DataError where no query is left to learn from, to choose on, or to measure on."""
+    """Raises DataError if no query is left to learn from, to choose on, or to measure on."""
     drawn, sides = Counter(sampled.splits.values()), filtered.sides(sampled)
     uses: dict[Side, str] = {"train": "to learn from", "dev": "to choose on"}
-    more = _MORE[run.input.start is not None]
-    if run.input.start is None and len(sampled.splits) < run.settings["sample"]["n_docs"]:  # there are no more to draw
+    more = _MORE[run.input.provided_queries is not None]
+    if run.input.provided_queries is None and len(sampled.splits) < run.settings["sample"]["n_docs"]:  # no more to draw
         more = "have more queries written of each (generate.per_doc), add documents"
     uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
     for side, use in uses.items():

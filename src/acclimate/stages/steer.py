@@ -1,13 +1,13 @@
-"""Which queries choices are made on where nobody labelled any, and what counts as relevant to them.
+"""Build the queries and relevance grades that choices are made on, and that measure, if nobody labelled any.
 
-A synthetic query asks for what one document says, and a system that finds other good documents is punished for it; so
-systems that match words, or tokens, win on such queries and lose on people's. Documents near the source, in the eyes of
-both BM25 and the encoder, count half as much as it (`search.neighbors`). Where something is chosen, so does, a little,
-what unlike retrievers agree on: with no label at all, their agreement ranks systems much as people do (Soboroff,
-Nicholas and Cahan, SIGIR 2001); where the verdict is measured it does not count, since it favors what fuses them.
+A synthetic query asks for what one document says, so systems are punished for finding other good documents: systems
+that match words or tokens win on such queries, and lose on real ones. Therefore documents near the source by both BM25
+and the encoder get half its grade (`search.neighbors`). For choosing, documents that different retrievers agree on also
+get a small grade: even without labels, agreement ranks systems much as people do (Soboroff, Nicholas and Cahan, SIGIR
+2001). It does not count in the verdict, since it favors fusions of those retrievers.
 
-A log of real queries says how people ask here. Some of it chooses, too, by agreement alone; and the synthetic queries
-count as far as they look like it.
+A log of real queries shows how people ask here. Some of them are used for choosing, graded by agreement alone, and
+synthetic queries are weighted by how much they resemble the log.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.words import length_of, words_of
-from acclimate.corpus import judged
-from acclimate.corpus.judged import AS_MUCH, LOG, SYNTHETIC, Judged
+from acclimate.corpus import judged_queries
+from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT, LOG, SYNTHETIC, JudgedQueries
 from acclimate.measure.importance import effective, importance_weights
 from acclimate.records import Qrel, Query, SyntheticQuery
-from acclimate.run.estimate import SEARCHING, Estimate
+from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -43,11 +43,11 @@ from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
 
 SOURCE, NEIGHBOR = 2, 1  # grades
-_ENOUGH = 100  # judged queries to make choices on, without any other
+_ENOUGH = 100  # judged queries that suffice to make choices on alone
 
 
 class JudgedQuery(NamedTuple):
-    """A query with the grades of documents, above 0, how much it counts, and whom it votes with."""
+    """A query with graded documents (grades above 0), its weight, and the group it votes in."""
 
     query: Query
     grades: dict[str, int]
@@ -56,19 +56,19 @@ class JudgedQuery(NamedTuple):
 
 
 class Steering(NamedTuple):
-    """What choices are made on, what the verdict is measured on, and what was seen of both kinds of queries."""
+    """The queries to choose on, the queries to measure on, and the features of both kinds of queries."""
 
     choosing: list[JudgedQuery]
     measuring: list[JudgedQuery]
-    seen: dict[str, dict[str, float]]  # synthetic, as_weighted, log -> what was seen -> its mean
+    seen: dict[str, dict[str, float]]  # synthetic, as_weighted, log -> feature -> mean
 
 
-class Sight(NamedTuple):
-    """What can be seen of a query without labels."""
+class QueryFeatures(NamedTuple):
+    """Features of a query that need no labels."""
 
-    shared: float  # share of its words that stand in what the hybrid finds first
-    length: float  # of that document, log of its characters
-    words: float  # log of their number
+    shared: float  # share of its terms that the hybrid's first hit contains
+    length: float  # log of that document's characters
+    words: float  # log of the number of words
 
 
 @checked
@@ -87,8 +87,8 @@ def steer(
 ) -> Steering:
     """Assign relevance to the queries used for choices and, without labelled queries, for evaluation.
 
-    dev, test: synthetic queries to choose on and to measure on. log: queries that people asked, to choose on. `find`
-    gives candidates scored by BM25, dense retrieval and late interaction.
+    dev, test: synthetic queries to choose on and to measure on. log: real queries to choose on. `find` returns
+    candidates scored by BM25, dense retrieval and late interaction.
 
     Parameters
     ----------
@@ -113,39 +113,39 @@ def steer(
     synthetic = list(find(asked, [rows[query.query_id] for query in dev]))
     logged = list(find(log, ()))
     progress(len(rows) + len(log), len(rows) + len(log))
-    sights = [_sight(candidates, ids, nearby) for candidates in synthetic]
-    wanted = [_sight(candidates, ids, nearby) for candidates in logged]
-    weights = importance_weights(np.array(sights).reshape(-1, 3), np.array(wanted).reshape(-1, 3))
-    agreed = [(candidates.query, _agreed(candidates, ids, agreement)) for candidates in logged]
+    features = [_features(candidates, ids, nearby) for candidates in synthetic]
+    log_features = [_features(candidates, ids, nearby) for candidates in logged]
+    weights = importance_weights(np.array(features).reshape(-1, 3), np.array(log_features).reshape(-1, 3))
+    agreed = [(candidates.query, _agreement_grades(candidates, ids, agreement)) for candidates in logged]
     agreed = [(query, grades) for query, grades in agreed if grades]
-    share = len(agreed) / (len(agreed) + AS_MUCH)  # of the log
-    overlaps = [_shared(query.text, ids.row[query.doc_id], ids, nearby) for query in dev]
+    share = len(agreed) / (len(agreed) + EQUAL_WEIGHT_COUNT)  # weight of the log's queries
+    overlaps = [_shared_terms(query.text, ids.row[query.doc_id], ids, nearby) for query in dev]
     middle = float(np.median(overlaps)) if overlaps else 0.0
     choosing = [
         JudgedQuery(
             candidates.query,
-            _added(graded[candidates.query.query_id], _agreed(candidates, ids, agreement)),
+            _combined(graded[candidates.query.query_id], _agreement_grades(candidates, ids, agreement)),
             round(float(weight) * (1 - share), 8),
             "shares few words" if overlap < middle else "shares many words",
         )
         for candidates, weight, overlap in zip(synthetic, weights, overlaps, strict=True)
     ]
     choosing += [JudgedQuery(query, grades, round(share / len(agreed), 8), LOG) for query, grades in agreed]
-    seen = {"synthetic": _means(sights)} if sights else {}
-    if sights and wanted:
-        seen |= {"as_weighted": _means(sights, weights)}
-    if wanted:
-        seen |= {LOG: _means(wanted)}
+    seen = {"synthetic": _mean_features(features)} if features else {}
+    if features and log_features:
+        seen |= {"as_weighted": _mean_features(features, weights)}
+    if log_features:
+        seen |= {LOG: _mean_features(log_features)}
     return Steering(choosing, [JudgedQuery(query.as_query(), graded[query.query_id]) for query in test], seen)
 
 
 def _document(ids: Ids, row: int) -> str:
-    """The id of the document that a row is, or is a passage of."""
+    """The document id of a row: of a passage, its parent's."""
     return ids.parents.get(ids.doc_ids[row], ids.doc_ids[row])
 
 
-def _agreed(candidates: Candidates, ids: Ids, depth: int) -> dict[str, int]:
-    """How many retrievers but one have a document among their first `depth`, where more than one has."""
+def _agreement_grades(candidates: Candidates, ids: Ids, depth: int) -> dict[str, int]:
+    """doc_id -> number of retrievers with it among their first `depth`, less one, if positive."""
     counts: Counter[str] = Counter()
     for name, scores in candidates.scores.items() if depth else ():
         first = dict.fromkeys(
@@ -157,34 +157,34 @@ def _agreed(candidates: Candidates, ids: Ids, depth: int) -> dict[str, int]:
     return {doc_id: count - 1 for doc_id, count in sorted(counts.items()) if count > 1}
 
 
-def _added(grades: Mapping[str, int], agreed: Mapping[str, int]) -> dict[str, int]:
-    """Both together: what lies near the source counts as much as what all retrievers agree on."""
+def _combined(grades: Mapping[str, int], agreed: Mapping[str, int]) -> dict[str, int]:
+    """The sum of both grades, scaled so that neighbors weigh as much as full agreement."""
     weighed = {doc_id: SOURCE * grade for doc_id, grade in grades.items()}
     return {doc_id: weighed.get(doc_id, 0) + agreed.get(doc_id, 0) for doc_id in sorted({*weighed, *agreed})}
 
 
-def _sight(candidates: Candidates, ids: Ids, nearby: Neighbors) -> Sight:
-    """What can be seen of a query by what is found for it; nothing shared where nothing is found."""
+def _features(candidates: Candidates, ids: Ids, nearby: Neighbors) -> QueryFeatures:
+    """Features of a query, from its candidates; shared and length are 0 if there are none."""
     text = candidates.query.text
     n_words = float(np.log1p(len(words_of(text))))
     if not len(candidates.rows):
-        return Sight(0.0, 0.0, n_words)
+        return QueryFeatures(0.0, 0.0, n_words)
     first = int(candidates.rows[ids.order(reciprocal_ranks(candidates), candidates.rows)[0]])
     length = length_of(nearby.corpus[ids.doc_ids[first]].default_text())
-    return Sight(_shared(text, first, ids, nearby), float(np.log1p(length)), n_words)
+    return QueryFeatures(_shared_terms(text, first, ids, nearby), float(np.log1p(length)), n_words)
 
 
-def _shared(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
-    """The share of a query's terms that a document has."""
+def _shared_terms(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
+    """The share of a query's terms that a document contains."""
     analyzer = nearby.bm25.analyzer
     terms = {*analyzer(text)}
     return len(terms & {*analyzer(nearby.corpus[ids.doc_ids[row]].default_text())}) / max(1, len(terms))
 
 
-def _means(sights: Sequence[Sight], weights: np.ndarray[Any, Any] | None = None) -> dict[str, float]:
-    """In units that people read: share, characters, words (geometric means of the last two)."""
-    weights = np.ones(len(sights)) if weights is None else weights
-    shared, length, words = np.average(np.array(sights), axis=0, weights=weights)
+def _mean_features(features: Sequence[QueryFeatures], weights: np.ndarray[Any, Any] | None = None) -> dict[str, float]:
+    """Mean features in natural units: share, characters, words (the last two as geometric means)."""
+    weights = np.ones(len(features)) if weights is None else weights
+    shared, length, words = np.average(np.array(features), axis=0, weights=weights)
     return {
         "shared_words": round(float(shared), 3),
         "first_hit_characters": round(float(np.expm1(length))),
@@ -198,29 +198,30 @@ class Steered(StageOutput):
 
     stage = "steer"
 
-    def choosing(self, run: Run, sampled: Sampled) -> Judged:
-        """What choices are made on: real dev queries, if they are many; else synthetic ones, those of a log, and the
-        few that somebody judged."""
+    def choosing(self, run: Run, sampled: Sampled) -> JudgedQueries:
+        """The queries to choose on: labelled dev queries if there are enough, else synthetic, log and labelled ones."""
         labelled = self._labelled(run, sampled, run.input.labels.choosing)
         if labelled is not None and _is_enough(run.input.labels.choosing):
             return labelled
-        return self._read("choosing").beside(labelled) if labelled and labelled.queries else self._read("choosing")
+        return (
+            self._read("choosing").combined_with(labelled) if labelled and labelled.queries else self._read("choosing")
+        )
 
-    def measuring(self, run: Run, sampled: Sampled) -> Judged:
-        """What measures: labelled queries, else synthetic ones whose documents taught and chose nothing."""
+    def measuring(self, run: Run, sampled: Sampled) -> JudgedQueries:
+        """The queries to measure on: labelled ones, else synthetic ones of the test split."""
         return self._labelled(run, sampled, run.input.labels.measuring) or self._read("measuring")
 
     @cached_property
     def logged(self) -> list[str]:
-        """The texts of the log's queries that choose, and so do not teach."""
+        """Texts of the log queries that are used for choosing, and so not for training."""
         return [row["text"] for _, row in read_jsonl(self.folder / "choosing.jsonl") if row["group"] == LOG]
 
-    def _labelled(self, run: Run, sampled: Sampled, labelled: Judged) -> Judged | None:
-        return judged.unseen(labelled, sampled.shown, run.input.documents) if labelled.queries else None
+    def _labelled(self, run: Run, sampled: Sampled, labelled: JudgedQueries) -> JudgedQueries | None:
+        return judged_queries.not_shown(labelled, sampled.shown, run.input.documents) if labelled.queries else None
 
-    def _read(self, name: str) -> Judged:
+    def _read(self, name: str) -> JudgedQueries:
         rows = [row for _, row in read_jsonl(self.folder / f"{name}.jsonl")]
-        return Judged(
+        return JudgedQueries(
             SYNTHETIC,
             [Query(row["query_id"], row["text"]) for row in rows],
             [Qrel(row["query_id"], doc_id, grade) for row in rows for doc_id, grade in row["grades"].items()],
@@ -229,29 +230,29 @@ class Steered(StageOutput):
         )
 
 
-def n_logged(run: Run) -> int:
-    """How many queries of the log choices are made on: none that prompts show, which draw first."""
+def n_log_choosing(run: Run) -> int:
+    """Number of log queries used for choosing; those shown in prompts are drawn first and not used."""
     n_left = len(run.input.unjudged_log) - run.settings["generate"]["log_examples"]
     return 0 if _is_enough(run.input.labels.choosing) else max(0, min(run.settings["steer"]["log_queries"], n_left))
 
 
 def n_choosing(run: Run, n_queries: float) -> float:
-    """About how many queries choices are made on, where there are so many synthetic ones."""
+    """Approximate number of queries that choices are made on, given `n_queries` synthetic ones."""
     labelled = run.input.labels.choosing
     n_synthetic = 0.0 if _is_enough(labelled) else run.settings["sample"]["dev_share"] * n_queries
-    return len(labelled.queries) + n_logged(run) + n_synthetic
+    return len(labelled.queries) + n_log_choosing(run) + n_synthetic
 
 
 def estimate(run: Run, n_queries: float) -> Estimate:
-    """Of searching for what is near documents, and for a log."""
-    return Estimate(SEARCHING * (n_choosing(run, n_queries) + run.input.labels.test_share * n_queries))
+    """Cost of finding the neighbors of documents, and of searching for log queries."""
+    return Estimate(SEARCH_FLOP * (n_choosing(run, n_queries) + run.input.labels.test_share * n_queries))
 
 
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
-    """Say on which queries choices are made, and what is relevant to them."""
+    """Build the queries and grades that choices are made on."""
     settings, labels = run.settings["steer"], run.input.labels
     n_shown = run.settings["generate"]["log_examples"]
-    drawn = run.input.unjudged_log.draw(n_shown + n_logged(run), run.seed)[n_shown:]
+    drawn = run.input.unjudged_log.draw(n_shown + n_log_choosing(run), run.seed)[n_shown:]
     log = sorted(query.as_query() for query in drawn)
 
     def work(folder: Path, progress: Progress) -> Account:
@@ -284,12 +285,12 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
     return steered
 
 
-def _is_enough(labelled: Judged) -> bool:
-    """True for so many judged queries that choices are made on them alone."""
+def _is_enough(labelled: JudgedQueries) -> bool:
+    """True if there are enough labelled queries to make choices on these alone."""
     return len(labelled.queries) >= _ENOUGH
 
 
 def _row(query: JudgedQuery) -> dict[str, Any]:
-    """The query as a file has it."""
+    """The query as a line of JSON."""
     query_id, text = query.query
     return {"query_id": query_id, "text": text, "weight": query.weight, "group": query.group, "grades": query.grades}

@@ -1,4 +1,4 @@
-"""The systems of a run: which are reranked, by whom, and each of them as a retriever."""
+"""The systems of a run as retrievers: which exist, and which are reranked by what."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
-from acclimate.measure.evaluation import Evaluation, Values, concluded
+from acclimate.measure.evaluation import Evaluation, Values, conclude
 from acclimate.measure.recommend import best_untouched
 from acclimate.records import Query, Retriever, Scorer
 from acclimate.run.run import Run
@@ -24,14 +24,14 @@ from acclimate.stages.train import Trained
 
 
 def reranked_systems(run: Run) -> list[SystemName]:
-    """The systems with a reranker behind them: those of `evaluate.rerank`, then of `evaluate.systems`."""
+    """The systems with a reranker: those of `evaluate.rerank`, then those of `evaluate.systems`."""
     settings = run.settings["evaluate"]
     in_full = [name for name in map(SystemName, settings["systems"]) if name.is_reranked]
     return list(dict.fromkeys([*(SystemName(name).reranked() for name in settings["rerank"]), *in_full]))
 
 
 def check_systems(run: Run) -> None:
-    """Raises SettingError for systems that there will not be, and rerankers that rate nothing."""
+    """Raises SettingError for systems that this run will not have, and for rerankers that cannot score."""
     settings = run.settings["evaluate"]
     systems.check_reranked(settings["rerank"], run.student_kinds)
     systems.check_systems(settings["systems"], without_reranker(run))
@@ -40,7 +40,7 @@ def check_systems(run: Run) -> None:
 
 
 def check_first_stage(run: Run) -> None:
-    """Raises SettingError and DataError for a run to compare with that has other documents, or none of the queries."""
+    """Raises SettingError or DataError for a provided run that has other documents, or none of the queries."""
     if (path := run.input.first_stage) is None:
         return
     measuring = run.input.labels.measuring.queries
@@ -52,8 +52,8 @@ def check_first_stage(run: Run) -> None:
     first_stage.check(path, run.input.documents, {query.query_id for query in measuring})
 
 
-def to_weigh(run: Run, trained: Trained | None) -> list[str]:
-    """Reranked systems as `choice.choose` names them: those of `evaluate.rerank` by first stage, with a reranker."""
+def reranked_names(run: Run, trained: Trained | None) -> list[str]:
+    """Reranked systems as `choice.choose` expects them: the first stages of `evaluate.rerank`, and full names."""
     settings = run.settings["evaluate"]
     return [
         *(settings["rerank"] if trained else ()),
@@ -62,29 +62,29 @@ def to_weigh(run: Run, trained: Trained | None) -> list[str]:
 
 
 def needs_reranker(run: Run) -> bool:
-    """True where a system that is measured is reranked by what this run trains."""
+    """True if a system to measure uses the reranker that this run trains."""
     return any(name.reranker == RERANKER for name in reranked_systems(run))
 
 
 def named_rerankers(run: Run) -> list[str]:
-    """The rerankers that are not of this run, but models by name."""
+    """The rerankers that are models by name, not trained by this run."""
     return list(dict.fromkeys(name.reranker for name in reranked_systems(run) if name.reranker != RERANKER))
 
 
 def rerankers(run: Run, trained: Trained | None) -> Lazy[Scorer]:
-    """Every reranker by its name. Each is loaded when it is first asked."""
+    """Every reranker by name, loaded on first use."""
     corpus, limit = run.input.corpus, run.settings["index"]["max_tokens"]
     makers = {name: partial(named.load, name, corpus, max_doc_tokens=limit) for name in named_rerankers(run)}
     return Lazy(makers | ({RERANKER: partial(trained.reranker, run)} if trained else {}))
 
 
 def members_of(run: Run, distilled: Distilled | None) -> Lazy[Member]:
-    """What the run's systems are made of: the base's retrievers, and its students."""
+    """The members of the run's systems: the base's retrievers, and its students."""
     return run.base.members | distilled.members(run) if distilled else run.base.members
 
 
 def approximate_recall(run: Run, members: Mapping[str, Member], queries: Sequence[Query]) -> dict[str, float]:
-    """Member -> the share of the nearest documents of these queries that its approximate index finds; said, too."""
+    """Member -> recall of its approximate index, i.e. the share of exact nearest documents it finds; also logged."""
     recalls = measuring.approximate_recall(members, queries, run.seed)
     for name, recall in recalls.items():
         tell = distributed.say if recall >= approximate.ENOUGH else distributed.warn
@@ -94,8 +94,8 @@ def approximate_recall(run: Run, members: Mapping[str, Member], queries: Sequenc
 
 def without_reranker(run: Run) -> list[SystemName]:
     """The systems that can be reranked."""
-    given = [SystemName(FIRST_STAGE)] if run.given.first_stage else []
-    return [*given, *systems.first_stages(run.student_kinds)]
+    provided = [SystemName(FIRST_STAGE)] if run.provided.first_stage else []
+    return [*provided, *systems.first_stages(run.student_kinds)]
 
 
 def contenders(
@@ -106,9 +106,9 @@ def contenders(
     first_stage: Retriever | None = None,
     views: Views | None = None,
 ) -> list[Contender]:
-    """Every system that these are the members of; of those that are reranked, the ones by these rerankers.
+    """Every system that can be built from these members and rerankers.
 
-    views: that they share, see `search.system`.
+    views: shared between systems; see `search.system`.
     """
     sizes = Lazy({name: lambda name=name: run.base.index_bytes(members[name]) for name in members})
     depth = run.settings["evaluate"]["rerank_depth"]
@@ -118,14 +118,14 @@ def contenders(
 
 
 def conclusion(
-    rows: list[dict[str, Any]], values: Mapping[str, Values], candidate: str, *, seed: int, least: float
+    rows: list[dict[str, Any]], values: Mapping[str, Values], candidate: str, *, seed: int, min_difference: float
 ) -> Evaluation:
-    """What follows for the candidate from what every system reached on the same queries.
+    """The evaluation and verdict that follow from the systems' values on the same queries.
 
-    rows: of the systems, as they stand in a report. values: of each. least: smaller differences decide nothing.
+    rows: systems as in a report. values: by system. min_difference: the smallest difference that counts.
     """
     names, baseline = [SystemName(name) for name in values], best_untouched(rows)
-    return concluded(
+    return conclude(
         rows,
         values,
         baseline,
@@ -134,5 +134,5 @@ def conclusion(
         systems.steps(names),
         servable=[name for name in names if name.is_servable],
         seed=seed,
-        least=least,
+        min_difference=min_difference,
     )

@@ -1,7 +1,7 @@
-"""What a run whose index has no token vectors (`index.tokens=none`) does without, and what it refuses.
+"""Handle runs whose index has no token vectors (`index.tokens=none`).
 
-Late interaction compares them, and all students but dense ones learn from them. Where a setting names such a one by
-default, it is left out; where a person or a recipe does, that is an error.
+Late interaction compares token vectors, and all students except dense ones learn from them. What needs them is left out
+where a default names it; where the user or a recipe does, that is an error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _NEED_THEM = {LATE_INTERACTION, *(student for student, kind in STUDENT_KINDS.ite
 _BY_DEFAULT = (("label", "teachers"), ("distill", "student"))
 
 
-def left_out(settings: Settings, stages: Mapping[str, Callable[..., Any]]) -> Settings:
-    """The settings without what needs token vectors by default, where there are none."""
+def without_token_vectors(settings: Settings, stages: Mapping[str, Callable[..., Any]]) -> Settings:
+    """The settings without defaults that need token vectors, if the index has none."""
     if settings["index"]["tokens"] != NO_TOKENS:
         return settings
     changed = {stage: dict(values) for stage, values in settings.items()}
@@ -32,10 +32,10 @@ def left_out(settings: Settings, stages: Mapping[str, Callable[..., Any]]) -> Se
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingError for what needs token vectors, where there are none."""
+    """Raises SettingError for settings that need token vectors, if the index has none."""
     if settings["index"]["tokens"] != NO_TOKENS:
         return
-    for setting, name in _named(settings):
+    for setting, name in _named_in_settings(settings):
         if name in _NEED_THEM:
             raise SettingError(
                 f"{setting} names {name}, which needs token vectors, and index.tokens is none; name another one, or "
@@ -43,8 +43,8 @@ def check(settings: Settings) -> None:
             )
 
 
-def _named(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Setting and retriever or student of all that name one."""
+def _named_in_settings(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(setting, name) for each retriever or student that a setting names."""
     for stage, name in (("filter", "retriever"), ("mine", "retriever"), ("label", "candidates")):
         yield f"{stage}.{name}", settings[stage][name]
     for stage, name in _BY_DEFAULT:

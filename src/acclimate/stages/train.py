@@ -1,7 +1,7 @@
-"""Rerankers learn from n-way examples: a cross-encoder, monoT5 or a decoder LLM; one, or one per prompt or part.
+"""Train rerankers on n-way examples: a cross-encoder, monoT5 or a decoder LLM; one, or one per prompt or part.
 
-The losses compare the documents of one query with each other unless another is asked for: pointwise ones are behind on
-every collection of the Rank-DistiLLM reproduction (arXiv 2603.03010). How one learns is in `rerankers.training`.
+By default the loss compares the documents of one query: pointwise losses were worse on every collection of the
+Rank-DistiLLM reproduction (arXiv 2603.03010). The training itself is in `learn.rerankers.training`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
-from acclimate.learn.rerankers.groups import ONE, PROMPT, number_of
-from acclimate.learn.rerankers.several import TAUGHT, WITHOUT_NEGATIVES, collapse, train_rerankers
+from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
+from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warning, train_rerankers
 from acclimate.learn.teachers.selection import RERANKER
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
-from acclimate.run.estimate import TRAINING, Estimate, token_flop
+from acclimate.run.estimate import TRAINING_FACTOR, Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
@@ -39,18 +39,18 @@ MERGES = ("none", "average", "slerp")
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
-_FEWEST_TOKENS = 8  # a pair's special ones take up to four
+_FEWEST_TOKENS = 8  # a pair's special tokens take up to four
 
 
 class Rerankers(NamedTuple):
-    """Where the rerankers are, by name, and how their training went."""
+    """Paths of the rerankers by name, and notes on their training."""
 
     paths: dict[str, Path]
     notes: dict[str, Any]
 
     @property
     def path(self) -> Path:
-        """The only one, or what several were merged into. Raises ValueError when there are several."""
+        """The path of the only reranker, or of the merged one. Raises ValueError if there are several."""
         (path,) = self.paths.values()
         return path
 
@@ -91,11 +91,10 @@ def train(
 ) -> Rerankers:
     """Train the rerankers.
 
-    Into `folder`: `reranker`, or `reranker-PROMPT` or `reranker-NUMBER` where there are several. `texts` holds the text
-    of each query by id, `prompts` the prompt that asked for it. Plain libraries load what comes out:
-    `CrossEncoder(path)`, transformers' T5 and Llama, peft. Of several rerankers, those that an interrupted or a smaller
-    run left done are kept. Raises DataError without training or held-out examples: the choice between checkpoints needs
-    both.
+    Writes `folder/reranker`, or `reranker-PROMPT` or `reranker-NUMBER` if there are several. `texts` maps query ids to
+    texts, `prompts` to the prompt that asked for the query. The models load in plain libraries: `CrossEncoder(path)`,
+    transformers' T5 and Llama, peft. With several rerankers, those that an interrupted or smaller run finished are
+    kept. Raises DataError without training or held-out examples, since choosing a checkpoint needs both.
 
     Parameters
     ----------
@@ -150,8 +149,8 @@ def train(
         How to combine several rerankers into one: none (use the mean of their scores), average or slerp (of their
         weights).
     """
-    given = locals()
-    settings = {name: given[name] for name in (*settings_of(train), "seed")}
+    arguments = locals()
+    settings = {name: arguments[name] for name in (*settings_of(train), "seed")}
     check_steps(**settings)
     check_base(**settings)
     return Rerankers(
@@ -160,20 +159,20 @@ def train(
 
 
 class Trained(StageOutput):
-    """Rerankers."""
+    """Trained rerankers."""
 
     stage = "train"
 
     @cached_property
     def query_ids(self) -> set[str]:
-        """All queries that any of the rerankers learned from; those that chose between checkpoints are not among them.
+        """All queries that some reranker was trained on; those used to choose checkpoints are not included.
 
-        Raises DataError for a run of an earlier version, which did not note them.
+        Raises DataError for a run of an earlier version, which did not record them.
         """
-        return {query_id for ids in read_json(self.folder / TAUGHT).values() for query_id in ids}
+        return {query_id for ids in read_json(self.folder / TRAINING_QUERIES).values() for query_id in ids}
 
     def scorers(self, run: Run) -> dict[str, Scorer]:
-        """By name, or the one that they were merged into. Each is loaded when it is first asked."""
+        """The rerankers by name, or only the merged one; each loads on first use."""
         limit = run.settings["train"]["max_tokens"]
         if model := self.notes.get("given"):
             return {RERANKER: named.load_reranker(model, run.input.corpus, max_tokens=limit)}
@@ -182,7 +181,7 @@ class Trained(StageOutput):
         return {name: scorers.load(self.folder / name, run.input.corpus, max_tokens=limit) for name in names}
 
     def reranker(self, run: Run) -> Scorer:
-        """The rerankers as one: several rate together."""
+        """The rerankers as one scorer; several form an ensemble."""
         from acclimate.search.scorers.ensemble import Ensemble
 
         by_name = self.scorers(run)
@@ -190,13 +189,13 @@ class Trained(StageOutput):
 
     @property
     def warnings(self) -> list[str]:
-        """What people should know of rerankers that learned nothing."""
+        """Warnings about rerankers that collapsed in training."""
         notes = [*self.notes["rerankers"], *([self.notes["merged"]] if "merged" in self.notes else [])]
-        return [collapse(note) for note in notes if note["collapsed"]]
+        return [collapse_warning(note) for note in notes if note["collapsed"]]
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises SettingError for settings that the base cannot follow, or leave no negatives. asks: see `chain.check`."""
+    """Raises SettingError for settings that do not fit the base, or leave no negatives. asks: see `chain.check`."""
     if run.settings["mine"]["n_ways"] == 1:
         raise SettingError(WITHOUT_NEGATIVES)
     check_steps(**run.settings["train"])
@@ -205,22 +204,22 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def pair_flop(run: Run) -> float:
-    """Arithmetic of reading a query with a document, by the reranker that was given or one begun from train.base."""
-    model = run.given.reranker or run.settings["train"]["base"]
+    """FLOP of scoring one (query, document) pair with the provided reranker, or one trained from train.base."""
+    model = run.provided.reranker or run.settings["train"]["base"]
     return token_flop(named.split(model)[1]) * run.settings["train"]["max_tokens"]
 
 
 def n_rerankers(run: Run) -> int:
-    """How many there will be, at most."""
-    wanted = ONE if run.given.reranker else run.settings["train"]["rerankers"]
+    """Maximum number of rerankers."""
+    wanted = ONE if run.provided.reranker else run.settings["train"]["rerankers"]
     if wanted != PROMPT:
-        return number_of(wanted) or 1
+        return n_parts(wanted) or 1
     n_prompts = len(set(plain_names(run.settings["generate"]["prompt"])))
     return n_prompts - 1 + run.settings["seed"]["n_prompts"] if run.seeds_prompts else n_prompts
 
 
 def estimate(run: Run, n_queries: float) -> Estimate:
-    """Of training on as many queries as are taken."""
+    """Cost of training on all queries that settings allow."""
     settings = run.settings["train"]
     n_ways = settings["n_ways"] or run.settings["mine"]["n_ways"]
     if settings["max_steps"]:
@@ -228,12 +227,12 @@ def estimate(run: Run, n_queries: float) -> Estimate:
         n_read = n_rerankers(run) * settings["max_steps"] * per_step
     else:
         n_read = min(n_queries, n_rerankers(run) * settings["max_queries"]) * settings["epochs"]
-    return Estimate(TRAINING * pair_flop(run) * n_read * n_ways)
+    return Estimate(TRAINING_FACTOR * pair_flop(run) * n_read * n_ways)
 
 
 def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) -> Trained:
-    """Train rerankers on the examples of the train side; those of the dev side choose when to stop."""
-    assert mined is not None  # the chain makes what is read here
+    """Train rerankers on the train split; the dev split chooses the checkpoint."""
+    assert mined is not None  # the chain makes the stage that is read
     settings = run.settings["train"]
 
     def work(folder: Path, progress: Progress) -> Account:
@@ -264,6 +263,6 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
         "base": models.weights_fingerprint(settings["base"]),
     }
     if settings["rerankers"] == "prompt":
-        inputs["filter"] = filtered.fingerprint  # which says whose queries they are
+        inputs["filter"] = filtered.fingerprint  # it holds the prompt of each query
     keeps = settings["rerankers"] != "one"
     return run.make(Trained, work, inputs=inputs, unit="queries", together=True, keeps=keeps)

@@ -1,4 +1,4 @@
-"""The trials of `distill.tune`: every combination of the values that its texts name."""
+"""The trials of `distill.tune`: every combination of the values that it names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from acclimate.run.settings import check as checked_value
 
 
 def trials(tune: Sequence[str], settings: Mapping[str, Any], known: Mapping[str, Setting]) -> list[dict[str, Any]]:
-    """The values that each trial gives to the settings named in `tune`: first those of `settings`, then all others.
+    """The settings of each trial: first the current ones (`settings`), then all other combinations of `tune`.
 
-    known: the settings that can be tuned. Raises SettingError for another, and for a value that one cannot have.
+    known: the tunable settings. Raises SettingError for any other, and for an invalid value.
     """
     values: dict[str, list[Any]] = {}
     for text in tune:

@@ -1,4 +1,4 @@
-"""Queries that no reranker was trained on: those that rerankers label in UDAPDR (arXiv 2303.00807, section 3)."""
+"""The queries that no reranker was trained on: UDAPDR labels only these (arXiv 2303.00807, section 3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from acclimate.base.errors import DataError
-from acclimate.learn.rerankers.groups import grouped
+from acclimate.learn.rerankers.groups import group_queries
 from acclimate.records import NWay, SyntheticQuery
 from acclimate.run.run import Run
 from acclimate.stages.filter import Filtered
@@ -19,35 +19,35 @@ _ADVICE = "lower train.max_queries, generate more (sample.n_docs, generate.per_d
 
 
 def labels_unseen(run: Run) -> bool:
-    """True where only what rerankers did not learn from is to be labelled, and they learn here."""
-    return run.settings["label"]["queries"] == UNSEEN and run.given.reranker is None
+    """True if only queries that rerankers were not trained on are to be labelled, and this run trains them."""
+    return run.settings["label"]["queries"] == UNSEEN and run.provided.reranker is None
 
 
 def n_taught_each(run: Run) -> int:
-    """Queries that a reranker learns from, at most."""
+    """Maximum number of queries that one reranker is trained on."""
     settings = run.settings["train"]
     per_step = settings["batch_size"] * settings["gradient_accumulation"]
     return min(settings["max_queries"], settings["max_steps"] * per_step or settings["max_queries"])
 
 
 def n_taught(run: Run) -> int:
-    """Queries that rerankers learn from together, at most."""
+    """Maximum number of queries that all rerankers together are trained on."""
     return n_rerankers(run) * n_taught_each(run)
 
 
 def check_unseen(run: Run, sampled: Sampled, filtered: Filtered) -> None:
-    """Raises DataError where rerankers will learn from every query: before they do."""
+    """Raises DataError, before training, if rerankers will be trained on every query."""
     settings, train = run.settings["train"], filtered.sides(sampled)["train"]
     examples = [NWay(query.query_id, (query.doc_id,)) for query in train]
     prompts = {query.query_id: query.prompt for query in train}
     parts = {name: settings[name] for name in ("rerankers", "min_queries")}
-    groups = grouped(examples, examples, prompts, seed=run.seed, **parts)
+    groups = group_queries(examples, examples, prompts, seed=run.seed, **parts)
     if not any(len(group.examples) > n_taught_each(run) for group in groups):
         raise _nothing_unseen(len(train), filtered.folder)
 
 
 def unseen(queries: Sequence[SyntheticQuery], taught: Collection[str], folder: Path) -> list[SyntheticQuery]:
-    """The queries that taught no reranker. Raises DataError where all of them did. folder: where they are."""
+    """The queries that no reranker was trained on. Raises DataError if there are none. folder: named in the error."""
     others = [query for query in queries if query.query_id not in taught]
     if not others:
         raise _nothing_unseen(len(queries), folder)

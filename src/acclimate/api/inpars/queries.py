@@ -1,4 +1,4 @@
-"""Generate and filter: an LLM writes queries, and the best are kept."""
+"""Generate queries with an LLM, and keep the best."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from acclimate.api.inpars.work import partial
+from acclimate.api.inpars.shared import partial_folder
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress, shown
@@ -18,15 +18,15 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.lengths import about_tokens, characters_in, cut_at
 from acclimate.llm.prompts import Material, load, template
 from acclimate.records import Doc, SyntheticQuery
-from acclimate.run.given import NOTHING
 from acclimate.run.input import Input
+from acclimate.run.provided import NOTHING
 from acclimate.search.scorers import named
 from acclimate.stages.filter import n_tokens
 from acclimate.stages.generate import generate as generate_queries
 from acclimate.stages.sample import sample
 from acclimate.stages.selection import Scores, select
 
-_PAIR_TOKENS = 512  # of a query and its document that a reranker reads, as in the papers
+_PAIR_TOKENS = 512  # tokens of a query and document that a reranker reads, as in the papers
 
 
 def generate(
@@ -43,12 +43,16 @@ def generate(
     max_generations: int,
     seed: int,
 ) -> int:
-    """Write a query for each of at most `max_generations` documents, drawn without replacement; returns how many.
+    """Write a query for each of at most `max_generations` documents, drawn without replacement; returns their number.
 
-    Lengths are in tokens: of each document and of the queries of examples, and of the prompt with what is written, for
-    which documents are cut shorter. Raises SettingError where a prompt leaves no room for a document.
+    Lengths are in tokens: of documents and example queries, and of the prompt with its answer, for which documents are
+    truncated further. Raises SettingError if a prompt leaves no room for a document.
     """
-    with partial(output) as folder, Completions(folder / "completions.sqlite", "generate") as kept, shown("auto"):
+    with (
+        partial_folder(output) as folder,
+        Completions(folder / "completions.sqlite", "generate") as kept,
+        shown("auto"),
+    ):
         source = Input(dataset, collections.located(dataset), NOTHING, folder, 0, 0, None)
         shows_examples = template(prompt).examples is None
         drawn = sample(
@@ -97,9 +101,9 @@ def filter(
     max_tokens: int,
     skip_questions_copied_from_context: bool,
 ) -> int:
-    """Keep the queries with the best scores, best first, each with its `score`; returns how many.
+    """Keep the queries with the highest scores, best first, each with its `score`; returns their number.
 
-    Whatever keys a line has stay. Tokens are counted by `log_probs`, or as words.
+    Other keys of a line are preserved. Tokens are counted by `log_probs`, or as words.
     """
     rows = list(Source(inpars.read(input), input).synthetic())
     texts = {row.record.doc_id: Doc(row.record.doc_id, str(row.others.get("text", ""))) for row in rows}

@@ -1,17 +1,17 @@
-"""Re-ranking and measuring."""
+"""Rerank runs, and measure them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from acclimate.api.evaluate_run import evaluate_run
-from acclimate.api.inpars.work import bm25_hits, judged_collection, partial
+from acclimate.api.inpars.shared import bm25_hits, judged_collection, partial_folder
 from acclimate.api.rerank import rerank as rerank_run
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_json
 from acclimate.corpus.formats import write_qrels, write_run
 
-BM25_RUN = "bm25"  # in place of a run's file
+BM25_RUN = "bm25"  # names BM25 where a run file is expected
 MEASURES = {  # the toolkit's names
     "map": "AP",
     "recip_rank": "RR",
@@ -24,10 +24,10 @@ MEASURES = {  # the toolkit's names
 
 
 def rerank(dataset: str, model: str, input_run: str, output_run: Path, *, top_k: int) -> Path:
-    """Re-rank a TREC run, or `bm25`, with the documents and queries of a collection; returns `output_run`."""
+    """Rerank a TREC run, or `bm25`, with the documents and queries of a collection; returns `output_run`."""
     if input_run != BM25_RUN:
         return rerank_run(input_run, model, output_run, corpus=dataset, depth=top_k)
-    with partial(output_run.with_name(f"{output_run.name}.bm25")) as folder:
+    with partial_folder(output_run.with_name(f"{output_run.name}.bm25")) as folder:
         collection = judged_collection(dataset, folder)
         run = folder / "bm25.trec"
         write_run(run, bm25_hits(collection.corpus, collection.queries, top_k), tag=BM25_RUN)
@@ -43,10 +43,10 @@ def evaluate(
     remove_unjudged: bool,
     json: Path | None = None,
 ) -> dict[str, float]:
-    """The toolkit's measures of a run by its own names, into `json` too; of `bm25` over the collection `dataset`."""
+    """The toolkit's measures of a run by the toolkit's names, also written to `json`; `bm25` needs a `dataset`."""
     if dataset is None and (qrels is None or run == BM25_RUN):
         raise SettingError("neither --qrels nor --dataset says what is relevant; bm25 needs --dataset")
-    with partial((json or Path("evaluate.json")).with_suffix(".work")) as folder:
+    with partial_folder((json or Path("evaluate.json")).with_suffix(".work")) as folder:
         source, judged = Path(run), qrels or folder / "qrels.trec"
         if dataset is not None:
             collection = judged_collection(dataset, folder)
@@ -60,7 +60,7 @@ def evaluate(
             relevance_threshold=relevance_threshold, remove_unjudged=remove_unjudged,
         )  # fmt: skip
     names = {"num_ret": "NumRet", **MEASURES}
-    n_queries = float(len(result[0].per_query["NumRet"]))  # that means are over: also those that the run lacks
+    n_queries = float(len(result[0].per_query["NumRet"]))  # what means are over, queries missing from the run included
     values = {"num_q": n_queries, **{name: result[0].measures[measure] for name, measure in names.items()}}
     if json is not None:
         write_json(json, values)

@@ -1,11 +1,11 @@
-"""Triples, and a reranker that learns from them."""
+"""Generate triples, and train a reranker on them."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-from acclimate.api.inpars.work import bm25_hits, partial
+from acclimate.api.inpars.shared import bm25_hits, partial_folder
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError
@@ -18,15 +18,15 @@ from acclimate.search import scorers
 from acclimate.stages.mine import mine
 from acclimate.stages.train import train as train_rerankers
 
-DEV_SHARE = 0.01  # of the queries to train on: they watch the training
+DEV_SHARE = 0.01  # of the queries, held out to monitor training
 
 
 def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int, max_hits: int, seed: int) -> int:
-    """Write query, source document and a negative on a line, tab-separated and quoted like CSV; returns how many.
+    """Write tab-separated triples (query, source document, negative), quoted like CSV; returns their number.
 
-    `n_samples` negatives for each query, of BM25's first `max_hits`; the source document is none of them.
+    Each query gets `n_samples` negatives from BM25's first `max_hits`, never its source document.
     """
-    with partial(output) as folder, shown("auto"):
+    with partial_folder(output) as folder, shown("auto"):
         corpus = collections.load(dataset, folder).corpus
         queries = list(read_any_synthetic(input))
         if strange := next((query for query in queries if query.doc_id not in corpus), None):
@@ -59,9 +59,9 @@ def train(
     gradient_accumulation_steps: int,
     seed: int,
 ) -> Path:
-    """Train monoT5 (or what the base is) on triples or pairs; the model is saved in `output_dir`, which it returns.
+    """Train monoT5 (or the base's kind) on triples or pairs; saves the model in `output_dir` and returns that.
 
-    A row is a query with one document; each step reads batch size times accumulation of them, half of them relevant.
+    A row is a query with one document; each step reads batch size times accumulation rows, half of them relevant.
     """
     if output_dir.exists():
         raise DataError("is there already; expected a new folder", path=output_dir)
@@ -80,7 +80,7 @@ def train(
     examples.sort(key=lambda example: (uniform(seed, "dev", example.query_id), example.query_id))
     n_dev = max(1, round(DEV_SHARE * len(examples)))
     kind = scorers.kind_of(base_model)
-    with partial(output_dir) as folder, shown("auto"):
+    with partial_folder(output_dir) as folder, shown("auto"):
         tell = Progress("train", "queries")
         rerankers = train_rerankers(
             examples[n_dev:], examples[:n_dev], {_id(query): query for query in of_query}, docs, folder,

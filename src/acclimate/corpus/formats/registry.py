@@ -29,16 +29,16 @@ from acclimate.corpus.formats.source import Source
 
 
 class Format(NamedTuple):
-    """A format of files."""
+    """A file format."""
 
     name: str
-    kind: str  # of what it holds
+    kind: str  # kind of content
     what: str
-    matches: Callable[[Sample], int]  # how many facts make sure that a sample is of it; 0 where it is not
+    matches: Callable[[Sample], int]  # number of facts by which a sample matches; 0 if it does not
     read: Callable[[Path], Content]
     write: Callable[[Path, Source], int] | None = None
-    room: str = ""  # for what else: keys of any name (others), scores, whether a positive is known
-    hints: str = ""  # in the name of a file, between formats that match alike
+    room: str = ""  # what else it can hold: other keys, scores, whether a positive is known
+    hints: str = ""  # in file names, to decide between formats that match equally
 
 
 def _is_pair(value: Any) -> bool:
@@ -47,7 +47,7 @@ def _is_pair(value: Any) -> bool:
 
 DOCS, QUERIES, JUDGMENTS, RUNS = "documents", "queries", "judgments", "runs"
 COLLECTIONS, SYNTHETIC, EXAMPLES = "collections", "synthetic queries", "training examples"
-_EXPECTED = {  # of kinds whose name alone does not say what one must have
+_EXPECTED = {  # requirements of kinds whose name does not say them
     COLLECTIONS: "a collection with judged queries",
     SYNTHETIC: "synthetic queries with the documents that they were written for",
     EXAMPLES: "training examples: queries with positives and negatives",
@@ -168,7 +168,7 @@ _METRICS = Has("num_q|ndcg_cut_10 map|recip_rank|P_10|recall_1000")
 def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
     """Recognize the format of a file or folder by its content. Raises DataError for an unknown or ambiguous one.
 
-    kinds: those that are wanted; another kind is returned only where none of these matches.
+    kinds: the wanted ones; another kind is returned only if none of these matches.
     """
     sample = look(path)
     facts = {form.name: form.matches(sample) for form in FORMATS}
@@ -188,13 +188,13 @@ def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
 
 
 def _remedy(kinds: Collection[str], what: str) -> str:
-    """What is expected; where anything is, it is `convert` that asks, which can be told."""
+    """What is expected. If any kind is, the caller is `convert`, which has an option for the format."""
     expected = " or ".join(_EXPECTED.get(kind, kind) for kind in kinds)
     return f"expected {expected}" if kinds else f"give {what} with --from FORMAT (acclimate convert --list)"
 
 
 def named_format(name: str) -> Format:
-    """The format of this name. Raises SettingError for none."""
+    """The format of this name. Raises SettingError if there is none."""
     if name not in BY_NAME:
         raise unknown("format", name, BY_NAME)
     return BY_NAME[name]

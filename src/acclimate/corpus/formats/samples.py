@@ -1,5 +1,6 @@
-"""Samples of files, by which formats are recognized: the kind of content, its names and its first rows. The name of a
-file decides only between formats that all match its content.
+"""Samples of files (kind of content, names, first rows), by which formats are recognized.
+
+A file's name only decides between formats that all match its content.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from acclimate.base.files import exists, open_bytes, read_lines
 from acclimate.corpus.formats.fields import as_json
 from acclimate.corpus.formats.rows import cells_of, is_dataset, is_parquet, objects, whole_object
 
-SPLITS = "dataset_dict.json"  # in a folder of several saved data sets
-ROWS = 50  # that are looked at
+SPLITS = "dataset_dict.json"  # file in a folder of several saved data sets
+ROWS = 50  # maximum rows of a sample
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
 class Sample(NamedTuple):
-    """A folder with the names in it; objects (of any carrier), lists or lines, with the first of them."""
+    """A folder with its file names; or objects (of any carrier), lists or lines, with the first of them."""
 
     kind: Literal["folder", "objects", "lists", "lines"]
-    names: frozenset[str]  # of keys or columns; of files in a folder, without what follows the first dot; lines: cells
+    names: frozenset[str]  # keys or columns; file names up to the first dot; cells of lines
     rows: list[Any]
 
     def __str__(self) -> str:
@@ -42,14 +43,15 @@ class Sample(NamedTuple):
 
 
 class Has(NamedTuple):
-    """Objects or a folder with all of these names, perhaps one of several (`query|question`), and none of others."""
+    """Matches objects or a folder with all of these names, possibly alternatives (`query|question`), and none of
+    others."""
 
     names: str
     without: str = ""
     is_folder: bool = False
 
     def __call__(self, sample: Sample) -> int:
-        """How many names make sure that it is one; 0 where it is none."""
+        """Number of matching facts; 0 if it does not match."""
         names = self.names.split()
         if self.is_folder is not (sample.kind == "folder") or sample.kind == "lists":
             return 0
@@ -59,7 +61,7 @@ class Has(NamedTuple):
 
 
 def look(path: Path) -> Sample:
-    """A sample of a file or folder. Raises DataError for what is neither, and for an empty one."""
+    """Sample a file or folder. Raises DataError for an empty or missing one."""
     if not exists(path):
         open_bytes(path)
     if is_dataset(path) or is_parquet(path):
@@ -78,13 +80,13 @@ def look(path: Path) -> Sample:
         return Sample("lines", frozenset(cells_of(lines[0])), lines)
     try:
         rows = [json.loads(line) for line in lines]
-    except (ValueError, RecursionError):  # one value over several lines, or one that is broken
+    except (ValueError, RecursionError):  # a value spanning several lines, or a broken one
         rows = (
             [whole_object(path)] if lines[0].strip() in ("{", "[") else [row for _, row in islice(objects(path), ROWS)]
         )
     if isinstance(rows[0], list):
         if not rows[0] or isinstance(rows[0][0], dict):
-            next(objects(path))  # says what to do with a list of objects
+            next(objects(path))  # raises with advice on a list of objects
         return Sample("lists", frozenset(), rows)
     return _objects([row for row in rows if isinstance(row, dict)])
 
@@ -94,19 +96,19 @@ def _objects(rows: list[dict[str, Any]]) -> Sample:
 
 
 def is_generated(sample: Sample) -> int:
-    """A folder with queries under a prefix, as GPL leaves it."""
+    """Matches a folder with queries under a prefix, as written by GPL."""
     return 3 * int(sample.kind == "folder" and any(name.endswith("-queries.jsonl") for name in sample.names))
 
 
 def is_nemo(sample: Sample) -> int:
-    """One object with a corpus and data; or a folder with a train.json and no other table of PyLate's."""
+    """Matches an object with a corpus and data; or a folder with train.json and no other table of PyLate's."""
     if sample.kind == "folder":
         return 2 * int("train.json" in sample.names and "documents" not in sample.names)
     return Has("corpus data")(sample)
 
 
 def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[Sample], int]:
-    """Lists that are all of this shape."""
+    """Matches lists of this shape."""
     return lambda sample: (
         facts
         * int(
@@ -116,13 +118,13 @@ def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[
 
 
 def is_run(sample: Sample) -> int:
-    """Six words, the fourth a rank, the fifth a score."""
+    """Matches six words, the fourth a rank, the fifth a score."""
     words = _words(sample)
     return int(bool(words) and all(len(row) == 6 and row[3].isdecimal() and _NUMBER.fullmatch(row[4]) for row in words))
 
 
 def is_qrels(sample: Sample) -> int:
-    """Four words, the second the same number throughout, the last a grade."""
+    """Matches four words, the second always the same number, the last a grade."""
     words = _words(sample)
     if not words or any(len(row) != 4 or not re.fullmatch(r"[+-]?[0-9]{1,9}", row[3]) for row in words):
         return 0
@@ -130,7 +132,7 @@ def is_qrels(sample: Sample) -> int:
 
 
 def is_ranking(sample: Sample) -> int:
-    """Three cells or four, the third counting from 1 for each query."""
+    """Matches three or four cells, the third counting from 1 for each query."""
     ranks: dict[str, int] = {}
     for row in sample.cells:
         if len(row) not in (3, 4) or row[2] != str(ranks.get(row[0], 0) + 1) or " " in row[1].strip():
@@ -140,7 +142,7 @@ def is_ranking(sample: Sample) -> int:
 
 
 def is_margins(sample: Sample) -> int:
-    """Four cells, the last a number, or what a computer calls no number, and not whole numbers alone."""
+    """Matches four cells, the last a number (or NaN, infinite), not always whole."""
     cells = sample.cells
     return int(
         bool(cells)
@@ -151,13 +153,13 @@ def is_margins(sample: Sample) -> int:
 
 
 def is_pairs(sample: Sample) -> int:
-    """Three cells, the last 0 or 1, with words in the passages."""
+    """Matches three cells, the last 0 or 1, with words in the passages."""
     cells = sample.cells
     return int(bool(cells) and all(len(row) == 3 and row[2] in ("0", "1") for row in cells) and _has_texts(cells))
 
 
 def is_triples(sample: Sample) -> int:
-    """Three cells, or more where some are quoted; words in the second and third, and a query that is no id."""
+    """Matches three cells, or more with quoting; words in the second and third, and a query that is not an id."""
     cells = sample.cells
     fits = bool(cells) and all(len(row) == 3 or '"' in line for row, line in zip(cells, sample.rows, strict=True))
     queries = [row[0] for row in cells]
@@ -166,7 +168,7 @@ def is_triples(sample: Sample) -> int:
 
 
 def is_ids(sample: Sample) -> int:
-    """Three cells or more without blanks."""
+    """Matches three or more cells without blanks."""
     cells = sample.cells
     return int(
         bool(cells)
@@ -176,7 +178,7 @@ def is_ids(sample: Sample) -> int:
 
 
 def are_texts(sample: Sample) -> bool:
-    """Two cells or three, the first an id, the second a text."""
+    """True for two or three cells, the first an id, the second a text."""
     cells = sample.cells
     return (
         bool(cells)
@@ -189,12 +191,12 @@ def are_texts(sample: Sample) -> bool:
 
 
 def is_texts(sample: Sample) -> int:
-    """As `are_texts`, each id once."""
+    """Matches as `are_texts`, with distinct ids."""
     return int(are_texts(sample) and len({row[0] for row in sample.cells}) == len(sample.cells))
 
 
 def _has_texts(cells: list[list[str]]) -> bool:
-    """Words in the second column."""
+    """True if the second column has words."""
     return any(len(row) > 1 and " " in row[1].strip() for row in cells)
 
 

@@ -1,7 +1,7 @@
-"""Records for writers: those of one content, completed with the ids and texts that the target format needs.
+"""Records for writers: a file's content completed with the ids and texts that the target format needs.
 
-Kinds are derived from each other: judged queries are synthetic queries with their relevant documents, and the other way
-round; both are training examples with a positive alone; a training example is a query judged by its positive.
+Kinds are derived from each other: judged queries from synthetic queries with their sources and vice versa; training
+examples with only a positive from both; judged queries from training examples by their positive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPLITS = "splits left out beside train"
 
 
 class Source:
-    """Records for a writer, and `notes`: what was left out or changed on the way, counted by reason."""
+    """Records for a writer, and `notes`: counts by reason of what was left out or changed."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Source:
         queries: Mapping[str, str] | None = None,
         room: str = "others scores positive",
     ) -> None:
-        """documents: in which texts and ids are looked up; None where there are none. queries: id -> text.
+        """documents: to look up texts and ids in; None if there are none. queries: id -> text.
 
         room: what the target format can hold beside texts and ids: other keys, scores, and whether the positive is
         known.
@@ -123,10 +123,10 @@ class Source:
         raise self._lacks("synthetic queries")
 
     def examples(self, *, ids: bool = True, texts: bool = False, negatives: bool = False) -> Iterator[Row[Example]]:
-        """Training examples with ids, texts or both, each document once; from synthetic queries, with positives alone.
+        """Training examples with ids, texts or both, each document once; from synthetic queries, with a positive only.
 
-        negatives: drop examples without a negative, because the format has a row for each negative. Raises DataError
-        where only some examples have scores.
+        negatives: drop examples without a negative, for formats with a row per negative. Raises DataError if only some
+        examples have scores.
         """
         counted: Counter[str] = Counter()
         scored = None
@@ -151,10 +151,10 @@ class Source:
                 example = example._replace(scores=())
             counted[NO_POSITIVE] += not example.has_positive and "positive" not in self.room
             yield row._replace(record=example)
-        self.notes |= counted  # the same at each pass
+        self.notes |= counted  # equal for each pass
 
     def flat(self, text: str) -> str:
-        """A text as one cell of a line."""
+        """A text on one line, for a cell."""
         if not any(mark in text for mark in "\t\n\r"):
             return text
         self.notes[FLAT] += 1
@@ -204,7 +204,7 @@ class Source:
         return example
 
     def _fitting(self, rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
-        """The rows; counts their other keys where the target format has no room for them."""
+        """The rows, counting other keys that the target format has no room for."""
         counted: Counter[str] = Counter()
         for row in rows:
             if "others" not in self.room:
@@ -217,7 +217,7 @@ class Source:
 
 
 def _distinct(example: Example) -> Example:
-    """Each document where it comes first."""
+    """The example without repeated documents."""
     docs = example.doc_ids or example.texts
     first = {doc: n for n, doc in reversed(list(enumerate(docs)))}
     return example if len(first) == len(docs) else example.keeping(sorted(first.values()))
@@ -237,7 +237,7 @@ def _of_new_ids(rows: Iterator[Row[Doc]]) -> Iterator[Row[Doc]]:
 
 
 def _once(rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
-    """Rows without those whose record came before."""
+    """Rows without duplicates."""
     seen: set[T] = set()
     for row in rows:
         if row.record not in seen:

@@ -136,7 +136,9 @@ def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, An
 def _finished(out: Path, key: str) -> dict[str, Any] | None:
     """The manifest of this export; None if it is missing, of another export, or its files have changed."""
     manifest = _manifest(out)
-    return manifest if manifest and manifest["fingerprint"] == key and not manifests.harmed(out, manifest) else None
+    return (
+        manifest if manifest and manifest["fingerprint"] == key and not manifests.damaged_file(out, manifest) else None
+    )
 
 
 def _manifest(out: Path) -> dict[str, Any] | None:

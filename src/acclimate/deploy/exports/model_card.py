@@ -100,7 +100,7 @@ def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
     learned = {name: run.settings[name] for name in ("train", "distill") if name in outputs}
     shown = dict.fromkeys([*names, source.name, report["baseline"], report["recommended"]])
     rows = {row["name"]: row for row in report["systems"]}
-    written = "that were given" if run.given.brings_queries else f"written by {_plain_name(report['models']['llm'])}"
+    written = "that were given" if run.provided.brings_queries else f"written by {_plain_name(report['models']['llm'])}"
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     measured = sentences.QUERIES[report["verdict_basis"]] + (f", {caveat}" if caveat else "")
     return [

@@ -14,7 +14,7 @@ from sentence_transformers.base.modules import Normalize, Router
 from acclimate.base.errors import DataError
 from acclimate.run.run import Run
 from acclimate.search.encoded import Task
-from acclimate.search.encoder import loaded, own_prompts
+from acclimate.search.encoder import load_model, own_prompts
 from acclimate.search.names import SystemName
 from acclimate.stages.distill import Distilled
 
@@ -70,7 +70,7 @@ def _of_base(run: Run, name: SystemName) -> dict[Task, Side]:
 
 def _of_folder(folder: Path, kind: str, max_tokens: int) -> dict[Task, Side]:
     """The sides of a student that `distill` saved."""
-    model: Any = loaded(folder) if kind != "sparse" else _sparse(folder)
+    model: Any = load_model(folder) if kind != "sparse" else _sparse(folder)
     prompts = own_prompts(model.prompts)
     first: Any = model[0]
     stacks: Any = first.sub_modules if isinstance(first, Router) else {task: list(model) for task in TASKS}

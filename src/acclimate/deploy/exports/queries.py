@@ -136,7 +136,7 @@ def _from_files(folder: Path) -> Any:
     """The encoder by `query_side`, without a model library; None if the model is not supported there."""
     from acclimate.search import query_side
 
-    return query_side.opened(folder, partial(folder_fingerprint, folder), max_tokens=_ANY_LENGTH)
+    return query_side.load_query_side(folder, partial(folder_fingerprint, folder), max_tokens=_ANY_LENGTH)
 
 
 def _by_its_library(folder: Path, prompt: str | None) -> Any:

@@ -15,7 +15,7 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
 from acclimate.deploy.serving.feedback import FILE, Feedback
 from acclimate.records import Qrel, Query
-from acclimate.stages.runs import current, opened
+from acclimate.stages.runs import open_latest, open_run
 
 QUERIES, QRELS = "queries.jsonl", "qrels/test.tsv"
 
@@ -89,6 +89,6 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
 
 def _documents(run_folder: Path) -> tuple[Corpus, Corpus]:
     """(documents searched now, documents that the stages were made from)."""
-    run, _ = current(run_folder)
-    before_updates = run if run.updated_folder is None else opened(run_folder, "evaluate")[0]
+    run, _ = open_latest(run_folder)
+    before_updates = run if run.updated_folder is None else open_run(run_folder, "evaluate")[0]
     return run.input.documents, before_updates.input.documents

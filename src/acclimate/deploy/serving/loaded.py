@@ -20,7 +20,7 @@ from acclimate.report import sentences
 from acclimate.report.basis import Basis
 from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
-from acclimate.stages.runs import current
+from acclimate.stages.runs import open_latest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class LoadedRun:
     """
 
     def __init__(self, folder: Path, system: str | None = None) -> None:
-        self._run, self._outputs = current(folder)
+        self._run, self._outputs = open_latest(folder)
         self._searchers = Searchers(self._run, self._outputs)
         self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
         self.system = self._searchers.checked_name(system)  # the default

@@ -67,7 +67,7 @@ def _bm25(run: Run, fresh: Mapping[str, Doc], rows: NDArray[np.int64], folder: P
         counts = TermCounts.open(counted)
     else:
         counts = TermCounts.of((doc.default_text() for doc in run.input.corpus.values()), analyzer)
-    counts = counts.joined(TermCounts.of((doc.default_text() for doc in fresh.values()), analyzer)).taken(rows)
+    counts = counts.concat(TermCounts.of((doc.default_text() for doc in fresh.values()), analyzer)).select(rows)
     counts.save(folder / TERMS)
     counts.bm25(analyzer, k1=settings["k1"], b=settings["b"]).save(folder / "bm25")
 
@@ -77,7 +77,7 @@ def _vectors(
 ) -> Vectors:
     sources = [now]
     if fresh:
-        sources.append(encode_corpus(encoder, fresh, scratch, tokens_as=now.kept))
+        sources.append(encode_corpus(encoder, fresh, scratch, tokens_as=now.token_format))
     return joined(sources, rows, folder)
 
 
@@ -87,7 +87,7 @@ def joined(sources: list[Vectors], rows: NDArray[np.int64], folder: Path) -> Vec
     lengths = np.concatenate([np.diff(source.offsets) for source in sources])[rows]
     first, has_tokens = sources[0], bool(len(sources[0].tokens))
     token_dim = first.tokens.shape[1] if has_tokens else 0
-    create_arrays(folder, first.pooled.shape[1], lengths.tolist(), token_dim, first.kept)
+    create_arrays(folder, first.pooled.shape[1], lengths.tolist(), token_dim, first.token_format)
     pooled, tokens, scales, _ = arrays_of(folder, "r+")
     ends = np.concatenate([[0], np.cumsum(lengths)])
     bounds = np.cumsum([0, *(len(source.pooled) for source in sources)])

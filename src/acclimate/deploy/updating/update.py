@@ -25,13 +25,13 @@ from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
 from acclimate.report import assemble
-from acclimate.run.input import Kept
+from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
 from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
-from acclimate.stages.runs import current, described, made_of, opened
+from acclimate.stages.runs import index_fingerprints, load_run, open_latest, open_run
 
 _CORPUS = "update-{}.arrow"  # in the corpus folder; passages beside it
 
@@ -67,10 +67,10 @@ def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool
     new: a collection, in any form that `adapt` accepts. remove: a file of ids. replaces: remove documents that are not
     in `new`. Raises SettingError if neither is given, DataError for unreadable files.
     """
-    with described(folder).workspace.lock():
+    with load_run(folder).workspace.lock():
         updated = _update(folder, new, remove, replaces)
         if any(updated.changes.values()):
-            assemble.write(*opened(folder, "evaluate"))
+            assemble.write(*open_run(folder, "evaluate"))
     return updated
 
 
@@ -80,7 +80,7 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
     if new is None and replaces:
         raise SettingError("--all: expected the documents that replace those of the run")
     started = time.monotonic()
-    now, outputs = current(folder)
+    now, outputs = open_latest(folder)
     sweep(folder / FOLDER)
     scratch = folder / FOLDER / ".read.part"  # removed by the next command if this one is killed
     make_folder(scratch)
@@ -105,22 +105,22 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     documents, corpus, rows = _corpora(now, changes)
     assert documents.path
     assert corpus.path
-    kept = Kept(documents.path.name, corpus.path.name)
-    stages = made_of(outputs)
+    kept = CorpusFiles(documents.path.name, corpus.path.name)
+    stages = index_fingerprints(outputs)
     name = fingerprint(stages, corpus.fingerprint, kept)[:16]
     distilled = outputs.get("distill")
     if not (folder / FOLDER / name).is_dir():
         with atomic_folder(folder / FOLDER / name) as partial:
             index(now, distilled, _Some(corpus, rows.fresh), rows.rows, partial)
-    before, _ = opened(folder, "evaluate")
+    before, _ = open_run(folder, "evaluate")
     since = Changes(before.input.documents, documents, replaces=True)
-    after, _ = opened(folder, "evaluate")
+    after, _ = open_run(folder, "evaluate")
     after.updated_folder, after.kept = folder / FOLDER / name, kept
     others = since.came | since.changed
     searched = after.input.parents
     came = [doc_id for doc_id in corpus.ids if searched.get(doc_id, doc_id) in others]
     counts, only_more = TermCounts.open(folder / FOLDER / name / TERMS), not since.changed | since.went
-    counts = counts.joined(_counts_before(before, since.changed | since.went))
+    counts = counts.concat(_counts_before(before, since.changed | since.went))
     figures = drift(before, outputs, after, came, counts, only_more=only_more)
     drifted = sentences(figures)
     facts = {

@@ -1,1 +1,1 @@
-"""How rerankers learn: which queries teach which of them, the losses, one training, and merged weights."""
+"""Train rerankers: grouping of queries, losses, the training itself, and merging of weights."""

@@ -1,4 +1,4 @@
-"""What can be said of the settings of `train` before work begins."""
+"""Checks of the settings of `train` before work begins."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib.util
 from typing import Any
 
 from acclimate.base.errors import MissingExtra, SettingError
-from acclimate.learn.rerankers.groups import number_of
+from acclimate.learn.rerankers.groups import n_parts
 from acclimate.search import scorers
 
 _MOST_READ = 100_000_000  # queries; their order takes 800 MB
 
 
 def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, **_: Any) -> None:
-    """Raises SettingError where all steps together are more than anybody means."""
+    """Raises SettingError if all steps together read an absurd number of queries."""
     if (n_read := max_steps * batch_size * gradient_accumulation) > _MOST_READ:
         raise SettingError(
             f"train.max_steps, of batch_size x gradient_accumulation queries each, would read {n_read:,} queries; "
@@ -22,7 +22,7 @@ def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, 
 
 
 def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers: str, merge: str, **_: Any) -> None:
-    """Raises SettingError for settings of `train` that the base cannot follow, MissingExtra, without its weights."""
+    """Raises SettingError for settings that do not fit the base, and MissingExtra, without reading its weights."""
     kind = scorers.kind_of(base)
     if kind == "cross-encoder" and loss == "token":
         raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
@@ -35,7 +35,7 @@ def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers
                 f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
                 "own base"
             )
-        if merge != "none" and number_of(rerankers) != 1 and rerankers != "one":
+        if merge != "none" and n_parts(rerankers) != 1 and rerankers != "one":
             raise SettingError(
                 f"train.merge is {merge}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
                 "train.merge=none"
@@ -43,6 +43,6 @@ def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers
 
 
 def check_lora() -> None:
-    """Raises MissingExtra without the library that trains adapters."""
+    """Raises MissingExtra without peft."""
     if importlib.util.find_spec("peft") is None:
         raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")

@@ -1,5 +1,5 @@
-"""A reranker that learned from synthetic queries alone, to tell which of them it finds consistent with the others:
-those whose document it ranks high (InPars-light, arXiv 2301.02998)."""
+"""Train a reranker on synthetic queries alone, to find those consistent with the others, i.e. whose document it ranks
+high (InPars-light, arXiv 2301.02998)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate.learn.rerankers.several import train_rerankers
+from acclimate.learn.rerankers.train_all import train_rerankers
 from acclimate.records import Doc, NWay, Scorer, SyntheticQuery
 from acclimate.search import scorers
 
@@ -25,11 +25,11 @@ def trained_reranker(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Scorer:
-    """A reranker that learned to put each query's source before others of its candidates, `n_ways` less one, drawn.
+    """Train a reranker to rank each query's source above `n_ways - 1` random other candidates.
 
-    candidates: query_id -> ids of documents. held_out: documents whose queries only say when to stop. folder: where it
-    is made, and stays: it is trained once, however often what follows is interrupted. settings: those of
-    `stages.train`. Raises DataError where no query teaches or none is held out.
+    candidates: query_id -> doc ids. held_out: documents whose queries only choose the checkpoint. folder: of the model,
+    which stays there, so that an interrupted run does not train it again. settings: of `stages.train`. Raises DataError
+    if there are no training or no held-out queries.
     """
     examples = [_example(query, candidates[query.query_id], n_ways, seed) for query in queries]
     examples = [example for example in examples if len(example.doc_ids) > 1]

@@ -1,4 +1,4 @@
-"""A reranker whose loss is no number any more is given up, without waiting for a GPU in each step."""
+"""Stop training when the loss is no longer finite, without waiting for a GPU at each step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from transformers import TrainerCallback
 
 from acclimate.base.errors import SettingError
 
-_UNCHECKED = 50  # losses that may be no numbers before that is seen
+_UNCHECKED = 50  # losses collected before they are checked
 
 
 class StopDivergence(TrainerCallback):
-    """Looks at the losses before weights are saved or measured. Raises SettingError."""
+    """Checks losses before weights are saved or evaluated. Raises SettingError."""
 
     def __init__(self, steps: int, saved_every: int, learning_rate: float) -> None:
         self.steps, self.saved_every, self.learning_rate = steps, saved_every, learning_rate
-        self.unchecked: list[tuple[int, torch.Tensor]] = []  # (steps before it, loss)
+        self.unchecked: list[tuple[int, torch.Tensor]] = []  # (step, loss)
 
     def note(self, step: int, loss: torch.Tensor) -> None:
-        """A loss, after so many steps, to be looked at later."""
+        """Collect the loss of a step, to be checked later."""
         self.unchecked.append((step, loss.detach().mean()))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,6 +1,6 @@
-"""Which queries teach which reranker: all of them one, or one per prompt that wrote them, or one per part.
+"""Group the training queries by reranker: one for all, one per prompt, or one per part.
 
-UDAPDR (arXiv 2303.00807) trains one per prompt: its gain needs several rerankers and different prompts together.
+UDAPDR (arXiv 2303.00807) trains one per prompt: its gain needs several rerankers and several prompts.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _OTHERS = "others"
 
 
 class Group(NamedTuple):
-    """A reranker to be trained, and what teaches and checks it."""
+    """A reranker to train, with its training and held-out examples."""
 
     name: str
     examples: list[NWay]
     dev: list[NWay]
-    prompts: tuple[str, ...] = ()  # whose queries it gets, where it is one of several by prompt
+    prompts: tuple[str, ...] = ()  # prompts of its queries, if rerankers are per prompt
 
 
-def number_of(rerankers: str) -> int:
-    """How many parts `train.rerankers` asks for; 0 where it is `one` or `prompt`."""
+def n_parts(rerankers: str) -> int:
+    """The number of parts in `train.rerankers`; 0 for `one` and `prompt`."""
     return 0 if rerankers in (ONE, PROMPT) else int(rerankers)
 
 
-def grouped(
+def group_queries(
     examples: Sequence[NWay],
     dev: Sequence[NWay],
     prompts: Mapping[str, str],
@@ -41,14 +41,14 @@ def grouped(
     min_queries: int,
     seed: int,
 ) -> list[Group]:
-    """The rerankers to train, by name. Each query is in one of them.
+    """The rerankers to train, by name; each query belongs to one of them.
 
-    prompts: query_id -> the prompt that asked for it. Prompts with fewer than `min_queries` queries teach one reranker
-    together; if they are still too few, the largest of the others takes them. A reranker of a prompt is checked on
-    held-out queries of that prompt where there are any, so nothing about it changes when prompts are added.
-    Parts are drawn by query id, and checked on all held-out queries. Raises SettingError for parts that are too small.
+    prompts: query_id -> the prompt that asked for it. Prompts with fewer than `min_queries` queries share one reranker;
+    if they are still too few, the largest other group takes them. A prompt's reranker is checked on held-out queries of
+    that prompt if there are any, so it does not change when prompts are added. Parts are drawn by query id, and checked
+    on all held-out queries. Raises SettingError for parts that are too small.
     """
-    parts = number_of(rerankers)
+    parts = n_parts(rerankers)
     if rerankers == ONE or parts == 1:
         return [Group(NAME, list(examples), list(dev))]
     if parts:
@@ -89,5 +89,5 @@ def _drawn(examples: Sequence[NWay], dev: Sequence[NWay], parts: int, min_querie
 
 
 def _slug(prompt: str) -> str:
-    """A prompt's name as part of a folder's: it may come from a file of somebody's."""
+    """A prompt's name made safe for a folder name."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", prompt).strip("-")[:60] or "unnamed"

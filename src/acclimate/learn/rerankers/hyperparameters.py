@@ -1,4 +1,4 @@
-"""How one reranker is trained: the settings of the stage `train`, and what follows from them."""
+"""Hyperparameters of training one reranker: settings of the stage `train`, and what follows from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acclimate.records import NWay
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The settings of the stage `train` that one reranker's training follows; what they mean is said there."""
+    """The settings of one reranker's training; see the stage `train`."""
 
     base: str
     template: str
@@ -37,40 +37,40 @@ class Hyperparameters:
 
     @property
     def is_bf16(self) -> bool:
-        """True where training computes in bfloat16."""
+        """True if training computes in bfloat16."""
         return self.precision == "bfloat16" or (self.precision == "auto" and models.fast_bf16())
 
     @property
     def queries_at_once(self) -> int:
-        """Queries per step, those of all processes."""
+        """Queries per optimizer step, over all processes."""
         return self.batch_size * self.gradient_accumulation * distributed.size()
 
     def rows_at_once(self, examples: Sequence[NWay]) -> int:
-        """Rows of the data that `batch_size` queries are: what one process reads."""
+        """Dataset rows of `batch_size` queries: what one process reads at once."""
         return self.batch_size * (width(examples) if LOSSES[self.loss].is_pointwise else 1)
 
     def rows_of_a_step(self, examples: Sequence[NWay]) -> int:
-        """Rows of the data that a whole step is, over all processes."""
+        """Dataset rows per optimizer step, over all processes."""
         return self.rows_at_once(examples) * self.gradient_accumulation * distributed.size()
 
     @property
     def most_queries(self) -> int | None:
-        """Queries that all steps read, where that is not by epochs."""
+        """Total queries read if limited by `max_steps`; None if by epochs."""
         return self.max_steps * self.queries_at_once or None
 
     def rows(self, examples: Sequence[NWay]) -> int:
-        """Rows of the data that these examples are."""
+        """Number of dataset rows of these examples."""
         return sum(len(example.doc_ids) for example in examples) if LOSSES[self.loss].is_pointwise else len(examples)
 
     def steps(self, examples: Sequence[NWay]) -> int:
-        """Steps of the optimizer."""
+        """Number of optimizer steps."""
         if self.max_steps:
             return self.max_steps
         batches = -(-self.rows(examples) // (self.rows_at_once(examples) * distributed.size()))
         return -(-batches // self.gradient_accumulation) * self.epochs
 
     def in_smaller_batches(self) -> Hyperparameters:
-        """These with the same steps, each of smaller batches, added up. Raises OutOfMemory where none is smaller."""
+        """The same steps with smaller batches, accumulated. Raises OutOfMemory if a batch cannot be smaller."""
         size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
         if not size or distributed.size() > 1:
             raise OutOfMemory(
@@ -82,5 +82,5 @@ class Hyperparameters:
 
 
 def width(examples: Sequence[NWay]) -> int:
-    """Documents of the longest list."""
+    """Documents in the longest list."""
     return max(len(example.doc_ids) for example in examples)

@@ -1,14 +1,14 @@
-"""What a reranker is taught: sentence-transformers' losses, and the columns that each one reads.
+"""Reranker losses of sentence-transformers, and the dataset columns that each needs.
 
-The order of the columns says what they are, not their names.
+Columns are identified by position, not by name.
 
-    listwise     softmax cross-entropy of the positive (ListNet with labels that leave the negatives nothing)
+    listwise     softmax cross-entropy of the positive (ListNet with label 0 for negatives)
     lambda       LambdaLoss, NDCG-Loss2++
-    ranknet      every pair of positive and negative
-    margin-mse   the margins of the examples' teacher scores, or 1 where they have none (arXiv 2010.02666)
-    bce          each pair by itself, positives weighed up; with equal weights, UDAPDR's cross-entropy of two classes
-    token        each pair by itself, the answer's tokens over the whole vocabulary, as monoT5 was trained: those of an
-                 encoder-decoder up to the end of its answer, of a decoder the first; language models only
+    ranknet      each pair of positive and negative
+    margin-mse   margins of teacher scores, or 1 without them (arXiv 2010.02666)
+    bce          binary cross-entropy of each pair, positives weighted up; with equal weights, UDAPDR's loss
+    token        cross-entropy of the answer over the whole vocabulary, as in monoT5's training: all answer tokens of an
+                 encoder-decoder, the first one of a decoder; language models only
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from sentence_transformers.cross_encoder import losses
 
 from acclimate.records import Doc, NWay
 
-_NEVER = -1e4  # as a logit: no probability at all
+_NEVER = -1e4  # a logit of probability 0
 
 Texts = Mapping[str, str]
 Corpus = Mapping[str, Doc]
 
 
 class RerankerLoss(NamedTuple):
-    """A loss, made for a model, and the data that it takes."""
+    """A loss, and the dataset that it takes."""
 
-    make: Callable[[Any, list[NWay], int], Any]  # model, examples, pairs at once
+    make: Callable[[Any, list[NWay], int], Any]  # (model, examples, pairs at once) -> loss
     dataset: Callable[[Sequence[NWay], Texts, Corpus], Dataset]
     is_pointwise: bool = False  # a row is a pair, not a query
-    of_scores: bool = True  # and of nothing else
+    of_scores: bool = True  # computed from scores alone
 
 
 def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpus], Dataset]:
-    """Columns query, docs, labels: a row per query, with these labels for its positive and its negatives."""
+    """A dataset with columns query, docs, labels: one row per query, with these labels for positive and negatives."""
     positive, negative = labels
 
     def dataset(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
@@ -55,7 +55,7 @@ def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpu
 
 
 def pairs(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
-    """Columns query, document, label: a row per document, 1.0 for positives."""
+    """A dataset with columns query, document, label: one row per document, 1.0 for positives."""
     rows = [
         (texts[example.query_id], text, float(place == 0))
         for example in examples
@@ -67,7 +67,7 @@ def pairs(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
 
 
 def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
-    """Columns query, positive, negatives, label (a list of scores). Shorter examples repeat their negatives."""
+    """A dataset with columns query, positive, negatives, label (list of scores). Shorter examples repeat negatives."""
     width = max(len(example.doc_ids) for example in examples)
 
     def filled(values: Sequence[Any]) -> list[Any]:
@@ -94,7 +94,7 @@ class TokenLoss(torch.nn.Module):
 
 
 def _weighed(model: Any, examples: list[NWay], _: int) -> Any:
-    """Binary cross-entropy in which positives count as much as all negatives together."""
+    """Binary cross-entropy in which positives have the same total weight as negatives."""
     ratio = sum(len(example.doc_ids) for example in examples) / len(examples) - 1
     return losses.BinaryCrossEntropyLoss(model, pos_weight=torch.tensor(ratio, device=model.device))
 

@@ -1,6 +1,6 @@
-"""The weights of several rerankers made one: what an ensemble knows for the price of one model.
+"""Merge the weights of several rerankers into one model.
 
-Only weights that were trained from the same base lie close enough together for that.
+Works only for models trained from the same base, whose weights stay close.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from acclimate.base.files import atomic_folder
 
 
 def merge(folders: Sequence[Path], into: Path, *, method: str) -> None:
-    """Write to `into` what is in the first folder, its weights merged with those of the same names in the others.
+    """Write to `into` the files of the first folder, with its weights merged with those of the others.
 
-    average: the mean. slerp: along the arc between each tensor and the mean so far (Shoemake 1985), the next one's
-    share 1/2, 1/3, ... Raises DataError for weights of other names or shapes.
+    average: the mean. slerp: along the arc between each tensor and the mean so far (Shoemake 1985), with shares 1/2,
+    1/3, ... for the next ones. Raises DataError if names or shapes differ.
     """
     with atomic_folder(into) as merged:
         shutil.copytree(folders[0], merged, dirs_exist_ok=True)
@@ -56,7 +56,7 @@ def _merge_tensors(tensors: list[torch.Tensor], method: str) -> torch.Tensor:
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
-    """The point at `share` of the way along the arc between their directions; straight where they are parallel."""
+    """The point at `share` of the arc between two directions; on a straight line if they are parallel."""
     lengths = start.norm() * end.norm()
     angle = torch.arccos((start.flatten() @ end.flatten() / lengths.clamp_min(1e-12)).clamp(-1, 1))
     if lengths == 0 or torch.sin(angle) < 1e-4:

@@ -11,13 +11,13 @@ from torch.utils.data import SequentialSampler
 
 
 def cycled(rows: Dataset, count: int, seed: int) -> Dataset:
-    """`count` of the rows: all of them in an order that is drawn, then all in another, and so on."""
+    """`count` rows: all of them in random order, then all in another random order, and so on."""
     passes = -(-count // len(rows))
     orders = [np.random.default_rng([seed, number]).permutation(len(rows)) for number in range(passes)]
     return rows.select(np.concatenate(orders)[:count])
 
 
-def as_they_come(rows: Dataset, **batches: Any) -> DefaultBatchSampler:
-    """Batches of rows in their order."""
+def sequential_batches(rows: Dataset, **batches: Any) -> DefaultBatchSampler:
+    """A sampler of batches in the order of rows."""
     order: Any = SequentialSampler(rows)
     return DefaultBatchSampler(order, **batches)

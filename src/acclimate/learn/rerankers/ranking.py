@@ -1,4 +1,4 @@
-"""How a reranker orders held-out lists, positive first."""
+"""Evaluate a reranker in training on held-out lists."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from typing import NamedTuple
 import numpy as np
 from sentence_transformers import CrossEncoder
 
-from acclimate.learn.rerankers.reading import reader_of
+from acclimate.learn.rerankers.inference import reader_of
 from acclimate.measure.measures import ndcg
 from acclimate.records import Doc, NWay
 from acclimate.search.scorers.pairs import rate
 
-FLAT = 1e-3  # a list whose scores differ by less, as logits, is in no order
+FLAT = 1e-3  # spread of logits below which a list counts as unordered
 
 
 class Ranking(NamedTuple):
-    """How well lists are ordered, and how surely."""
+    """Quality of a ranking, and the spread of its scores."""
 
-    ndcg: float  # mean nDCG@10 of the positive, in [0, 1]; a tie counts as lost
-    spread: float  # mean standard deviation of a list's scores
+    ndcg: float  # mean nDCG@10 of the positive, in [0, 1]; ties count as lost
+    spread: float  # mean standard deviation of scores in a list
 
 
 def rank_held_out(
     model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
 ) -> Ranking:
-    """How the model, as it is, orders the held-out lists."""
+    """Evaluate the model's current weights on the held-out lists."""
     model.eval()
     return ranking_of(by_list(dev, rate(reader_of(model, max_tokens), pairs_of(dev, texts, corpus))))
 
 
 def pairs_of(lists: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]) -> list[tuple[str, str]]:
-    """(query, document) of all lists, as texts."""
+    """(query, document) texts of all lists."""
     return [(texts[example.query_id], corpus[doc_id].default_text()) for example in lists for doc_id in example.doc_ids]
 
 
 def by_list(lists: Sequence[NWay], scores: Iterable[float]) -> list[list[float]]:
-    """Scores of all pairs, list by list."""
+    """Split scores of all pairs by list."""
     in_order = iter(scores)
     return [[next(in_order) for _ in example.doc_ids] for example in lists]
 
 
 def ranking_of(lists: Sequence[Sequence[float]]) -> Ranking:
-    """How scores rank. lists: the scores of each, positive first."""
+    """The ranking of these lists of scores, positive first."""
     ranks = [
         1 + sum(not negative < positive for negative in negatives) if math.isfinite(positive) else math.inf
         for positive, *negatives in lists

@@ -1,8 +1,8 @@
-"""One reranker learns, of whatever kind, through sentence-transformers' trainer for cross-encoders.
+"""Train one reranker of any kind with sentence-transformers' cross-encoder trainer.
 
-The weights kept are those with the lowest loss on held-out queries, never those of the start: rerankers are best in the
-middle of their training more often than at its end. Where they are looked at once, the last are kept. Checkpoints stay
-until training ends, so a killed run goes on from the last one.
+The checkpoint with the lowest held-out loss is kept, never the initial weights: rerankers are often best in the middle
+of training. With a single evaluation, the last weights are kept. Checkpoints stay until training ends, so an
+interrupted run resumes from the last.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
-from acclimate.learn.divided import divided
+from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
+from acclimate.learn.rerankers.inference import equal_scores, fast_scoring
 from acclimate.learn.rerankers.losses import LOSSES
-from acclimate.learn.rerankers.order import as_they_come, cycled
+from acclimate.learn.rerankers.order import cycled, sequential_batches
 from acclimate.learn.rerankers.ranking import FLAT, Ranking, by_list, pairs_of, rank_held_out, ranking_of
-from acclimate.learn.rerankers.reading import all_equal, as_at_work
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
@@ -44,12 +44,12 @@ from acclimate.search.scorers.prompted import Prompted
 
 CHECKPOINTS = "checkpoints"
 _KEY = "begun.json"
-_SAVES = 4  # of one that is looked at once, at its end
-_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # as the trainer names them
+_SAVES = 4  # checkpoints, if there is only one evaluation
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # the trainer's names
 
 
 def load(settings: Hyperparameters) -> CrossEncoder:
-    """The base as what the trainer trains."""
+    """The base as a trainable model."""
     kind = scorers.kind_of(settings.base)
     if kind == "cross-encoder":
         return cross_encoder.load(settings.base, max_tokens=settings.max_tokens, is_new=True)
@@ -73,14 +73,14 @@ def train_reranker(
     key: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Train into `folder/name`. Returns the notes of the training, as report.json has them.
+    """Train into `folder/name`; returns notes for report.json.
 
-    key: of all that training depends on; checkpoints of another key are not resumed from. `progress` counts queries.
+    key: digest of all that training depends on; checkpoints with another key are ignored. `progress` counts queries.
     """
     checkpoints = folder / CHECKPOINTS
     rankings: dict[int, Ranking] = {}
     while True:
-        torch.manual_seed(settings.seed)  # an encoder without a head gets one of random weights
+        torch.manual_seed(settings.seed)  # a new head gets random weights
         model = load(settings)
         before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
@@ -101,7 +101,7 @@ def train_reranker(
         after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
-            with all_equal(model):
+            with equal_scores(model):
                 chance = round(trainer.evaluate()["eval_loss"], 5)
     losses = _logged(history, "eval_loss", "dev_loss")
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
@@ -134,9 +134,9 @@ def train_reranker(
 
 
 def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
-    """Train; False where memory ran out."""
+    """Train; False if memory ran out."""
     module: Any = trainer.model[0]  # type: ignore[index]
-    on_cores = divided(module.model) if type(module) is Transformer else nullcontext()
+    on_cores = data_parallel(module.model) if type(module) is Transformer else nullcontext()
     try:
         with quiet(), warnings.catch_warnings(), on_cores:
             warnings.simplefilter("ignore")
@@ -149,7 +149,7 @@ def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
 
 
 def _begin(checkpoints: Path, key: str) -> str | None:
-    """Make the folder of checkpoints of this training, and return the last one that is in it."""
+    """Create the checkpoint folder of this training; returns its last checkpoint, if any."""
     if checkpoints.exists() and not read_state(checkpoints / _KEY, key):
         shutil.rmtree(checkpoints)
     write_json(checkpoints / _KEY, {"key": key})
@@ -166,7 +166,7 @@ def _save(model: CrossEncoder, path: Path) -> None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """At once: of checkpoints removed by half, the best might be gone and another taken."""
+    """Remove all at once: if interrupted half-way, the best checkpoint might be missing."""
     checkpoints, leaving = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
     shutil.rmtree(leaving, ignore_errors=True)
     if checkpoints.exists():
@@ -185,11 +185,12 @@ def _trainer(
     rankings: dict[int, Ranking],
     progress: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
-    """rankings: of the held-out lists, which it notes by step wherever it reads them all."""
+    """The trainer. rankings: filled with held-out rankings by step."""
     loss = LOSSES[settings.loss]
     steps = settings.steps(examples)
     queries = settings.queries_at_once
-    dev_pairs = pairs_of(dev, texts, corpus) if distributed.size() == 1 else []  # several read a share each
+    # Each process would read its share only.
+    dev_pairs = pairs_of(dev, texts, corpus) if distributed.size() == 1 else []
     training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
     if settings.max_steps:
         training_rows = cycled(training_rows, steps * settings.rows_of_a_step(examples), settings.seed)
@@ -203,16 +204,16 @@ def _trainer(
 
     class Trainer(CrossEncoderTrainer):
         def add_model_card_callback(self, default_args_dict: Any) -> None:
-            """No card is written, so its statistics of every text are not needed."""
+            """Skip the model card, whose text statistics are slow."""
 
         def get_optimizer_cls_and_kwargs(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
             optimizer, values = super().get_optimizer_cls_and_kwargs(*args, **kwargs)
-            if "scale_parameter" in values:  # Adafactor's, which T5 was made with: larger weights take larger steps
+            if "scale_parameter" in values:  # for Adafactor, as in T5's training: larger weights take larger steps
                 values["scale_parameter"] = True
             return optimizer, values
 
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-            with as_at_work(model, settings.max_tokens, dev_pairs) as scores:
+            with fast_scoring(model, settings.max_tokens, dev_pairs) as scores:
                 if scores:
                     rankings[self.state.global_step] = ranking_of(by_list(dev, scores))
                 return super().evaluate(*args, **kwargs)
@@ -228,7 +229,7 @@ def _trainer(
         args=arguments,
         train_dataset=training_rows,
         eval_dataset=dev_rows,
-        # Of several processes each passes through the model once a step: gradients are exchanged at its end.
+        # With several processes, each must call the model once per step, as gradients are exchanged at its end.
         loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
         callbacks=[ShowProgress(), stop_divergence, *patient],
     )
@@ -239,16 +240,16 @@ def _trainer(
 def _arguments(
     examples: Sequence[NWay], n_dev_rows: int, checkpoints: Path, settings: Hyperparameters
 ) -> CrossEncoderTrainingArguments:
-    """The settings of the trainer itself. n_dev_rows: of the loss's held-out rows."""
+    """The trainer's arguments. n_dev_rows: held-out rows of the loss."""
     steps, chooses = settings.steps(examples), settings.evaluations > 1
     every = math.ceil(steps / settings.evaluations)  # and at the end
     saved_every = every if chooses else max(1, steps // _SAVES)
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=1 if settings.max_steps else settings.epochs,
-        batch_sampler=as_they_come if settings.max_steps else BatchSamplers.BATCH_SAMPLER,
+        batch_sampler=sequential_batches if settings.max_steps else BatchSamplers.BATCH_SAMPLER,
         per_device_train_batch_size=settings.rows_at_once(examples),
-        # The trainer leaves out what does not fill a batch of every process.
+        # The trainer drops what does not fill a batch of every process.
         per_device_eval_batch_size=max(1, min(settings.rows_at_once(examples), n_dev_rows // distributed.size())),
         gradient_accumulation_steps=settings.gradient_accumulation,
         optim=_OPTIMIZERS[settings.optimizer],
@@ -257,7 +258,7 @@ def _arguments(
         warmup_steps=max(1, steps // 10) if settings.schedule == "linear" else 0,
         weight_decay=settings.weight_decay,
         bf16=settings.is_bf16,
-        logging_nan_inf_filter=False,  # it would wait for a GPU in each step, for what is checked here
+        logging_nan_inf_filter=False,  # checked here instead; the trainer would wait for a GPU at each step
         use_cpu=models.device() == "cpu",
         seed=settings.seed,
         data_seed=settings.seed,
@@ -269,17 +270,17 @@ def _arguments(
         load_best_model_at_end=chooses,
         metric_for_best_model="eval_loss",
         restore_callback_states_from_checkpoint=settings.patience > 0,
-        logging_steps=saved_every,  # a loss is a mean since the last one, which nothing that resumes would know
+        logging_steps=saved_every,  # a logged loss is a mean since the last one, which a resumed run would not know
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
         report_to="none",
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several are used by several processes
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one GPU per process
     return arguments
 
 
 def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
-    """What the trainer logged under that key, by step; None for what is no number."""
+    """(step, value) logged under that key; None for values that are not finite."""
     return [
         {"step": entry["step"], name: round(entry[key], 5) if math.isfinite(entry[key]) else None}
         for entry in history
@@ -288,7 +289,7 @@ def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[d
 
 
 def _last_whole(checkpoints: Path) -> str | None:
-    """The last checkpoint that was written to its end; a later one, cut short by a kill, is removed."""
+    """The last complete checkpoint; a later, incomplete one is removed."""
     latest_first = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
     for path in latest_first:
         try:

@@ -1,1 +1,1 @@
-"""Students: the retrievers that a teacher's judgement is distilled into."""
+"""Students: retrievers trained by distillation."""

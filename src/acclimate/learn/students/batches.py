@@ -1,4 +1,4 @@
-"""A batch as training takes it: read first, on the host and ahead of time, then compared and judged on the device."""
+"""Training batches: read on the host ahead of time, then scored on the device."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from acclimate.base.gpu import on_device, pinned
-from acclimate.learn.students.similarities import of_one_form
+from acclimate.learn.students.similarities import shape_groups
 
 if TYPE_CHECKING:
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.student import Student
     from acclimate.records import NWay
 
-Priors = Mapping[tuple[str, tuple[str, ...]], float]  # of the lists of a query: see `DistillationLoss`
+Priors = Mapping[tuple[str, tuple[str, ...]], float]  # for the lists of a query: see `DistillationLoss`
 
 
-class Form(NamedTuple):
-    """Examples that a loss treats together, see `of_one_form`."""
+class ShapeGroup(NamedTuple):
+    """Examples of equal shape, which a loss treats together; see `similarities.shape_groups`."""
 
-    scores: torch.Tensor  # (n, n_ways) the teacher's
+    scores: torch.Tensor  # (n, n_ways) teacher scores
     priors: torch.Tensor | None  # (n,) see `DistillationLoss`
     has_positive: bool
 
 
 class ReadBatch(NamedTuple):
-    """What is known of a batch before anything is computed."""
+    """A batch before any computation."""
 
     size: int
     lists: Any  # as the student reads them
-    forms: list[Form]
-    as_given: torch.Tensor | None  # (size,) where each example is among those of all forms; None: in its place
+    groups: list[ShapeGroup]
+    as_given: torch.Tensor | None  # (size,) position of each example in the concatenated groups; None: in order
 
 
 def read_batch(student: Student, batch: Sequence[NWay], priors: Priors) -> ReadBatch:
-    """What a step reads of a batch. A thread may call this while a step is computed."""
-    forms: list[Form] = []
-    by_form = of_one_form(batch)
+    """Read what a step needs of a batch. Safe to call in a thread while another step computes."""
+    groups: list[ShapeGroup] = []
+    by_form = shape_groups(batch)
     for numbers in by_form:
         examples = [batch[number] for number in numbers]
         seen = [priors[example.query_id, example.doc_ids] for example in examples] if priors else None
-        forms.append(
-            Form(
+        groups.append(
+            ShapeGroup(
                 pinned(torch.tensor([example.scores for example in examples])),
                 None if seen is None else pinned(torch.tensor(seen)),
                 examples[0].has_positive,
             )
         )
     order = torch.tensor([number for numbers in by_form for number in numbers]).argsort()
-    return ReadBatch(len(batch), student.read(batch), forms, None if len(forms) == 1 else pinned(order))
+    return ReadBatch(len(batch), student.read(batch), groups, None if len(groups) == 1 else pinned(order))
 
 
 def mean_loss(student: Student, loss: DistillationLoss, batch: ReadBatch) -> torch.Tensor:
@@ -62,7 +62,7 @@ def mean_loss(student: Student, loss: DistillationLoss, batch: ReadBatch) -> tor
             None if form.priors is None else on_device(form.priors),
             has_positive=form.has_positive,
         )
-        for similarities, form in zip(student.similarities(batch.lists), batch.forms, strict=True)
+        for similarities, form in zip(student.similarities(batch.lists), batch.groups, strict=True)
     ]
     together = torch.cat(losses)
     return (together if batch.as_given is None else together[on_device(batch.as_given)]).mean()

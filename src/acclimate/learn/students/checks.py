@@ -1,4 +1,4 @@
-"""Which students can be asked for together, and which a base can begin."""
+"""Checks of students: which can be trained together, and which fit a base."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_students(names: Sequence[str]) -> None:
-    """Raises SettingError for two that would have one name when adapted."""
+    """Raises SettingError for two students that would have the same adapted name."""
     kinds = [STUDENT_KINDS[name] for name in names]
     if len(kinds) != len(set(kinds)):
         raise SettingError(f"distill.student is {','.join(names)!r}; expected students of different kinds")
@@ -22,8 +22,9 @@ def check_students(names: Sequence[str]) -> None:
 def check_negatives(
     n_ways: int, *, student: Sequence[str], negatives: str, batch_size: int, loss: str, **_: Any
 ) -> None:
-    """Raises SettingError for students whose documents are too dear to be compared with every query, and for one
-    without a teacher that would compare nothing. n_ways: of the examples.
+    """Raises SettingError for negatives=corpus with trained document encoders, and if nothing would be contrasted.
+
+    n_ways: documents per example.
     """
     others = [name for name in student if name not in ("dense-query", "static")]
     if negatives == "corpus" and others:
@@ -40,7 +41,7 @@ def check_negatives(
 
 
 def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) -> None:
-    """Raises SettingError for students that a late-interaction model cannot begin."""
+    """Raises SettingError for students that a late-interaction base cannot start."""
     others = [name for name in names if STUDENT_KINDS[name] != "late-interaction"]
     if is_late_interaction and others:
         raise SettingError(
@@ -50,7 +51,7 @@ def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) ->
 
 
 def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
-    """Raises SettingError for students that this encoder, which is called `base`, cannot begin."""
+    """Raises SettingError for students that this encoder cannot start. base: its name."""
     check_fits(names, base, is_late_interaction=encoder.is_late_interaction)
     if "static" in names and encoder.dim != encoder.token_dim:
         raise SettingError(
@@ -60,14 +61,14 @@ def check_encoder(names: Sequence[str], base: str, encoder: Encoder) -> None:
 
 
 def check_dims(dim: int, matryoshka: Sequence[int], whole: int) -> None:
-    """Raises SettingError for lengths that vectors of `whole` components cannot be cut to."""
+    """Raises SettingError for lengths to which vectors of `whole` components cannot be truncated."""
     for name, value in (("dim", dim or whole), *(("matryoshka", value) for value in matryoshka)):
         if not 0 < value <= whole:
             raise SettingError(f"distill.{name} is {value}; the base's vectors have {whole} components")
 
 
 def check_scale(*, is_raw: bool, contrastive: float, mask_above: float, **_: Any) -> None:
-    """Raises SettingError for a share of the source document's score where scores are on a teacher's own scale."""
+    """Raises SettingError for settings that take shares of scores if scores are raw."""
     if is_raw and contrastive and mask_above < 1:
         raise SettingError(
             f"distill.mask_above is {mask_above:g}, a share of scores in [0, 1], and label.normalize is none; set "

@@ -1,4 +1,4 @@
-"""Dense students: a text is one vector, and a document's score the cosine of it and the query's."""
+"""Dense students: one vector per text, scored by cosine."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from torch.nn.functional import normalize
 
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.index_vectors import IndexVectors
-from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
+from acclimate.learn.students.training_data import TrainingData, batch_documents
 from acclimate.records import NWay
 from acclimate.search.encoded import Task, Tokens
 from acclimate.search.encoder import Encoder
 
 
 class Texts(NamedTuple):
-    """What dense students read of a batch."""
+    """A batch as dense students read it."""
 
     queries: Sequence[Tokens]
-    documents: Sequence[Tokens]  # none where the vectors of the index are compared
+    documents: Sequence[Tokens]  # empty if the index's vectors are used
     comparison: Comparison
     others: torch.Tensor | None = None  # vectors of the index, see `index_vectors.Compared`
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Dense retrieval, both sides: all documents of the batch are encoded as they are now."""
+    """Dense retrieval with both encoders trained: the batch's documents are encoded in each step."""
 
     kind: ClassVar[str] = "dense"
     keeps_index: ClassVar[bool] = False
     encoder: Encoder
-    lesson: Lesson
+    data: TrainingData
     negatives: str
-    dims: Sequence[int] = ()  # lengths that it learns beside the whole
+    dims: Sequence[int] = ()  # truncated lengths that it learns, too (Matryoshka)
 
     def read(self, batch: Sequence[NWay]) -> Texts:
-        """The tokens of queries and documents."""
+        """Tokens of queries and documents."""
         place = batch_documents(batch)
-        queries = self.encoder.tokenize(self.lesson.query_texts(batch), "query")
-        documents = self.encoder.tokenize(self.lesson.document_texts(list(place)), "document")
-        return Texts(queries, documents, comparison(batch, place, self.lesson, self.negatives))
+        queries = self.encoder.tokenize(self.data.query_texts(batch), "query")
+        documents = self.encoder.tokenize(self.data.document_texts(list(place)), "document")
+        return Texts(queries, documents, comparison(batch, place, self.data, self.negatives))
 
     def similarities(self, read: Texts) -> list[Similarities]:
-        """Cosines, of the whole vectors and of each of `dims`."""
+        """Cosines of the whole vectors, and of those truncated to each of `dims`."""
         queries = self._pooled(read.queries, "query")
         documents = self._documents(read)
         with in_float32():
@@ -55,7 +55,7 @@ class Dense:
         return read.comparison.similarities(cosines)
 
     def _documents(self, read: Texts) -> torch.Tensor:
-        """(n_docs, dim) the documents that are compared."""
+        """(n_docs, dim) document vectors to compare with."""
         return self._pooled(read.documents, "document")
 
     def _pooled(self, texts: Sequence[Tokens], task: Task) -> torch.Tensor:
@@ -68,27 +68,27 @@ class Dense:
 
 
 class DenseQuery(Dense):
-    """The same, query encoder only: documents keep the vectors of the index."""
+    """Dense retrieval with the query encoder trained: documents keep the index's vectors."""
 
     keeps_index: ClassVar[bool] = True
 
     @cached_property
     def _index(self) -> IndexVectors:
-        return IndexVectors(self.lesson)
+        return IndexVectors(self.data)
 
     def read(self, batch: Sequence[NWay]) -> Texts:
-        """The tokens of queries."""
-        queries, compared = self.encoder.tokenize(self.lesson.query_texts(batch), "query"), self._index.of(batch)
-        return Texts(queries, [], comparison(batch, compared.places, self.lesson, self.negatives), compared.others)
+        """Tokens of queries."""
+        queries, compared = self.encoder.tokenize(self.data.query_texts(batch), "query"), self._index.of(batch)
+        return Texts(queries, [], comparison(batch, compared.places, self.data, self.negatives), compared.others)
 
     def _documents(self, read: Texts) -> torch.Tensor:
         return self._index.vectors(read.others)
 
 
 def nested_cosines(queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """(1 + n_dims, n_queries, n_docs) of the whole vectors, and of their first `dims` components.
+    """(1 + n_dims, n_queries, n_docs) cosines of whole vectors, and of vectors truncated to `dims`.
 
-    queries: (n_queries, dim); documents: (n_docs, dim); both of unit length.
+    queries: (n_queries, dim); documents: (n_docs, dim); both normalized.
     """
     cosines = [queries @ documents.T]
     cosines += [normalize(queries[:, :dim], dim=-1) @ normalize(documents[:, :dim], dim=-1).T for dim in dims]

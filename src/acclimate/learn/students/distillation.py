@@ -1,9 +1,8 @@
-"""How students learn from the lists that a teacher rated, from each teacher in turn.
+"""Train students on the lists scored by a teacher, or by several teachers in turn.
 
-Where a student's queries alone learn, a batch is too little to be divided among cores: such students learn at once,
-each on a core, and others one after the other. One that has learned says so beside its folder, so that a run that is
-killed later trains it once: while others learn, and while documents are indexed. Whoever is done with all of that calls
-`forget_notes`.
+Batches of students that train only queries are too small to be divided among cores: such students train in parallel,
+each on a core, the others one after the other. A finished student leaves its notes beside its folder, so an interrupted
+run does not train it again while others train or documents are indexed; the caller ends with `remove_notes`.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.lesson import Lesson
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
 
-CONTRASTIVE = "contrastive"  # the loss that asks no teacher
+CONTRASTIVE = "contrastive"  # the loss without a teacher
 AUTO = "auto"
 BEST, RANDOM = "best", "random"
-_COURSE = ("epochs", "max_steps", "batch_size")  # settings that say how many steps a training has
-_STATE = ".state"  # ends the name of a file with what a student that is learning knows
-_LEARNED = ".learned.json"  # ends the name of a student's notes, until all is done
-Sides = tuple[Sequence[NWay], Sequence[NWay]]  # what one teacher says of the queries that teach, and that choose
-Notes = dict[str, dict[str, Any]]  # kind of student -> how its training went
+_COURSE = ("epochs", "max_steps", "batch_size")  # settings that determine the number of steps
+_STATE = ".state"  # suffix of a file with the state of training
+_NOTES = ".learned.json"  # suffix of a student's notes, until all is done
+Sides = tuple[Sequence[NWay], Sequence[NWay]]  # (training lists, held-out lists) of one teacher
+Notes = dict[str, dict[str, Any]]  # kind of student -> notes on its training
 
 
 def train_students(
     train: Sequence[NWay],
     dev: Sequence[NWay],
     encoder: Encoder,
-    lesson: Lesson,
+    data: TrainingData,
     folder: Path,
     later: Sequence[Sequence[Sequence[NWay]]] = (),
     is_raw: bool = False,
@@ -49,10 +48,10 @@ def train_students(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Notes:
-    """Train each student into `folder/KIND`, see `stages.distill`, whose `settings` these are, but for those that a
-    killed run has left there trained.
+    """Train each student into `folder/KIND`, unless an interrupted run finished it; see `stages.distill`.
 
-    Raises SettingError for students that cannot be, DataError without examples or teacher scores.
+    settings: of `stages.distill`. Raises SettingError for invalid students, DataError without examples or teacher
+    scores.
     """
     check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
     check_students(settings["student"])
@@ -62,7 +61,7 @@ def train_students(
     check_scale(is_raw=is_raw, **settings)
     _check_lists(turns, is_raw)
     if n_queries := settings["max_queries"]:
-        turns = [(_of_some(lists, n_queries, seed), checks) for lists, checks in turns]
+        turns = [(_sampled(lists, n_queries, seed), checks) for lists, checks in turns]
     made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
     names, caller = settings["student"], get_ident()
     steps_done = dict.fromkeys(names, 0)
@@ -78,17 +77,17 @@ def train_students(
                 report()
 
         kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
-        learned = distributed.broadcast(read_state(folder / f"{kind}{_LEARNED}", key))
+        learned = distributed.broadcast(read_state(folder / f"{kind}{_NOTES}", key))
         if not learned:
-            learned = {"key": key, "note": _train_student(name, turns, encoder, lesson, folder, settings, seed, step)}
+            learned = {"key": key, "note": _train_student(name, turns, encoder, data, folder, settings, seed, step)}
             if distributed.is_main():
-                write_json(folder / f"{kind}{_LEARNED}", learned)
+                write_json(folder / f"{kind}{_NOTES}", learned)
                 for state in folder.glob(f"{kind}-*{_STATE}"):
                     state.unlink()
         steps_done[name] = learned["note"]["steps"]
         return learned["note"]
 
-    at_once = _at_once(names, encoder)
+    at_once = _parallel_students(names, encoder)
     notes = dict(zip(at_once, cores.parallel_map(learn, at_once, meanwhile=report), strict=True))
     if at_once:
         report()
@@ -96,8 +95,8 @@ def train_students(
     return {STUDENT_KINDS[name]: notes[name] for name in names}
 
 
-def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
-    """The students that learn at once, side by side; none where that is not worth it."""
+def _parallel_students(names: Sequence[str], encoder: Encoder) -> list[str]:
+    """The students to train in parallel; empty if that does not pay."""
     from acclimate.learn.students.kinds import STUDENTS
 
     small = [name for name in names if STUDENTS[name].student.keeps_index]
@@ -106,14 +105,14 @@ def _at_once(names: Sequence[str], encoder: Encoder) -> list[str]:
 
 
 def _steps(turns: Sequence[Sides], settings: Mapping[str, Any]) -> list[int]:
-    """Steps of the optimizer, by teacher: as many for every student."""
+    """Optimizer steps per teacher, the same for every student."""
     from acclimate.learn.students.training import steps_of
 
     return [steps_of(len(train), *(settings[name] for name in _COURSE)) for train, _ in turns]
 
 
-def learned_nothing(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What to tell people of students that training made no better, whose weights are therefore those of the start."""
+def unimproved_warnings(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Warnings about students that training did not improve, and that keep their initial weights."""
     return [
         f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so the "
         f"initial weights are kept. Try more queries (sample.n_docs, generate.per_doc) or a lower distill.{rate}."
@@ -123,26 +122,26 @@ def learned_nothing(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def forget_notes(folder: Path) -> None:
-    """Remove what says that students in this folder have learned."""
-    for path in folder.glob(f"*{_LEARNED}"):
+def remove_notes(folder: Path) -> None:
+    """Remove the notes of finished students in this folder."""
+    for path in folder.glob(f"*{_NOTES}"):
         path.unlink()
 
 
-def untaught(examples: Sequence[NWay]) -> list[NWay]:
-    """Examples that no teacher rated, as InfoNCE reads them: the first document is relevant, the others are not."""
+def without_teacher_scores(examples: Sequence[NWay]) -> list[NWay]:
+    """Examples with labels instead of teacher scores, for InfoNCE: only the first document is relevant."""
     return [example._replace(scores=(1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
 
 
-def _of_some(lists: Sequence[NWay], n_queries: int, seed: int) -> list[NWay]:
-    """The lists of so many queries, drawn by their ids."""
+def _sampled(lists: Sequence[NWay], n_queries: int, seed: int) -> list[NWay]:
+    """The lists of `n_queries` queries, drawn by id."""
     by_query = {example.query_id: example for example in lists}
     drawn = {example.query_id for example in subset(list(by_query.values()), n_queries, seed)}
     return [example for example in lists if example.query_id in drawn]
 
 
 def _check_lists(turns: Sequence[Sides], is_raw: bool) -> None:
-    """Raises DataError for lists that teach nothing."""
+    """Raises DataError for lists without any signal."""
     train, dev = turns[0]
     if not train or not dev:
         raise DataError(f"{len(train)} training and {len(dev)} held-out lists; expected both (more documents?)")
@@ -157,26 +156,26 @@ def _train_student(
     name: str,
     turns: Sequence[Sides],
     encoder: Encoder,
-    lesson: Lesson,
+    data: TrainingData,
     folder: Path,
     settings: Mapping[str, Any],
     seed: int,
     progress: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Train one student into its folder; returns the notes of its training. progress: told how many steps are done."""
+    """Train one student into its folder; returns notes. progress: called with the number of steps done."""
     from acclimate.learn.students.kinds import STUDENTS, save
-    from acclimate.learn.students.lesson import BATCH, LIST
     from acclimate.learn.students.losses import DistillationLoss
     from acclimate.learn.students.sparse import Sparse
     from acclimate.learn.students.static import Static
     from acclimate.learn.students.training import StudentTraining, kept_of
+    from acclimate.learn.students.training_data import BATCH, LIST
 
     kind = STUDENTS[name]
     options = _options(name, settings, encoder.dim)
     negatives = None if settings["negatives"] == AUTO else settings["negatives"]
     if negatives is None and kind.negatives == LIST and settings["loss"] == CONTRASTIVE:
-        negatives = BATCH  # without a teacher, a few negatives tell a student little
-    student = kind.make(encoder.copy(), lesson, negatives, **options)
+        negatives = BATCH  # without a teacher, few negatives give little signal
+    student = kind.make(encoder.copy(), data, negatives, **options)
     temperature = 1.0 if options.get("max_sim") == "sum" else kind.temperature
     is_table = student.kind in KINDS_WITHOUT_BASE
     if is_table and distributed.is_main():
@@ -186,7 +185,7 @@ def _train_student(
     ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
 
     def cut(example: NWay, times: int) -> NWay:
-        if student.negatives == "corpus":  # whose documents cost nothing
+        if student.negatives == "corpus":  # documents cost nothing
             return example
         return shortened(example, ways, settings["ways_by"], f"{seed}:{times}")
 
@@ -237,7 +236,7 @@ def _train_student(
 
 
 def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:
-    """What a student of that name takes of its own. whole: components of the base's vectors."""
+    """Constructor options of that student. whole: dimension of the base's vectors."""
     kind = STUDENT_KINDS[name]
     if kind == "sparse":
         return {"sparsity": settings["sparsity"]}
@@ -250,7 +249,7 @@ def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, An
 
 
 def shortened(example: NWay, ways: int, by: str, seed: str) -> NWay:
-    """The first document and `ways - 1` others: those that the teacher rates highest, or any. seed: of the draw."""
+    """The first document and `ways - 1` others: those with the highest teacher scores, or random ones."""
     if len(example.doc_ids) <= ways:
         return example
 

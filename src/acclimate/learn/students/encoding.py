@@ -1,4 +1,4 @@
-"""Texts become vectors with gradients, in as little memory as a group of them takes."""
+"""Encode texts with gradients, in the memory of one group of texts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import torch
 from acclimate.base import models
 from acclimate.base.gpu import on_device
 from acclimate.base.memory import batches
-from acclimate.learn.divided import with_gradients
+from acclimate.learn.data_parallel import with_gradients
 from acclimate.search.encoded import Task, Tokens
 from acclimate.search.encoder import Encoder
 
 
 class EncodedTexts(NamedTuple):
-    """Texts as an encoder that learns sees them."""
+    """Vectors with gradients."""
 
     pooled: torch.Tensor  # (n_texts, dim)
-    tokens: torch.Tensor  # (sum of lengths, token_dim) of the tokens that count, one text after the other
-    lengths: list[int]  # how many count, by text
+    tokens: torch.Tensor  # (sum of lengths, token_dim) of the tokens that are scored, concatenated
+    lengths: list[int]  # scored tokens per text
 
 
 def in_float32() -> AbstractContextManager[Any]:
-    """Where similarities are computed, whatever encoders compute in: half precision would tie near neighbors."""
+    """Context for computing similarities in float32, as half precision would tie near neighbors."""
     return torch.autocast(models.device(), enabled=False) if models.fast_bf16() else nullcontext()
 
 
 def encode_with_gradients(
     encoder: Encoder, texts: Sequence[Tokens], task: Task, *, with_tokens: bool = True
 ) -> EncodedTexts:
-    """The texts' vectors; without those of their tokens, which take many times as much room, where nothing reads them.
+    """Encode texts; without token vectors, which take many times the memory, unless asked for.
 
-    Texts are encoded in groups of like length. Of several groups only the vectors are kept, and each is encoded again
-    when gradients flow back (gradient caching, Gao et al. 2021): memory grows with one group, not with the batch.
+    Texts are encoded in groups of similar length. With several groups only vectors are kept, and each group is encoded
+    again in the backward pass (gradient caching, Gao et al. 2021), so memory grows with a group, not with the batch.
     """
     groups = list(batches([len(text.ids) for text in texts], max_tokens=encoder.tokens_at_once))
     pads_left = encoder.model.tokenizer.padding_side == "left"
@@ -58,7 +58,7 @@ def encode_with_gradients(
 
 
 def _kept(texts: Sequence[Tokens], longest: int, *, pads_left: bool) -> torch.Tensor:
-    """Where the tokens that count are, among those of all the padded texts."""
+    """Positions of the scored tokens among those of all padded texts."""
     places: list[int] = []
     for number, text in enumerate(texts):
         first = number * longest + (longest - len(text.ids) if pads_left else 0)

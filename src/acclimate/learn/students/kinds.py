@@ -1,8 +1,7 @@
-"""The retrievers that a teacher's judgement is distilled into, by name, and how they are saved.
+"""The kinds of students by name, and how they are saved.
 
-A student turns a batch of n-way examples into similarities of their queries and documents. Where only the query encoder
-learns, document vectors are those of the index and stay valid; where both sides learn, the batch's documents are
-encoded with gradients.
+A student turns a batch of n-way examples into similarities of queries and documents. If only its query encoder is
+trained, documents keep the index's vectors; otherwise the batch's documents are encoded with gradients.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from acclimate.base.loading import quiet
 from acclimate.learn.students import sparse, static
 from acclimate.learn.students.dense import Dense, DenseQuery
 from acclimate.learn.students.late_interaction import LateInteraction, LateInteractionQuery
-from acclimate.learn.students.lesson import BATCH, CORPUS, LIST, Lesson
 from acclimate.learn.students.student import Student
+from acclimate.learn.students.training_data import BATCH, CORPUS, LIST, TrainingData
 from acclimate.search.encoder import Encoder
 
-_saving = Lock()  # what is said to libraries while they save is said to the whole program
+_saving = Lock()  # saving changes global settings of libraries
 
 
 class Kind(NamedTuple):
-    """How a student is made, and what suits it where nothing else is asked for."""
+    """How a kind of student is made, and its defaults."""
 
-    student: type[Any]  # a Student, of (encoder, lesson, negatives), and options of its own
-    temperature: float  # of its softmax
-    negatives: str  # the widest for which no document is encoded that would not be anyway
+    student: type[Any]  # a Student class, of (encoder, data, negatives) and its own options
+    temperature: float  # of the student's softmax
+    negatives: str  # the widest choice that needs no additional encoding
 
-    def make(self, encoder: Encoder, lesson: Lesson, negatives: str | None = None, **options: Any) -> Student:
-        """A student that is this encoder, untouched. negatives: None: what suits it."""
-        return self.student(encoder, lesson, negatives or self.negatives, **options)
+    def make(self, encoder: Encoder, data: TrainingData, negatives: str | None = None, **options: Any) -> Student:
+        """An untrained student of this encoder. negatives: None for the kind's default."""
+        return self.student(encoder, data, negatives or self.negatives, **options)
 
 
 STUDENTS = {
@@ -54,10 +53,10 @@ STUDENTS = {
 
 
 def save(student: Student, base: Encoder, path: Path, *, dim: int = 0) -> None:
-    """A folder that plain `SentenceTransformer`, `MultiVectorEncoder` or `SparseEncoder` loads.
+    """Save in a folder that plain `SentenceTransformer`, `MultiVectorEncoder` or `SparseEncoder` loads.
 
-    Where only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the
-    untouched base. `dim` cuts dense vectors to their first components, 0 does not.
+    If only the query encoder was trained, `encode_query` and plain `encode` use it, and `encode_document` the base.
+    `dim` truncates dense vectors; 0 does not.
     """
     with _saving, quiet(), atomic_folder(path) as folder:
         if isinstance(student, sparse.Sparse):
@@ -89,7 +88,7 @@ def _modules(model: SentenceTransformer | MultiVectorEncoder, kind: str, dim: in
 
 
 def token_modules(model: SentenceTransformer | MultiVectorEncoder) -> list[Any]:
-    """Copies of a model's modules whose token vectors late interaction compares; a bi-encoder has those of words."""
+    """Copies of the modules that give a model's token vectors for late interaction."""
     modules = models.copies_for_saving(list(model))
     if isinstance(model, MultiVectorEncoder):
         return modules
@@ -99,6 +98,6 @@ def token_modules(model: SentenceTransformer | MultiVectorEncoder) -> list[Any]:
 
 
 def _cut(whole: int, dim: int) -> list[Any]:
-    """Modules that keep the first `dim` components: models are saved without their `truncate_dim`."""
+    """Modules that truncate vectors to `dim`, as `truncate_dim` is not saved with a model."""
     same = torch.nn.Identity()
     return [Linear(whole, dim, bias=False, activation_function=same, init_weight=torch.eye(dim, whole)), Normalize()]

@@ -1,4 +1,4 @@
-"""Late-interaction students: a text is a vector per token, and a document's score MaxSim (arXiv 2004.12832)."""
+"""Late-interaction students: one vector per token, scored by MaxSim (arXiv 2004.12832)."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
-from acclimate.learn.students.lesson import BATCH, Lesson, batch_documents
-from acclimate.learn.students.similarities import Comparison, Similarities, alone, comparison, of_one_form
+from acclimate.learn.students.similarities import Comparison, Similarities, alone, comparison, shape_groups
 from acclimate.learn.students.token_vectors import ReadTokens, TokenVectors, document_of_token
+from acclimate.learn.students.training_data import BATCH, TrainingData, batch_documents
 from acclimate.records import NWay
 from acclimate.search.encoded import Tokens
 from acclimate.search.encoder import Encoder
 
 
 class Texts(NamedTuple):
-    """What late-interaction students read of a batch."""
+    """A batch as late-interaction students read it."""
 
     queries: Sequence[Tokens]
-    documents: list[Any]  # those of the batch; or those of each query, whose softmax no others share
-    comparison: Comparison | None  # of those of the batch
-    forms: list[list[int]]  # see `of_one_form`
+    documents: list[Any]  # those of the batch; or those of each query, if its softmax is its own
+    comparison: Comparison | None  # of the batch's documents
+    groups: list[list[int]]  # see `similarities.shape_groups`
 
 
 @dataclass(frozen=True)
 class LateInteraction:
-    """Late interaction, both sides: documents are encoded as they are now."""
+    """Late interaction with both encoders trained: the batch's documents are encoded in each step."""
 
     kind: ClassVar[str] = "late-interaction"
     keeps_index: ClassVar[bool] = False
     encoder: Encoder
-    lesson: Lesson
+    data: TrainingData
     negatives: str
     max_sim: str = "mean"
 
     def read(self, batch: Sequence[NWay]) -> Texts:
-        """The tokens of queries, and the tokens of documents or their vectors."""
-        queries = self.encoder.tokenize(self.lesson.query_texts(batch), "query")
-        forms = of_one_form(batch)
+        """Tokens of queries, and tokens or vectors of documents."""
+        queries = self.encoder.tokenize(self.data.query_texts(batch), "query")
+        groups = shape_groups(batch)
         if self.negatives != BATCH:
-            return Texts(queries, [self._read(example.doc_ids) for example in batch], None, forms)
+            return Texts(queries, [self._read(example.doc_ids) for example in batch], None, groups)
         place = batch_documents(batch)
-        compared = comparison(batch, place, self.lesson, self.negatives)
-        return Texts(queries, [self._read(list(place))], compared, forms)
+        compared = comparison(batch, place, self.data, self.negatives)
+        return Texts(queries, [self._read(list(place))], compared, groups)
 
     def similarities(self, read: Texts) -> list[Similarities]:
-        """MaxSim, the mean or the sum over the query's tokens."""
+        """MaxSim, as mean or sum over the query's tokens."""
         encoded = encode_with_gradients(self.encoder, read.queries, "query")
         queries = encoded.tokens.split(encoded.lengths)
         if read.comparison is not None:
@@ -57,7 +57,7 @@ class LateInteraction:
             return read.comparison.similarities(scores[None])
         pairs = zip(queries, read.documents, strict=True)
         of_queries = [self._scores([query], documents)[0] for query, documents in pairs]
-        return [alone(torch.stack([of_queries[row] for row in rows])[None]) for rows in read.forms]
+        return [alone(torch.stack([of_queries[row] for row in rows])[None]) for rows in read.groups]
 
     def _scores(self, queries: Sequence[torch.Tensor], documents: Any) -> torch.Tensor:
         """(n_queries, n_docs)"""
@@ -69,8 +69,8 @@ class LateInteraction:
             )
 
     def _read(self, doc_ids: Sequence[str]) -> Any:
-        """What `_tokens` takes of these documents."""
-        return self.encoder.tokenize(self.lesson.document_texts(doc_ids), "document")
+        """Input of `_tokens` for these documents."""
+        return self.encoder.tokenize(self.data.document_texts(doc_ids), "document")
 
     def _tokens(self, documents: Any) -> tuple[torch.Tensor, list[int]]:
         """((sum of lengths, dim) token vectors of these documents, their lengths)."""
@@ -84,7 +84,7 @@ class LateInteraction:
 
 @dataclass(frozen=True)
 class LateInteractionQuery(LateInteraction):
-    """The same, query encoder only: the token vectors of documents are those of the index."""
+    """Late interaction with the query encoder trained: documents keep the index's token vectors."""
 
     keeps_index: ClassVar[bool] = True
 
@@ -93,10 +93,10 @@ class LateInteractionQuery(LateInteraction):
 
     @cached_property
     def _index(self) -> TokenVectors:
-        return TokenVectors(self.lesson.vectors)
+        return TokenVectors(self.data.vectors)
 
     def _read(self, doc_ids: Sequence[str]) -> ReadTokens:
-        return self._index.read([self.lesson.ids.row[doc_id] for doc_id in doc_ids])
+        return self._index.read([self.data.ids.row[doc_id] for doc_id in doc_ids])
 
     def _tokens(self, documents: ReadTokens) -> tuple[torch.Tensor, list[int]]:
         return self._index.vectors_of(documents), documents.lengths
@@ -105,9 +105,9 @@ class LateInteractionQuery(LateInteraction):
 def max_sim(
     query: torch.Tensor, documents: torch.Tensor, document: torch.Tensor, n_docs: int, *, reduce: str = "mean"
 ) -> torch.Tensor:
-    """(n_docs,) the best match of each of the query's tokens in each document: their mean, or their sum.
+    """(n_docs,) mean, or sum, over the query's tokens of the best match in each document.
 
-    query: (n_query_tokens, dim); documents: (n_tokens, dim); document: (n_tokens,) whose each of these tokens is.
+    query: (n_query_tokens, dim); documents: (n_tokens, dim); document: (n_tokens,) the document of each token.
     """
     similarity = query @ documents.T  # (n_query_tokens, n_tokens)
     best = torch.full((len(query), n_docs), -2.0, device=query.device, dtype=similarity.dtype)

@@ -1,9 +1,8 @@
-"""What a student is taught: losses over the log-probabilities that it gives to the documents of examples.
+"""Losses of students over log-probabilities of an example's documents.
 
-All of them follow from log-probabilities alone: their differences are those of the student's scores, divided by its
-temperature. Each function takes the student's (n, n_ways) `logs` of n examples, the source document first, and the
-teacher's `scores` of the same shape; it returns (n,) losses. Where no source document is known, the teacher's part is
-all there is. Nothing here asks a GPU for a number: it would be waited for.
+Differences of log-probabilities are those of the student's scores, divided by its temperature. Each function takes the
+student's (n, n_ways) `logs`, source document first, and teacher scores of the same shape, and returns (n,) losses.
+Without a known source document only the teacher's part applies. Nothing here waits for a GPU.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _TINY = 1e-6
 
 @dataclass(frozen=True)
 class DistillationLoss:
-    """The teacher's part, weighed `1 - contrastive`, and InfoNCE towards the source document, weighed `contrastive`."""
+    """(1 - contrastive) * the teacher's loss + contrastive * InfoNCE on the source document."""
 
     name: str = "kl"
     teacher_temperature: float = 0.06
     contrastive: float = 0.3
-    mask_above: float = 1.0  # share of the source document's teacher score above which InfoNCE passes over a document
+    mask_above: float = 1.0  # share of the source's teacher score above which InfoNCE ignores a document
     student_temperature: float = 1.0
-    contrastive_temperature: float = 0.0  # of the student in InfoNCE; 0: the same
+    contrastive_temperature: float = 0.0  # of the student, in InfoNCE; 0: `student_temperature`
 
     def __call__(
         self,
@@ -37,11 +36,11 @@ class DistillationLoss:
         *,
         has_positive: bool = True,
     ) -> torch.Tensor:
-        """(n,) the loss of each example.
+        """(n,) loss of each example.
 
-        scores: the teacher's, in [0, 1] where `mask_above` is below 1. priors: (n,) where the student's softmax covers
-        every document, the probability that the untouched student gave to those of an example together; else None.
-        has_positive: the first document of each is known to be relevant.
+        scores: the teacher's, in [0, 1] if `mask_above` is below 1. priors: (n,) total probability that the untrained
+        student gave to an example's documents, if its softmax covers the corpus; else None. has_positive: the first
+        document of each is known to be relevant.
         """
         contrastive = self.contrastive if has_positive else 0.0
         logs = similarities.log_probs(self.student_temperature)
@@ -60,8 +59,8 @@ class DistillationLoss:
 def kl(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | None) -> torch.Tensor:
     """KL divergence of the student from the softmax of the teacher's logits.
 
-    The teacher says how the documents that it rated divide their probability, not how much of it they have: the rest
-    of a corpus keeps what it had, as one more outcome. Else a student learns, above all, to be sure of itself.
+    The teacher determines how its documents share their probability, not its total: the rest of the corpus counts as
+    one outcome that keeps its prior. Otherwise students would mainly learn confidence.
     """
     target = torch.softmax(logits, dim=-1)
     if priors is not None:
@@ -74,9 +73,9 @@ def kl(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | None) ->
 
 
 def margin_mse(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | None) -> torch.Tensor:
-    """Mean squared difference of the margins between source document and others (Hofstätter et al. 2020, section 3.2).
+    """Mean squared difference of margins between source and other documents (Hofstätter et al. 2020, section 3.2).
 
-    Both sides are divided by their temperatures, which so decide how the scales compare.
+    Both sides are divided by their temperatures, which set their relative scale.
     """
     if logs.shape[1] < 2:
         return logs.sum(dim=-1) * 0.0
@@ -84,19 +83,21 @@ def margin_mse(logs: torch.Tensor, logits: torch.Tensor, priors: torch.Tensor | 
 
 
 def info_nce(logs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Negative log-probability of the source document, and of what is as good; the mean over these."""
+    """Negative log-probability of the positives (the source document, and those equal to it); their mean."""
     positive = _positive(scores)
     return -logs.where(positive, 0.0).sum(dim=-1) / positive.sum(dim=-1)
 
 
 def suspected(scores: torch.Tensor, mask_above: float) -> torch.Tensor:
-    """(n, n_ways) True for suspected false negatives, which count for nothing in InfoNCE (CADET)."""
+    """(n, n_ways) True for suspected false negatives, which InfoNCE ignores (CADET)."""
     return (scores > mask_above * scores[:, :1]) & ~_positive(scores)
 
 
 def _positive(scores: torch.Tensor) -> torch.Tensor:
-    """(n, n_ways) True for the source document, and for those with its very score, which `label` made positives too.
-    Where that is the lowest of the list, equal scores say nothing."""
+    """(n, n_ways) True for the source document, and for those with exactly its score, made positives by `label`.
+
+    If that is the lowest score of the list, equal scores mean nothing.
+    """
     positive = (scores == scores[:, :1]) & (scores > scores.amin(dim=-1, keepdim=True))
     positive[:, 0] = True
     return positive

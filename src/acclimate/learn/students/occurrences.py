@@ -1,4 +1,4 @@
-"""What the index knows of each token of the vocabulary: how often it occurs, and its vectors there, added up."""
+"""Statistics of each vocabulary token in the index: frequencies, and sums of its vectors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from acclimate.learn.students.lesson import Lesson
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
 
 _DOCUMENTS_AT_ONCE = 512
 
 
 class Occurrences(NamedTuple):
-    """How often each token of a vocabulary occurs in a corpus; special tokens never do."""
+    """Token statistics of a corpus; special tokens have none."""
 
-    counts: NDArray[np.int64]  # (n_vocabulary,)
-    documents: NDArray[np.int64]  # (n_vocabulary,) that have it
-    sums: NDArray[np.float64]  # (n_vocabulary, dim) of its vectors
-    products: NDArray[np.float64]  # (dim, dim) of all vectors with themselves
+    counts: NDArray[np.int64]  # (n_vocabulary,) occurrences
+    documents: NDArray[np.int64]  # (n_vocabulary,) document frequencies
+    sums: NDArray[np.float64]  # (n_vocabulary, dim) sums of vectors
+    products: NDArray[np.float64]  # (dim, dim) sum of outer products of all vectors
     n_docs: int
 
     def idf(self) -> NDArray[np.float32]:
@@ -31,10 +31,10 @@ class Occurrences(NamedTuple):
 
 
 def count_occurrences(
-    encoder: Encoder, lesson: Lesson, prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    encoder: Encoder, data: TrainingData, prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> Occurrences:
-    """Read the token vectors of the index once, block by block, as `prepare` changes them."""
-    vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
+    """Read the index's token vectors once, in blocks transformed by `prepare`."""
+    vectors, doc_ids = data.vectors, data.ids.doc_ids
     size, dim = vocabulary_size(encoder), vectors.tokens.shape[1]
     total = Occurrences(
         np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((size, dim)), np.zeros((dim, dim)), len(doc_ids)
@@ -42,7 +42,7 @@ def count_occurrences(
     special = set(encoder.model.tokenizer.all_special_ids)
     for first in range(0, len(doc_ids), _DOCUMENTS_AT_ONCE):
         rows = range(first, min(first + _DOCUMENTS_AT_ONCE, len(doc_ids)))
-        tokenized = encoder.tokenize(lesson.document_texts([doc_ids[row] for row in rows]), "document")
+        tokenized = encoder.tokenize(data.document_texts([doc_ids[row] for row in rows]), "document")
         ids = [[token for token, is_kept in zip(text.ids, text.keep, strict=True) if is_kept] for text in tokenized]
         tokens = np.array([token for document in ids for token in document])
         block = prepare(vectors.gather(rows)[0])
@@ -58,6 +58,6 @@ def count_occurrences(
 
 
 def vocabulary_size(encoder: Encoder) -> int:
-    """Rows of the encoder's input embeddings: tokens, and what may pad them."""
+    """Rows of the encoder's input embeddings, padding included."""
     transformer: Any = encoder.model[0]
     return transformer.model.get_input_embeddings().weight.shape[0]

@@ -1,10 +1,10 @@
-"""The sparse student: a SPLADE model made from any plain encoder, whose queries need no transformer.
+"""The sparse student: a SPLADE model made from any plain encoder, with queries that need no transformer.
 
-Encoders for retrieval have no head for masked language modeling, so one is made from the corpus. The row of token v is
-Fisher's linear discriminant of the token vectors at its occurrences, which are in the index: near positions where v
-stands or words are used like it. Its bias sets how many documents get v: about twice those that hold it, and a few more
-of every other. Queries start with inverse document frequencies. What learns is the head and the query's weights; the
-transformer stays, so training reads the index's token vectors and runs no transformer.
+Retrieval encoders have no masked-language-modeling head, so one is made from the corpus. The row of token v is Fisher's
+linear discriminant of the token vectors at its occurrences in the index: high at positions of v, and of words used like
+it. Its bias sets how many documents get v: about twice those that contain it, and a few more. Query weights start as
+inverse document frequencies. Trained are the head and the query weights; the transformer is fixed, so training reads
+the index's token vectors and runs no transformer.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from transformers import AutoModelForMaskedLM
 from acclimate.base import models
 from acclimate.base.errors import SettingError
 from acclimate.base.gpu import on_device, pinned
-from acclimate.learn.students.lesson import Lesson, batch_documents
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.learn.students.token_vectors import document_of_token
+from acclimate.learn.students.training_data import TrainingData, batch_documents
 from acclimate.records import NWay
 from acclimate.search.sparse import SILENT, Head, SparseQuery, centered, query_tokens
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 
 _SAMPLE = 512  # documents that biases are set on
-_EXPANSION = 128  # tokens that a document gets beside its own, about
-_MOST = 0.05  # share of the documents that get a token beside those that hold it
-_HEIGHT = 4.0  # of a token's activation at its own occurrences, before the logarithm
-_RIDGE = 0.05  # of the mean variance, added to each
-_NARROWEST = 0.05  # distance between a token's threshold and its occurrences
-_QUERY_STEP = 15.0  # the query's weights learn this much faster than the head
-_SHIFT = 20.0  # GELU leaves numbers so far above zero as they are
+_EXPANSION = 128  # rough number of expansion tokens per document
+_MOST = 0.05  # maximum share of documents that get a token without containing it
+_HEIGHT = 4.0  # a token's activation at its own occurrences, before the logarithm
+_RIDGE = 0.05  # ridge, relative to the mean variance
+_NARROWEST = 0.05  # minimum distance between a token's threshold and its occurrences
+_QUERY_STEP = 15.0  # learning rate of query weights relative to the head's
+_SHIFT = 20.0  # GELU is the identity this far above zero
 
-# The head of each kind of model: (the transform's linear layer, its layer norm, the decoder).
+# The head of each model type: (the transform's linear layer, its layer norm, the decoder).
 _HEADS = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder"),
     "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector"),
@@ -57,7 +57,7 @@ _HEADS = {
 
 
 class SparseWeights(torch.nn.Module):
-    """What the sparse student learns: a row and a bias per token of the corpus, and the token's weight in queries."""
+    """Trained weights: a row and a bias per token of the corpus, and the token's query weight."""
 
     tokens: torch.Tensor  # (n_live,) ascending
     idf: torch.Tensor  # (n_live,)
@@ -65,7 +65,7 @@ class SparseWeights(torch.nn.Module):
     def __init__(self, head: Head, idf: np.ndarray, n_vocabulary: int) -> None:
         super().__init__()
         self.n_vocabulary = n_vocabulary
-        self.scale = head.weights.shape[1] ** -0.5  # the rows are kept as for vectors of unit length
+        self.scale = head.weights.shape[1] ** -0.5  # rows are stored for vectors of unit length
         self.rows = torch.nn.Parameter(torch.from_numpy(head.weights / self.scale))
         self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
         self.change = torch.nn.Parameter(torch.zeros(len(head.tokens)))
@@ -73,13 +73,13 @@ class SparseWeights(torch.nn.Module):
         self.register_buffer("idf", torch.from_numpy(idf))
 
     def query_weights(self) -> torch.Tensor:
-        """(n_live,) weights of tokens in queries, above 0."""
+        """(n_live,) query weights of tokens, above 0."""
         return self.idf * torch.exp(_QUERY_STEP * self.change)
 
     def activations(self, vectors: torch.Tensor, lengths: Sequence[int], places: torch.Tensor) -> torch.Tensor:
-        """(n_docs, n_places) weights that documents have at these tokens.
+        """(n_docs, n_places) document weights of these tokens.
 
-        vectors: (sum of lengths, dim), centered, one document after the other; places: (n_places,) among `tokens`.
+        vectors: (sum of lengths, dim), centered, concatenated; places: (n_places,) positions in `tokens`.
         """
         logits = vectors @ (self.rows[places] * self.scale).T
         document = document_of_token(lengths)[:, None]
@@ -100,38 +100,38 @@ class SparseWeights(torch.nn.Module):
 
 
 class Texts(NamedTuple):
-    """What sparse students read of a batch."""
+    """A batch as sparse students read it."""
 
-    present: torch.Tensor  # (n_queries, n_places) 1 for tokens that a query has
-    tokens: torch.Tensor  # (n_places,) those of all queries
+    present: torch.Tensor  # (n_queries, n_places) 1 for tokens of a query
+    tokens: torch.Tensor  # (n_places,) tokens of all queries
     vectors: torch.Tensor  # (sum of lengths, dim) token vectors of the documents, centered
-    lengths: list[int]  # tokens, by document
+    lengths: list[int]  # tokens per document
     comparison: Comparison
 
 
 class SparseLearner:
-    """The sparse student's weights and the encoder that they read, as training takes them."""
+    """The sparse student's trained weights, with its fixed encoder."""
 
     def __init__(self, encoder: Encoder, weights: SparseWeights) -> None:
         self.body, self.model = encoder, weights.to(models.device())
 
 
 class Sparse:
-    """Learned sparse retrieval: the token vectors of documents are fixed."""
+    """Learned sparse retrieval with fixed document token vectors."""
 
     kind: ClassVar[str] = "sparse"
     keeps_index: ClassVar[bool] = False
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str, *, sparsity: float = 1e-3) -> None:
-        self.encoder = SparseLearner(encoder, start(encoder, lesson))
-        self.lesson, self.negatives, self.sparsity = lesson, negatives, sparsity
+    def __init__(self, encoder: Encoder, data: TrainingData, negatives: str, *, sparsity: float = 1e-3) -> None:
+        self.encoder = SparseLearner(encoder, start(encoder, data))
+        self.data, self.negatives, self.sparsity = data, negatives, sparsity
         self._place = {token: place for place, token in enumerate(self.encoder.model.tokens.tolist())}
         self._flops: torch.Tensor | float = 0.0
 
     def read(self, batch: Sequence[NWay]) -> Texts:
-        """The tokens of queries, and the token vectors of documents."""
+        """Tokens of queries, and token vectors of documents."""
         tokenizer = self.encoder.body.model.tokenizer
-        token_ids = [query_tokens(tokenizer, text) for text in self.lesson.query_texts(batch)]
+        token_ids = [query_tokens(tokenizer, text) for text in self.data.query_texts(batch)]
         queries = [[self._place[token] for token in query if token in self._place] for query in token_ids]
         tokens = sorted({token for query in queries for token in query}) or [0]
         column = {token: number for number, token in enumerate(tokens)}
@@ -139,14 +139,14 @@ class Sparse:
         for row, query in zip(present, queries, strict=True):
             row[[column[token] for token in query]] = 1.0
         place = batch_documents(batch)
-        vectors, starts = self.lesson.vectors.gather([self.lesson.ids.row[doc_id] for doc_id in place])
+        vectors, starts = self.data.vectors.gather([self.data.ids.row[doc_id] for doc_id in place])
         lengths = np.diff(starts, append=len(vectors)).tolist()
         return Texts(
             pinned(present),
             pinned(torch.tensor(tokens)),
             pinned(torch.from_numpy(centered(vectors))),
             lengths,
-            comparison(batch, place, self.lesson, self.negatives),
+            comparison(batch, place, self.data, self.negatives),
         )
 
     def similarities(self, read: Texts) -> list[Similarities]:
@@ -158,32 +158,32 @@ class Sparse:
         return read.comparison.similarities(scores[None])
 
     def query_dims(self) -> float:
-        """Active dimensions of the lesson's queries, on average."""
+        """Mean number of active dimensions of the queries."""
         side = self.encoder.model.query(self.encoder.body.model.tokenizer)
-        return float(np.mean([len(side(text)[0]) for text in self.lesson.queries.values()]))
+        return float(np.mean([len(side(text)[0]) for text in self.data.queries.values()]))
 
     def penalty(self) -> torch.Tensor | float:
-        """FLOPS (Paria et al. 2020) of the last batch, over the tokens of its queries: what searching costs."""
+        """FLOPS regularizer (Paria et al. 2020) of the last batch over its query tokens: the cost of searching."""
         return self.sparsity * self._flops
 
 
 class SparseQueryOnly(Sparse):
-    """The same, with documents as they start: only the weights of queries learn, and the start's index stays valid."""
+    """Sparse retrieval with query weights trained only: documents, and the initial index, do not change."""
 
     keeps_index: ClassVar[bool] = True
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str, *, sparsity: float = 0.0) -> None:
-        super().__init__(encoder, lesson, negatives, sparsity=0.0)
+    def __init__(self, encoder: Encoder, data: TrainingData, negatives: str, *, sparsity: float = 0.0) -> None:
+        super().__init__(encoder, data, negatives, sparsity=0.0)
         for weights in (self.encoder.model.rows, self.encoder.model.bias):
             weights.requires_grad_(False)
 
 
-def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
-    """The untouched sparse student. Raises SettingError for a base with no place for a head."""
+def start(encoder: Encoder, data: TrainingData) -> SparseWeights:
+    """The untrained sparse student. Raises SettingError for a base without room for a head."""
     _layers(encoder)
-    vectors, doc_ids = lesson.vectors, lesson.ids.doc_ids
+    vectors, doc_ids = data.vectors, data.ids.doc_ids
     n_docs, dim = len(doc_ids), vectors.tokens.shape[1]
-    occurrences = count_occurrences(encoder, lesson, centered)
+    occurrences = count_occurrences(encoder, data, centered)
     live = np.flatnonzero(occurrences.counts)
     n_tokens = occurrences.counts.sum()
     mean = occurrences.sums.sum(axis=0) / n_tokens
@@ -196,20 +196,21 @@ def start(encoder: Encoder, lesson: Lesson) -> SparseWeights:
     rows = rows.astype(np.float32)
 
     drawn = sorted(random.Random("sparse").sample(sorted(doc_ids), min(_SAMPLE, n_docs)))
-    best = np.stack([(centered(vectors.gather([lesson.ids.row[doc_id]])[0]) @ rows.T).max(axis=0) for doc_id in drawn])
+    best = np.stack([(centered(vectors.gather([data.ids.row[doc_id]])[0]) @ rows.T).max(axis=0) for doc_id in drawn])
     more = min(_EXPANSION / len(live), _MOST)
-    wanted = np.minimum(2 * occurrences.documents[live] / n_docs + more, 0.9)  # the share of documents that get a token
+    wanted = np.minimum(2 * occurrences.documents[live] / n_docs + more, 0.9)  # share of the documents that get a token
     ranks = np.minimum((wanted * len(drawn)).astype(int), len(drawn) - 1)
     threshold = -np.take_along_axis(np.sort(-best, axis=0), ranks[None], axis=0)[0]
     scale = _HEIGHT / np.maximum(at_home - threshold, _NARROWEST * dim**0.5)
     head = Head(live, (rows * scale[:, None]).astype(np.float32), (-threshold * scale).astype(np.float32))
-    # Plain `SparseEncoder` loads as many weights of a query as the tokenizer has tokens: embeddings may be padded.
+    # Plain `SparseEncoder` loads as many query weights as the tokenizer has tokens; embeddings may be padded beyond.
     return SparseWeights(head, occurrences.idf()[live], len(encoder.model.tokenizer.get_vocab()))
 
 
 def save(learner: SparseLearner, path: Path) -> None:
-    """A folder that plain `SparseEncoder(path)` loads: `encode_query` and `encode` without a transformer,
-    `encode_document` with.
+    """Save in a folder that plain `SparseEncoder(path)` loads.
+
+    `encode_query` and `encode` need no transformer; `encode_document` uses it.
     """
     body: Any = learner.body.model[0]
     tokenizer = copy.deepcopy(learner.body.model.tokenizer)
@@ -226,14 +227,14 @@ def save(learner: SparseLearner, path: Path) -> None:
     layers = {name: whole.get_submodule(name) for name in (dense, norm, decoder)}
     with torch.no_grad():
         layers[dense].weight.copy_(torch.eye(dim))
-        layers[dense].bias.fill_(_SHIFT)  # so that the activation does nothing, and the layer norm takes it off again
+        layers[dense].bias.fill_(_SHIFT)  # makes the activation the identity; the layer norm removes the shift
         layers[norm].weight.fill_(1.0)
         layers[norm].bias.fill_(0.0)
         layers[decoder].weight.zero_()
         layers[decoder].weight[torch.from_numpy(head.tokens)] = torch.from_numpy(head.weights)
         bias = torch.full((len(layers[decoder].weight),), SILENT)
         bias[torch.from_numpy(head.tokens)] = torch.from_numpy(head.bias)
-        # BERT's head has its bias twice, as one; with untied weights it is loaded as two, so it is saved as two.
+        # BERT's head has its bias twice, tied; with untied weights it is loaded as two, so it is saved as two.
         layers[decoder].bias = torch.nn.Parameter(bias)
         owner: Any = whole.get_submodule(decoder.rpartition(".")[0])
         if isinstance(getattr(owner, "bias", None), torch.nn.Parameter):

@@ -1,10 +1,9 @@
 """The static student: queries as the mean of one vector per token, in the space of the base's document vectors.
 
-Document vectors stay those of the index. A token starts as the mean of its own vectors in the corpus, which the index
-holds and which are what the base's pooling averages, weighted by inverse document frequency (as SIF, Arora et al.
-2017, and model2vec weigh by how rare a token is). That is the untouched start. Before any teacher it learns to find
-the document that a stretch of tokens was taken from, which takes no LLM. No transformer runs, neither to start nor to
-learn.
+Documents keep the index's vectors. A token starts as the mean of its own vectors in the corpus (from the index),
+weighted by inverse document frequency, as SIF (Arora et al. 2017) and model2vec weight by rarity: the untrained
+student. Before any teacher, a warm-up trains it to find the document that a span of tokens was taken from, without an
+LLM. No transformer runs, neither to start nor to train.
 """
 
 from __future__ import annotations
@@ -27,40 +26,40 @@ from acclimate.base.errors import SettingError
 from acclimate.base.gpu import fused_optimizer, on_device, pinned, prefetch_thread
 from acclimate.base.prefetch import prefetch
 from acclimate.learn.students.index_vectors import IndexVectors
-from acclimate.learn.students.lesson import Lesson
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.records import NWay
 from acclimate.search.static import StaticQuery
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
 # The warm-up, on documents alone.
-_TIMES = 5  # that a document is asked for, about
+_TIMES = 5  # rough number of spans per document
 _FEWEST_STEPS, _MOST_STEPS = 20, 500
-_BATCH, _CANDIDATES = 128, 8192  # stretches of documents per step, and documents that each is compared with
-_STRETCH = (4, 24)  # tokens
-_MOST_TOKENS = 256  # of a document
+_BATCH, _CANDIDATES = 128, 8192  # spans per step, and documents each is compared with
+_STRETCH = (4, 24)  # minimum and maximum tokens of a span
+_MOST_TOKENS = 256  # read of a document
 _RATE = 2e-3
 _TEMPERATURE = 0.05
 
 
 class Bags(NamedTuple):
-    """The tokens of texts, one text after the other."""
+    """Tokens of several texts, concatenated."""
 
     tokens: torch.Tensor
-    starts: torch.Tensor  # (n_texts,) of each text
+    starts: torch.Tensor  # (n_texts,) start of each text
 
     @classmethod
     def of(cls, texts: Sequence[Sequence[int]]) -> Bags:
-        """The tokens of texts, given text by text."""
+        """Concatenate the tokens of texts."""
         starts = torch.tensor([0, *np.cumsum([len(text) for text in texts])[:-1].tolist()])
         tokens = torch.tensor([token for text in texts for token in text], dtype=torch.long)
         return cls(pinned(tokens), pinned(starts))
 
 
 class Texts(NamedTuple):
-    """What static students read of a batch."""
+    """A batch as static students read it."""
 
     queries: Bags
     comparison: Comparison
@@ -68,7 +67,7 @@ class Texts(NamedTuple):
 
 
 class StaticTable(torch.nn.Module):
-    """What the static student learns: a vector per token. `tokenizer` makes ids of texts as plain libraries do."""
+    """Trained weights: a vector per token. `tokenizer` is a plain one."""
 
     def __init__(self, table: torch.Tensor, tokenizer: Any) -> None:
         super().__init__()
@@ -76,11 +75,11 @@ class StaticTable(torch.nn.Module):
         self.tokenizer = tokenizer
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
-        """(n_texts, dim) of unit length; zeros for a text without tokens."""
+        """(n_texts, dim) normalized vectors; zeros for a text without tokens."""
         return self.mean(Bags.of(_token_ids(self.tokenizer, texts)))
 
     def mean(self, texts: Bags) -> torch.Tensor:
-        """`forward` for texts that are tokens already."""
+        """`forward` for tokenized texts."""
         tokens, starts = on_device(texts.tokens), on_device(texts.starts)
         return normalize(embedding_bag(tokens, self.table, starts, mode="mean"), dim=-1)
 
@@ -90,28 +89,28 @@ class StaticTable(torch.nn.Module):
 
 
 class StaticLearner:
-    """The static student's weights and the encoder of its documents, as training takes them."""
+    """The static student's trained weights, with the encoder of its documents."""
 
     def __init__(self, encoder: Encoder, table: StaticTable) -> None:
         self.body, self.model = encoder, table.to(models.device())
 
 
 class Static:
-    """Dense retrieval with static queries: documents keep the vectors of the index."""
+    """Dense retrieval with static queries: documents keep the index's vectors."""
 
     kind: ClassVar[str] = "static"
     keeps_index: ClassVar[bool] = True
 
-    def __init__(self, encoder: Encoder, lesson: Lesson, negatives: str) -> None:
-        self.encoder = StaticLearner(encoder, start(encoder, lesson))
-        self.lesson, self.negatives = lesson, negatives
-        self._index = IndexVectors(lesson)
+    def __init__(self, encoder: Encoder, data: TrainingData, negatives: str) -> None:
+        self.encoder = StaticLearner(encoder, start(encoder, data))
+        self.data, self.negatives = data, negatives
+        self._index = IndexVectors(data)
 
     def read(self, batch: Sequence[NWay]) -> Texts:
-        """The tokens of queries."""
-        queries = Bags.of(_token_ids(self.encoder.model.tokenizer, self.lesson.query_texts(batch)))
+        """Tokens of queries."""
+        queries = Bags.of(_token_ids(self.encoder.model.tokenizer, self.data.query_texts(batch)))
         compared = self._index.of(batch)
-        return Texts(queries, comparison(batch, compared.places, self.lesson, self.negatives), compared.others)
+        return Texts(queries, comparison(batch, compared.places, self.data, self.negatives), compared.others)
 
     def similarities(self, read: Texts) -> list[Similarities]:
         """Cosines with the documents of the corpus."""
@@ -123,36 +122,35 @@ class Static:
         return 0.0
 
     def warm_up(self) -> None:
-        """Learn from the documents alone, before any teacher."""
-        _inverse_cloze(self.encoder.model, self.lesson)
+        """Train on documents alone, before any teacher."""
+        _inverse_cloze(self.encoder.model, self.data)
 
 
-def start(encoder: Encoder, lesson: Lesson) -> StaticTable:
-    """The untouched static student. A token that the corpus does not have adds nothing to a query."""
-    corpus = count_occurrences(encoder, lesson, lambda vectors: vectors)
+def start(encoder: Encoder, data: TrainingData) -> StaticTable:
+    """The untrained static student. A token that is not in the corpus has a zero vector."""
+    corpus = count_occurrences(encoder, data, lambda vectors: vectors)
     table = corpus.sums / np.maximum(corpus.counts, 1)[:, None] * corpus.idf()[:, None]
     lengths = np.linalg.norm(table, axis=1)
-    # Steps of the optimizer have a size of their own: vectors of length 1 on average, whatever the frequencies are.
+    # Adam's steps have a fixed size, so scale vectors to mean length 1, whatever the frequencies are.
     table /= max(lengths.sum() / max(1, np.count_nonzero(lengths)), 1e-9)
     return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
 
 
-class Stretches(NamedTuple):
-    """What the warm-up reads in one step."""
+class Spans(NamedTuple):
+    """One step of the warm-up."""
 
     texts: Bags
-    documents: torch.Tensor  # (n, dim) that each is compared with; its own one's place is that of the stretch
+    documents: torch.Tensor  # (n, dim) vectors to compare with; a span's own document has the same position
 
 
-def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
-    """Teach the table to find the document that a stretch of tokens was taken from (inverse cloze task, Lee et al.
-    2019), by InfoNCE."""
-    steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(lesson.ids) // _BATCH))
+def _inverse_cloze(table: StaticTable, data: TrainingData) -> None:
+    """Train the table to find a span's document, by InfoNCE (inverse cloze task, Lee et al. 2019)."""
+    steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _TIMES * len(data.ids) // _BATCH))
     optimizer = torch.optim.Adam([table.table], lr=_RATE, fused=fused_optimizer())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    doc_ids = sorted(lesson.ids.doc_ids)
+    doc_ids = sorted(data.ids.doc_ids)
     with prefetch_thread() as thread:
-        for read in prefetch(thread, lambda step: _stretches(table.tokenizer, lesson, doc_ids, step), range(steps)):
+        for read in prefetch(thread, lambda step: _spans(table.tokenizer, data, doc_ids, step), range(steps)):
             optimizer.zero_grad()
             scores = table.mean(read.texts) @ on_device(read.documents).T / _TEMPERATURE
             cross_entropy(scores, torch.arange(len(scores), device=scores.device)).backward()
@@ -160,23 +158,24 @@ def _inverse_cloze(table: StaticTable, lesson: Lesson) -> None:
             schedule.step()
 
 
-def _stretches(tokenizer: Tokenizer, lesson: Lesson, doc_ids: Sequence[str], step: int) -> Stretches:
-    """Stretches of the first of the documents that are drawn for a step."""
+def _spans(tokenizer: Tokenizer, data: TrainingData, doc_ids: Sequence[str], step: int) -> Spans:
+    """Spans of documents drawn for a step."""
     rng = random.Random(f"cloze:{step}")
     drawn = rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids)))
     stretches: list[list[int]] = []
-    for ids in _token_ids(tokenizer, lesson.document_texts(drawn[:_BATCH])):
+    for ids in _token_ids(tokenizer, data.document_texts(drawn[:_BATCH])):
         ids = ids[:_MOST_TOKENS]
         size = min(rng.randint(*_STRETCH), len(ids))
         start = rng.randint(0, len(ids) - size)
         stretches.append(ids[start : start + size])
-    rows = [lesson.ids.row[doc_id] for doc_id in drawn]
-    return Stretches(Bags.of(stretches), pinned(torch.from_numpy(lesson.vectors.pooled[rows])))
+    rows = [data.ids.row[doc_id] for doc_id in drawn]
+    return Spans(Bags.of(stretches), pinned(torch.from_numpy(data.vectors.pooled[rows])))
 
 
 def save(learner: StaticLearner, path: Path) -> None:
-    """A folder that plain `SentenceTransformer(path)` loads: `encode_query` and `encode` are static, `encode_document`
-    is the base.
+    """Save in a folder that plain `SentenceTransformer(path)` loads.
+
+    `encode_query` and `encode` are static; `encode_document` is the base.
     """
     table = learner.model.table.detach().float().cpu()
     static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
@@ -193,7 +192,7 @@ def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def _tokenizer(encoder: Encoder) -> Tokenizer:
-    """The encoder's tokenizer by itself, which neither cuts nor pads. Raises SettingError where it is a slow one."""
+    """The encoder's tokenizer without truncation and padding. Raises SettingError for a slow tokenizer."""
     whole: Any = encoder.model.tokenizer
     if not whole.is_fast:
         raise SettingError("distill.student=static takes a base whose tokenizer is a fast one (tokenizer.json)")

@@ -1,4 +1,4 @@
-"""What training asks of a student."""
+"""The interface of students in training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Learner(Protocol):
-    """What holds a student's weights: an encoder, or tables beside one."""
+    """Holder of a student's trainable weights: an encoder, or tables beside one."""
 
     @property
     def model(self) -> torch.nn.Module: ...
 
 
 class Student(Protocol):
-    """A retriever that is being trained. `kind` is dense, late-interaction, sparse or static."""
+    """A retriever in training. `kind` is dense, late-interaction, sparse or static."""
 
     kind: ClassVar[str]
-    keeps_index: ClassVar[bool]  # True when document vectors do not change
+    keeps_index: ClassVar[bool]  # True if document vectors do not change
 
     @property
     def encoder(self) -> Learner: ...
@@ -32,13 +32,13 @@ class Student(Protocol):
     def negatives(self) -> str: ...
 
     def read(self, batch: Sequence[NWay]) -> Any:
-        """What it reads of a batch before it computes: no weights, and nothing of a device. A thread may call this."""
+        """Read a batch before any computation, without weights or device; safe to call in a thread."""
         ...
 
     def similarities(self, read: Any) -> list[Similarities]:
-        """What it says of each example's documents, and of those that share their softmax."""
+        """Similarities of each example's documents, and of others in their softmax."""
         ...
 
     def penalty(self) -> torch.Tensor | float:
-        """What is added to the loss of the batch that was asked for last; 0 where nothing is."""
+        """A term to add to the loss of the last batch; 0 if none."""
         ...

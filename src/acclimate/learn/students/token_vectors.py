@@ -1,4 +1,4 @@
-"""The token vectors of the index as students read them: all on a GPU that has room for them, else those of a batch."""
+"""The index's token vectors for training: all on the GPU if they fit, else those of a batch."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from acclimate.base.gpu import free_bytes, on_device, pinned
 if TYPE_CHECKING:
     from acclimate.search.vectors import Vectors
 
-_SHARE = 0.25  # of the free memory of a GPU that they may take: what a step computes needs the rest
+_SHARE = 0.25  # share of free GPU memory that they may take
 
 
 class ReadTokens(NamedTuple):
-    """Token vectors of some documents, one document after the other, as the index has them."""
+    """Token vectors of some documents, concatenated, as stored in the index."""
 
-    lengths: list[int]  # tokens, by document
-    tokens: torch.Tensor  # (sum of lengths, token_dim) whole numbers; or (sum of lengths,) where they are on the GPU
-    scales: torch.Tensor | None  # (sum of lengths,) what makes vectors of them
+    lengths: list[int]  # tokens per document
+    tokens: torch.Tensor  # (sum of lengths, token_dim) integers; or (sum of lengths,) positions if they are on the GPU
+    scales: torch.Tensor | None  # (sum of lengths,) scales
 
 
 class TokenVectors:
-    """Token vectors of documents by their rows in the index."""
+    """Token vectors of documents by row."""
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
         self.resident: tuple[torch.Tensor, torch.Tensor] | None = None
         if vectors.tokens.nbytes + vectors.scales.nbytes < _SHARE * free_bytes():
             tokens, scales = (torch.from_numpy(part) for part in (vectors.tokens, vectors.scales))
-            # Once, and not through memory that a GPU reads by itself: that stays with the process, as much again.
+            # Once, without pinned memory, which would double the allocation.
             self.resident = tokens.to(models.device()), scales.to(models.device())
 
     def read(self, rows: Sequence[int]) -> ReadTokens:
-        """What has to be copied to the device of these documents: their vectors, or only where they are."""
+        """What has to be copied to the device for these documents: vectors, or positions."""
         offsets = self.vectors.offsets
         spans = [slice(int(offsets[row]), int(offsets[row + 1])) for row in rows]
         lengths = [span.stop - span.start for span in spans]
@@ -51,7 +51,7 @@ class TokenVectors:
         return ReadTokens(lengths, tokens, scales)
 
     def vectors_of(self, read: ReadTokens) -> torch.Tensor:
-        """(sum of lengths, token_dim) the vectors, on the device."""
+        """(sum of lengths, token_dim) vectors on the device."""
         if self.resident is not None:
             tokens, scales = (part[on_device(read.tokens)] for part in self.resident)
         else:
@@ -61,5 +61,5 @@ class TokenVectors:
 
 
 def document_of_token(lengths: Sequence[int]) -> torch.Tensor:
-    """(sum of lengths,) which of the documents each of their tokens is in, on the device."""
+    """(sum of lengths,) the document of each token, on the device."""
     return on_device(torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)))

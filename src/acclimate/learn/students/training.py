@@ -1,10 +1,10 @@
-"""One student's training: a plain loop that can be interrupted, and shared by several processes.
+"""The training loop of a student: plain, resumable, and shareable by several processes.
 
-By epochs, or for a number of steps: each list once before any is read twice, in an order that follows from the seed and
-from how often all were read. AdamW; a linear warm-up and decay, or a constant rate. The weights kept are those with the
-lowest loss on held-out queries, the untouched ones included; looked at once, the last. State is saved each time, and
-every thousand steps, so a killed run ends with the same bytes. Of several processes each takes its share of every
-batch, and gradients are added up. A thread reads batches ahead; a GPU is waited for only where losses are looked at.
+By epochs or steps, each list is read once before any is read again, in an order that depends on the seed and the pass.
+AdamW, with linear warm-up and decay, or a constant rate. The weights with the lowest held-out loss are kept, the
+initial ones included; with a single evaluation, the last. State is saved at each evaluation and every thousand steps,
+so an interrupted run gives the same bytes. Several processes share each batch and sum gradients. A thread reads batches
+ahead; a GPU is waited for only where losses are checked.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import free_memory, fused_optimizer, prefetch_thread
 from acclimate.base.prefetch import prefetch
-from acclimate.learn.divided import divided
+from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
-from acclimate.learn.students.lesson import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
-from acclimate.learn.students.similarities import of_one_form
+from acclimate.learn.students.similarities import shape_groups
 from acclimate.learn.students.student import Student
+from acclimate.learn.students.training_data import CORPUS
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE
 
 T = TypeVar("T")
 _MAX_NORM = 1.0
-_LOOKS = 10  # at training by steps
-_MOST_LOST = 1000  # steps of a killed run
-_UNCHECKED = 50  # steps whose losses may be no numbers before that is seen
-Cut = Callable[[NWay, int], NWay]  # (a list, how often all lists were read before) -> what of it is read now
+_LOOKS = 10  # evaluations, if training is by steps
+_MOST_LOST = 1000  # steps that an interrupted run may lose
+_UNCHECKED = 50  # losses collected before they are checked
+Cut = Callable[[NWay, int], NWay]  # (list, number of earlier passes) -> the part of it to read now
 
 
 def steps_of(n_lists: int, epochs: int, max_steps: int, batch_size: int) -> int:
-    """Steps of the optimizer."""
+    """Number of optimizer steps."""
     return max_steps or epochs * -(-n_lists // batch_size)
 
 
 def kept_of(history: Sequence[float], evaluations: int) -> int:
-    """Whose weights are kept: the place of the lowest loss on held-out queries, the first of equals; or the last."""
+    """Index of the evaluation whose weights are kept: the first of the lowest held-out losses, or the last one."""
     return len(history) - 1 if evaluations == 1 else min(range(len(history)), key=history.__getitem__)
 
 
 class StudentTraining:
-    """One student's training, which can be interrupted.
+    """One student's training, which can be interrupted and resumed.
 
-    max_steps: 0: by epochs; else this many full batches. evaluations: how often the loss on held-out queries is taken;
-    0: after every epoch, or tenth of the steps.
+    max_steps: number of full batches; 0: by epochs. evaluations: number of evaluations of the held-out loss; 0: after
+    every epoch, or tenth of the steps.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class StudentTraining:
         self.dev = [cut(example, 0) for example in dev]
         self.batch_size, self.max_steps, self.seed, self.cut = batch_size, max_steps, seed, cut
         self.weights = student.encoder.model
-        # Tables by token gain nothing from half precision, and thresholds suffer.
+        # Token tables gain nothing from half precision, and thresholds suffer.
         self.is_mixed = models.fast_bf16() and not student.keeps_index and student.kind not in KINDS_WITHOUT_BASE
-        # Dropout would make the student unlike the teacher's view of it, and a resumed run unlike an undisturbed one.
+        # Without dropout, similarities match those at search time, and a resumed run an uninterrupted one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(
             self.weights.parameters(), lr=learning_rate, weight_decay=0.01, fused=fused_optimizer()
         )
-        self.prefetch_thread = prefetch_thread()  # of one thread: a tokenizer takes one call at a time
+        self.prefetch_thread = prefetch_thread()  # a single thread, as tokenizers are not thread-safe
         self.unchecked: list[torch.Tensor] = []  # losses of the last steps
         self.learning_rate = learning_rate
         self.steps_per_epoch = -(-len(train) // batch_size)
@@ -112,7 +112,7 @@ class StudentTraining:
             self.priors = self._priors()
 
     def run(self, progress: Callable[[int], None]) -> list[float]:
-        """Losses on the held-out queries: before training, then each time. Leaves in place the weights to keep."""
+        """Train; returns held-out losses, before training and at each evaluation. Leaves the best weights in place."""
         with self._on_cores():
             return self._train(progress)
 
@@ -120,7 +120,7 @@ class StudentTraining:
         encoder = self.student.encoder
         if not isinstance(encoder, Encoder):
             return nullcontext()
-        return divided(encoder.transformer, is_padded=not encoder.is_late_interaction)
+        return data_parallel(encoder.transformer, is_padded=not encoder.is_late_interaction)
 
     def _train(self, progress: Callable[[int], None]) -> list[float]:
         history, best = distributed.main_first(self._resume)
@@ -143,7 +143,7 @@ class StudentTraining:
         return history
 
     def _share(self, step: int) -> tuple[ReadBatch | None, float]:
-        """(what this process reads in a step, if anything, its part of the whole batch)."""
+        """(this process's share of a step's batch, if any; its weight in the whole batch)."""
         batch = self._batch(step)
         share = distributed.share(batch)
         return self._read(share) if share else None, len(share) / len(batch)
@@ -152,7 +152,7 @@ class StudentTraining:
         return read_batch(self.student, batch, self.priors)
 
     def _batch(self, step: int) -> list[NWay]:
-        """The lists of a step. Those of an epoch are dealt out, the last batch may be short; by steps, all are full."""
+        """The lists of a step. By epochs the last batch may be short; by steps all are full."""
         size, n_lists = self.batch_size, len(self.train)
         first = step * size
         if not self.max_steps:
@@ -185,18 +185,18 @@ class StudentTraining:
         self.schedule.step()
 
     def _in_batches(self, lists: Sequence[NWay]) -> Iterator[tuple[Sequence[NWay], ReadBatch]]:
-        """All of these lists, and what is read of them."""
+        """All of these lists, in batches."""
         batches = [lists[start : start + self.batch_size] for start in range(0, len(lists), self.batch_size)]
         return zip(batches, prefetch(self.prefetch_thread, self._read, batches), strict=True)
 
     @torch.no_grad()
     def _priors(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Per list: the probability that the untouched student gives to all of its documents together."""
+        """List -> total probability that the untrained student gives to its documents."""
         lists: list[NWay] = []
         probabilities: list[torch.Tensor] = []
         for batch, read in self._in_batches([*self.train, *self.dev]):
             similarities = self._fit_in_memory(lambda read=read: self.student.similarities(read.lists))
-            for numbers, of_form in zip(of_one_form(batch), similarities, strict=True):
+            for numbers, of_form in zip(shape_groups(batch), similarities, strict=True):
                 lists += [batch[number] for number in numbers]
                 probabilities.append(of_form.log_probs(self.loss.student_temperature).exp().sum(dim=-1))
         return {
@@ -206,7 +206,7 @@ class StudentTraining:
 
     @torch.no_grad()
     def dev_loss(self) -> float:
-        """The loss on the held-out queries."""
+        """Loss on the held-out queries."""
         losses: list[torch.Tensor] = []
         sizes: list[int] = []
         for batch, read in self._in_batches(self.dev):
@@ -217,7 +217,7 @@ class StudentTraining:
         return round(total / len(self.dev), 6)
 
     def _fit_in_memory(self, work: Callable[[], T]) -> T:
-        """The result of `work`, which encodes less at once where memory has no room for it."""
+        """The result of `work`, retried with smaller encoding groups if memory runs out."""
         encoder = self.student.encoder
         while True:
             try:
@@ -225,7 +225,7 @@ class StudentTraining:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # Outside the handler: while an exception is being handled, its traceback holds on to the batch's memory.
+            # Outside the handler: the exception's traceback holds the batch's memory.
             self.optimizer.zero_grad()
             free_memory()
             if not isinstance(encoder, Encoder) or encoder.tokens_at_once < encoder.max_tokens:
@@ -236,14 +236,14 @@ class StudentTraining:
             encoder.tokens_at_once //= 2
 
     def _check_steps(self) -> None:
-        """Raises SettingError where a loss of the last steps is no number."""
+        """Raises SettingError if a loss of the last steps is not finite."""
         losses = torch.stack(self.unchecked).tolist() if self.unchecked else []
         self.unchecked.clear()
         for step, loss in enumerate(losses, self.schedule.last_epoch - len(losses)):
             self._check(loss, step)
 
     def _check(self, loss: float, step: int) -> None:
-        """Raises SettingError for a loss that is no number."""
+        """Raises SettingError for a loss that is not finite."""
         if not math.isfinite(loss):
             rate = "table_learning_rate" if self.student.kind in KINDS_WITHOUT_BASE else "learning_rate"
             raise SettingError(
@@ -267,7 +267,7 @@ class StudentTraining:
             state = torch.load(self.state_path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return [], {}
-        except (RuntimeError, EOFError, pickle.UnpicklingError):  # cut short, as by a machine that lost its power
+        except (RuntimeError, EOFError, pickle.UnpicklingError):  # truncated, as by a power failure
             return [], {}
         self.weights.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])

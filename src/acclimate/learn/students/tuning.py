@@ -1,7 +1,7 @@
-"""Settings of the distillation are chosen by trying them, and the student that does best on held-out queries is kept.
+"""Tune settings of the distillation by trying them; the student best on held-out queries is kept.
 
-Every combination of the values is trained, the run's own settings first; of equals the first is kept. Each trial leaves
-its result before the next begins, and only the best one's models stay.
+Every combination of values is tried, the run's own settings first; the first of equals wins. Each trial stores its
+result before the next begins, and only the best one's models are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import read_json, write_json
-from acclimate.learn.students.distillation import Notes, forget_notes
+from acclimate.learn.students.distillation import Notes, remove_notes
 
 
 def tune_students(
@@ -22,10 +22,10 @@ def tune_students(
     learn: Callable[[Mapping[str, Any], Path], Notes],
     measure: Callable[[Path, Notes], Mapping[str, float]],
 ) -> Notes:
-    """Students in `folder`, each by the best of its trials; the notes of each say under `tried` what was tried.
+    """Train students in `folder`, each with the best of its trials; notes list all trials under `tried`.
 
-    settings: those of distill. choices: what each trial changes of them. learn: distill with such settings, into a
-    folder. measure: kind of each student in a folder -> its nDCG@10 on held-out queries, in [0, 1].
+    settings: of distill. choices: changes of each trial. learn: trains with given settings into a folder. measure: kind
+    of each student in a folder -> its nDCG@10 on held-out queries, in [0, 1].
     """
     if len(choices) == 1:
         return learn({**settings, "tune": (), **choices[0]}, folder)
@@ -39,13 +39,13 @@ def tune_students(
                 reached = measure(trial / "made", trained)
                 ndcg = {kind: round(reached[kind], 5) for kind in trained}
                 write_json(trial / "result.json", {"notes": trained, "nDCG@10": ndcg})
-                forget_notes(trial / "made")
+                remove_notes(trial / "made")
             results.append(read_json(trial / "result.json"))
             best = _best(results)
             for worse in {*range(number + 1)} - {best}:
                 shutil.rmtree(folder / "trials" / f"{name}-{worse}" / "made", ignore_errors=True)
         best = _best(results)
-        for path in sorted((folder / "trials" / f"{name}-{best}" / "made").glob("*")):  # none once trials are removed
+        for path in sorted((folder / "trials" / f"{name}-{best}" / "made").glob("*")):  # empty once trials are removed
             shutil.rmtree(folder / path.name, ignore_errors=True)
             path.rename(folder / path.name)
         for kind, note in results[best]["notes"].items():
@@ -59,7 +59,7 @@ def tune_students(
 
 
 def _best(results: Sequence[Mapping[str, Any]]) -> int:
-    """The number of the best trial; the first of equals."""
+    """The index of the best trial; the first of equals."""
     return max(range(len(results)), key=lambda number: (sum(results[number]["nDCG@10"].values()), -number))
 
 

@@ -1,1 +1,1 @@
-"""Who teaches students: scorers rate candidates, and those that help are chosen and weighed."""
+"""Teachers: scorers of candidates, chosen and weighted by how much they help."""

@@ -1,4 +1,4 @@
-"""How a teacher is chosen and rates lists: the steps of `stages.label`."""
+"""Choose the teacher and score lists with it: the steps of `stages.label`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from acclimate.base.errors import SettingError
 from acclimate.base.spilled import collect
-from acclimate.corpus.judged import Judged
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.lists import lists_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.rating import Ratings
@@ -17,20 +17,20 @@ from acclimate.learn.teachers.selection import (
     check_teaching,
     choose_teachers,
     fuse_retrievers,
-    in_turn,
+    sequential,
     teaches,
 )
 from acclimate.records import Query, Scorer, SyntheticQuery
 from acclimate.search.candidates import Find, best, best_places
 from acclimate.search.members import Ids
 from acclimate.search.scales import MIN_MAX, NONE, scale
-from acclimate.search.weights import answers_of
+from acclimate.search.weights import relevance_of
 
 
 def label_lists(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
-    held_out: Judged,
+    held_out: JudgedQueries,
     find: Find,
     ids: Ids,
     members: Sequence[str],
@@ -42,10 +42,10 @@ def label_lists(
     settings: Mapping[str, Any],
     progress: Callable[[int, int], None],
 ) -> Labels:
-    """Choose the teacher, and let it rate, see `stages.label`, whose `settings` these are.
+    """Choose the teacher, and let it score; `settings` are those of `stages.label`.
 
-    order: weights of the members that say which candidates are the best; none: all of them alike. scratch: a folder
-    where lists wait until they are read again; None: memory.
+    order: members' weights that decide which candidates are the best; empty: all equal. scratch: a folder to hold lists
+    until they are read again; None: memory.
     """
     check_teaching(**settings)
     teachers, normalize, n_ways = settings["teachers"], settings["normalize"], settings["n_ways"]
@@ -55,8 +55,8 @@ def label_lists(
     teaching = [name for name in members if teaches(name, teachers)]
     if not teaching and not any(teaches(name, teachers) for name in scorers):
         raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
-    answers = answers_of(held_out, ids)
-    # Raw scores of several retrievers, which may find what rerankers rate, cannot be added.
+    answers = relevance_of(held_out, ids)
+    # Raw scores of several retrievers cannot be added, so they cannot select what rerankers score.
     fusion = fuse_retrievers(shown, answers, teaching or members, MIN_MAX if normalize == NONE else normalize)
     ratings = Ratings(scorers, ids, progress)
     n_rated = n_ways if settings["windows"] else settings["reranker_ways"]
@@ -70,7 +70,7 @@ def label_lists(
     used = [name for name, weight in chosen.weights.items() if weight > 0]
     if settings["mode"] == SEQUENTIAL:
         used = [name for teacher in teachers for name in sorted(able) if teaches(name, (teacher,))]
-        chosen = in_turn(chosen, used)
+        chosen = sequential(chosen, used)
     asking = [name for name in used if name in scorers]
 
     lists, sources = lists_of([*train, *dev], log[: settings["log_queries"]], find, ids, order, n_ways, scratch)

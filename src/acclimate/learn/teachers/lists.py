@@ -1,4 +1,4 @@
-"""What is rated of each query: who finds its candidates, and the lists that they make."""
+"""The lists of candidates to score for each query."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def named_by(sources: Sequence[str], find: Find) -> Find:
-    """Finds what these sources name, and nothing else but the rows that join."""
+def restricted_to(sources: Sequence[str], find: Find) -> Find:
+    """Restrict `find` to candidates of these sources, and the extra row."""
 
-    def find_named(queries: Sequence[Query], joined_rows: Sequence[int]) -> Iterator[Candidates]:
-        rows = joined_rows or [None] * len(queries)
-        for candidates, row in zip(find(queries, joined_rows), rows, strict=True):
+    def find_named(queries: Sequence[Query], extra_rows: Sequence[int]) -> Iterator[Candidates]:
+        rows = extra_rows or [None] * len(queries)
+        for candidates, row in zip(find(queries, extra_rows), rows, strict=True):
             yield candidates.named_by(sources, row)
 
     return find_named
@@ -40,8 +40,9 @@ def lists_of(
 ) -> tuple[Sequence[Candidates], list[int | None]]:
     """The `n_ways` best candidates of each query, in row order, and the row of its source document.
 
-    order: weights of the members that say what is best. The source is among them wherever it ranks; a query of a log
-    has none. scratch: the folder where they wait; None: in memory.
+    order: members' weights that decide which are the best. The source is included wherever it ranks; log queries have
+        none.
+    scratch: a folder to hold lists; None: memory.
     """
     rows = [ids.row[query.doc_id] for query in queries]
     pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))
@@ -53,9 +54,9 @@ def lists_of(
 def windows_of(
     candidates: Candidates, source: int | None, order: Mapping[str, float], ids: Ids, size: int
 ) -> list[Candidates]:
-    """Lists of the source document and the `size` best others, the `size` next ones, and so on (UDAPDR).
+    """Lists of the source document and the `size` best others, the next `size` ones, and so on (UDAPDR).
 
-    Those that are too few for one more list are left out, except where there is no other. size: 0: one list of all.
+    An incomplete list is dropped unless it is the only one. size: 0: a single list.
     """
     if not size:
         return [candidates]
@@ -67,5 +68,5 @@ def windows_of(
 
 
 def rank_of_source(scores: NDArray[np.floating], candidates: Candidates, source: int, ids: Ids) -> int:
-    """From 1, ties by id."""
+    """Rank of the source, from 1, ties by id."""
     return 1 + int(np.flatnonzero(candidates.rows[ids.order(scores, candidates.rows)] == source)[0])

@@ -1,4 +1,4 @@
-"""The lists that a teacher rated: as students learn from them, as files keep them, and what they are like."""
+"""Lists scored by a teacher: as training examples, as files, and their statistics."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMPTY = "nothing but false negatives"
-ALIKE = "of the log, everything rated alike"  # which says nothing where no document is known to be relevant
+ALIKE = "of the log, everything rated alike"  # without a known relevant document, equal scores mean nothing
 ALONE = "nothing to compare is found"
 LOW = "the teacher ranks the source document too low"
 POOR = "the teacher finds no good document"
 
 
 class Turn(NamedTuple):
-    """Candidates with a teacher's scores in [0, 1], source document first where there is one."""
+    """Training and held-out lists with the scores of one teacher, source document first if there is one."""
 
     teacher: str
     train: Kept[NWay]
@@ -36,17 +36,18 @@ class Turn(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What students learn from, and who the teacher is."""
+    """The output of labelling: lists, and the chosen teacher."""
 
-    turns: list[Turn]  # one, or where teachers teach one after the other, one for each
-    weights: dict[str, float]  # of the teacher
-    teachers: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
-    entropy: float  # mean of the teacher's scores as a distribution over its list, in shares of the uniform one
+    turns: list[Turn]  # one; several if teachers are learned from in turn
+    weights: dict[str, float]  # of the teacher's members
+    teachers: list[dict[str, Any]]  # name, nDCG@10 alone on held-out queries, weight, whether used, why
+    entropy: float  # mean entropy of the teacher's softmax over a list, relative to uniform
     dropped: dict[str, int]
-    rated: Iterable[dict[str, Any]]  # every teacher's raw and normalized scores, a query at a time, to be read once
+    rated: Iterable[dict[str, Any]]  # all teachers' raw and normalized scores, per query; can be read once
     scale: dict[str, Any]  # of the normalized scores, and of those that students learn from
-    ties: dict[str, dict[str, int]]  # by teacher: lists, those tied at the top, those of equal scores altogether
-    false_negatives: int  # candidates rated above the share of the source document's score
+    # Teacher -> number of lists, of those tied at the top, of those with equal scores only.
+    ties: dict[str, dict[str, int]]
+    false_negatives: int  # candidates scored above the threshold share of the source's score
 
     @classmethod
     def of(
@@ -63,8 +64,9 @@ class Labels(NamedTuple):
         dropped: dict[str, int],
         false_negatives: int,
     ) -> Labels:
-        """With what follows from the lists. rated: the candidates that these were made of, with scores by `names`;
-        to_scale: of the kind `normalize`, fitted to them.
+        """Add statistics to lists.
+
+        rated: the candidates with scores by `names`. to_scale: of kind `normalize`, fitted to them.
         """
         is_raw = normalize == NONE
         return cls(
@@ -85,7 +87,7 @@ class Labels(NamedTuple):
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What there is to say of them beside the lists."""
+        """The statistics for the manifest."""
         return {
             "teachers": self.teachers,
             "weights": self.weights,
@@ -98,22 +100,22 @@ class Labels(NamedTuple):
 
     @property
     def query_ids(self) -> set[str]:
-        """The queries that there are lists of."""
+        """Ids of the queries with lists."""
         return {example.query_id for turn in self.turns for side in (turn.train, turn.dev) for example in side}
 
     @property
     def train(self) -> Sequence[NWay]:
-        """What the first teacher says of the training queries."""
+        """The first teacher's training lists."""
         return self.turns[0].train
 
     @property
     def dev(self) -> Sequence[NWay]:
-        """What the first teacher says of the held-out queries."""
+        """The first teacher's held-out lists."""
         return self.turns[0].dev
 
 
 class Rules(NamedTuple):
-    """What becomes of rated candidates, see `stages.label`, whose settings these are."""
+    """Settings of `stages.label` for turning scored candidates into lists."""
 
     normalize: str
     windows: int
@@ -136,14 +138,13 @@ def turns_of(
     rules: Rules,
     scratch: Path | None = None,
 ) -> tuple[list[Turn], int, dict[str, int]]:
-    """What each teacher says of the candidates of each query, as students learn from it.
+    """Training and held-out lists of each teacher.
 
-    teachers: name, and weights of the scorers that it is made of. best: the places of the candidates of each list that
-    those who are `asked` rated; where no other teaches, nothing is said of the rest. sources: the row of each query's
-    source document; None for a query that was written for none. to_scale: the scale on which scorers are added. order:
-    weights of the members that ranked the candidates. in_dev: ids of the queries that are held out. scratch: the folder
-    where what each says waits; None: in memory.
-    Returns how many false negatives there are, too, and how many queries and lists were left out for which reason.
+    teachers: (name, weights of its scorers). best: positions of the candidates of each list that the scorers in `asked`
+    scored; if no other scorer teaches, the rest is dropped. sources: row of each query's source document, or None.
+    to_scale: normalizes scores before they are added. order: weights of the members that ranked the candidates. in_dev:
+    ids of held-out queries. scratch: a folder to hold lists; None: memory. Also returns the number of false negatives,
+    and counts of dropped queries and lists by reason.
     """
     turns: list[Turn] = []
     n_false, dropped = 0, Counter({EMPTY: 0} if rules.false_negatives != "keep" else {})
@@ -179,7 +180,7 @@ def _left_out(
     ids: Ids,
     rules: Rules,
 ) -> list[str]:
-    """Why the teacher is not to teach of each query, nothing where it is: what it is unsure of says little (CADET)."""
+    """The reason to drop each query, or "": where the teacher is unsure it says little (CADET)."""
     reasons, tops = [""] * len(sources), [np.inf] * len(sources)
     for number, (candidates, source) in enumerate(zip(lists, sources, strict=True)):
         if len(candidates.rows) < 2:
@@ -202,7 +203,7 @@ def _example(
     ids: Ids,
     rules: Rules,
 ) -> tuple[NWay, int, str]:
-    """(the list as students learn from it, how many false negatives it has, why it is left out)."""
+    """(training example, its number of false negatives, the reason to drop it or "")."""
     example = _rated_list(candidates, source, weights, to_scale, rules.normalize, ids)
     if source is None:
         return example, 0, ALIKE if example.scores[0] == example.scores[-1] else ""
@@ -219,10 +220,9 @@ def _rated_list(
     kind: str,
     ids: Ids,
 ) -> NWay:
-    """The teacher's score of each candidate, in [0, 1] unless it is raw; the source document first where there is one,
-    then by score."""
+    """The teacher's scores, in [0, 1] unless raw; source document first if there is one, then by score."""
     scores = combine(candidates, weights, to_scale)
-    # A percentile says how good a list is, too; the other scales say nothing of that, and fill [0, 1].
+    # Percentile scores are absolute; the other scales are relative to the list, and are stretched to [0, 1].
     if kind != NONE:
         scores = scores.clip(0, 1) if kind == PERCENTILE else min_max(scores)
     order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
@@ -235,9 +235,9 @@ def _rated_list(
 
 
 def _treat_false_negatives(example: NWay, rules: Rules) -> tuple[NWay, int]:
-    """The example with its false negatives treated so, and how many there are."""
+    """(the example with its false negatives treated by the rules, their number)."""
     source, treatment = example.scores[0], rules.false_negatives
-    # Of raw scores there are no shares: whatever is rated above the source document.
+    # Raw scores have no shares: whatever scores above the source counts.
     limit = source if rules.normalize == NONE else rules.false_negative_share * source
     false = {place for place in range(1, len(example.scores)) if example.scores[place] > limit}
     if treatment == "positive":
@@ -251,7 +251,7 @@ def _treat_false_negatives(example: NWay, rules: Rules) -> tuple[NWay, int]:
 
 
 def _all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
-    """What every teacher said of every candidate, as numbers that are float32 again when they are read."""
+    """All teachers' scores of all candidates, as numbers that round-trip through float32."""
     return {
         "query_id": candidates.query.query_id,
         "doc_ids": [ids.doc_ids[row] for row in candidates.rows],
@@ -261,13 +261,12 @@ def _all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, i
 
 
 def _plain(scores: NDArray[np.float32]) -> list[float | None]:
-    """None for what was not asked for."""
+    """None for missing scores."""
     return [None if np.isnan(score) else float(str(score)) for score in scores.astype(np.float32)]
 
 
 def _ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """By name: how many lists there are, how many whose best score is that of several documents, how many of one score
-    alone."""
+    """name -> number of lists, of lists tied at the top, and of lists with equal scores only."""
     counts = {name: {"lists": 0, "at_the_top": 0, "flat": 0} for name in names}
     for candidates in lists:
         for name, count in counts.items():
@@ -281,16 +280,16 @@ def _ties(lists: Iterable[Candidates], names: Sequence[str]) -> dict[str, dict[s
 
 
 def _mean_entropy(lists: Iterable[Sequence[float]], *, is_raw: bool) -> float:
-    """The mean entropy of the lists' softmax, in [0, 1]: 1 if uniform, 0 if it is one document; 0 without lists.
+    """Mean normalized entropy of the lists' softmax, in [0, 1]: 1 if uniform, 0 if a single document; 0 without lists.
 
-    is_raw: scores are logits, where others lie in [0, 1].
+    is_raw: scores are logits instead of in [0, 1].
     """
     entropies = [_entropy(scores, 1.0 if is_raw else 0.1) for scores in lists]
     return round(float(np.mean(entropies)), 4) if entropies else 0.0
 
 
 def _entropy(scores: Sequence[float], temperature: float) -> float:
-    """1 when the softmax of the scores is uniform, 0 when it is one document."""
+    """1 if the softmax of the scores is uniform, 0 if it is a single document."""
     if len(scores) < 2:
         return 0.0
     shares = np.exp((np.array(scores) - max(scores)) / temperature)

@@ -1,7 +1,7 @@
-"""Scorers rate candidates: each pair of query and document once, however many lists it is in.
+"""Score candidates with several scorers, each (query, document) pair once.
 
-A call holds queries with their documents (see `rated_lists`), or where an LLM reads each document once for all its
-queries, one document with them: what else is asked cannot move a score, and is not asked again where a query changes.
+A call holds queries with their documents (see `rated_lists`), or one document with its queries for an LLM that reads
+documents once. So a score does not depend on what else is asked, and a changed query leaves other calls cached.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from acclimate.base.errors import DataError
 from acclimate.records import Query, Scorer
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.scorers.lists import rated_lists, score_calls
+from acclimate.search.scorers.lists import score_calls, score_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Rated(NamedTuple):
-    """What a scorer said of documents for one query."""
+class _QueryScores(NamedTuple):
+    """A scorer's scores of documents for one query."""
 
     rows: NDArray[np.int64]  # (n,) ascending
     scores: NDArray[np.float32]  # (n,)
 
-    def with_more(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> _Rated:
+    def with_more(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> _QueryScores:
         rows, scores = np.concatenate([self.rows, rows]), np.concatenate([self.scores, scores])
         order = np.argsort(rows)
-        return _Rated(rows[order], scores[order])
+        return _QueryScores(rows[order], scores[order])
 
 
-_NOTHING = _Rated(np.empty(0, np.int64), np.empty(0, np.float32))
+_NOTHING = _QueryScores(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class Ratings:
-    """Scorers by name, and every score that they have given so far."""
+    """Scorers by name, and all of their scores so far."""
 
     def __init__(self, scorers: Mapping[str, Scorer], ids: Ids, progress: Callable[[int, int], None]) -> None:
         self.scorers, self.ids, self.progress = scorers, ids, progress
-        self._rated: dict[str, dict[str, _Rated]] = {name: {} for name in scorers}  # scorer -> text of a query
+        self._rated: dict[str, dict[str, _QueryScores]] = {name: {} for name in scorers}  # scorer -> query text
         self._done = 0
 
     def rate(
         self, lists: Sequence[Candidates], names: Sequence[str], which: Sequence[NDArray[np.int64]] | None = None
     ) -> Iterator[Candidates]:
-        """The same candidates with the scores of the named scorers, in float32, once all of them are rated.
+        """The candidates with scores of the named scorers in float32, once all are scored.
 
-        which: per list the places of candidates to rate, the others get NaN; None: all.
-        Raises DataError for a score that is not finite.
+        which: for each list the positions to score, others get NaN; None: all. Raises DataError for a score that is not
+        finite.
         """
         which = which or [np.arange(len(candidates.rows)) for candidates in lists]
-        queries: dict[str, Query] = {}  # one of each text
+        queries: dict[str, Query] = {}  # one per text
         wanted: dict[str, NDArray[np.int64]] = {}
         for candidates, places in zip(lists, which, strict=True):
             query = queries.setdefault(candidates.query.text, candidates.query)
@@ -80,15 +80,15 @@ class Ratings:
     ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
         """Each query with the scores of its rows."""
         lists = [(query, [self.ids.doc_ids[row] for row in rows]) for query, rows in unrated.items()]
-        for query, scores in rated_lists(self.scorers[name], lists):
+        for query, scores in score_lists(self.scorers[name], lists):
             pairs = [(query, self.ids.doc_ids[row]) for row in unrated[query]]
             yield query, self._checked(name, pairs, scores, total)
 
     def _by_document(
         self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int
     ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
-        """Each query with the scores of its rows, asked about one document at a time."""
-        readers: dict[str, list[tuple[Query, int]]] = {}  # document -> queries, and the place of its score among theirs
+        """Each query with the scores of its rows, computed document by document."""
+        readers: dict[str, list[tuple[Query, int]]] = {}  # document -> (query, position of its score)
         for query, rows in sorted(unrated.items(), key=lambda item: item[0].text):
             for place, row in enumerate(rows):
                 readers.setdefault(self.ids.doc_ids[row], []).append((query, place))
@@ -103,7 +103,7 @@ class Ratings:
     def _checked(
         self, name: str, pairs: Sequence[tuple[Query, str]], scores: Sequence[float], total: int
     ) -> NDArray[np.float32]:
-        """The scores of these pairs, once it is told that they are rated."""
+        """Check scores, and report progress."""
         values = np.array(scores, dtype=np.float32)
         for place in np.flatnonzero(~np.isfinite(values))[:1]:
             query, doc_id = pairs[place]
@@ -115,7 +115,7 @@ class Ratings:
         return values
 
     def _scores(self, candidates: Candidates, name: str, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n_candidates,) what the scorer said of those at these places; NaN for the others."""
+        """(n_candidates,) scores at these positions; NaN elsewhere."""
         rated = self._rated[name].get(candidates.query.text, _NOTHING)
         scores = np.full(len(candidates.rows), np.nan, dtype=np.float32)
         scores[places] = rated.scores[np.searchsorted(rated.rows, candidates.rows[places])]

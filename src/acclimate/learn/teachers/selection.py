@@ -1,9 +1,8 @@
-"""Who teaches, and how much each counts: chosen on held-out queries, equal, or as the user says.
+"""Select teachers and their weights: chosen on held-out queries, equal, or given by the user.
 
-The retrievers among the teachers are fused first. Scorers, which cost far more, are then added one by one, whichever
-helps most, as long as one adds enough to what is reached without it: a scorer that does not help gets no weight,
-teaches nothing, and is not asked to rate anything more. Several rerankers count as one, their mean: UDAPDR's gain needs
-all of them together.
+Retrievers are fused first. Scorers, which are far slower, are added greedily as long as one improves the result enough;
+a scorer that does not help gets no weight and scores nothing more. Several rerankers count as one, by their mean, since
+UDAPDR's gain needs all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import quoted
 from acclimate.search.candidates import Candidates
 from acclimate.search.scales import NONE, PERCENTILE, Scale, combine, scale
-from acclimate.search.weights import Answers, Weighed, choose_weights, mean_ndcg
+from acclimate.search.weights import ChosenWeights, Relevance, choose_weights, mean_ndcg
 
 RERANKER = "reranker"
 TEACHER = "teacher"  # all of them together
@@ -24,35 +23,34 @@ CHOSEN, EQUAL = "chosen", "equal"
 MEAN, SEQUENTIAL = "mean", "sequential"
 MODES = (MEAN, SEQUENTIAL)
 FALSE_NEGATIVES = ("keep", "drop", "positive")
-_UNIFORM = 0.95  # entropy of the target, as a share of the uniform one's, from which it says next to nothing
+_UNIFORM = 0.95  # relative entropy of the target above which it says next to nothing
 
 
 class Teachers(NamedTuple):
-    """Weights that add to 1, what they reach on the held-out queries, and the table of who can do what."""
+    """Weights that sum to 1, their nDCG@10 on held-out queries, and a table of all possible teachers."""
 
     weights: dict[str, float]
-    rows: list[dict[str, Any]]  # name, its nDCG@10 alone on held-out queries, weight, whether used, why
+    rows: list[dict[str, Any]]  # name, nDCG@10 alone on held-out queries, weight, whether used, why
 
 
 def is_reranker(name: str) -> bool:
-    """True for what `train` made: `reranker`, or one of several, `reranker-NAME`."""
+    """True for rerankers of `train`: `reranker`, or one of several, `reranker-NAME`."""
     return name.split("-")[0] == RERANKER
 
 
 def teaches(name: str, teachers: Sequence[str]) -> bool:
-    """True for who is named, and for every reranker where `reranker` is."""
+    """True if a scorer is among the teachers; `reranker` stands for every reranker."""
     return name in teachers or (RERANKER in teachers and is_reranker(name))
 
 
 def check_teaching(
     *, teachers: Sequence[str], weights: str, normalize: str, mode: str, drop_lowest: float, **_: Any
 ) -> None:
-    """Raises SettingError for teachers that are none or named twice, for weights of others, and for scores on unlike
-    scales that would be added or compared."""
+    """Raises SettingError for unknown or duplicate teachers, weights of others, and incompatible scales."""
     if not teachers or len(set(teachers)) < len(teachers):
         raise SettingError(f"label.teachers is {quoted(','.join(teachers))}; expected one name or more, each once")
     if weights not in (CHOSEN, EQUAL):
-        given_weights(weights, teachers)
+        parse_weights(weights, teachers)
     retrievers = [name for name in teachers if ":" not in name and not is_reranker(name)]
     if normalize == NONE and mode == MEAN and retrievers and len(teachers) > 1:
         raise SettingError(
@@ -66,12 +64,12 @@ def check_teaching(
         )
 
 
-def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
-    """`bm25=.3,dense=.7` as weights that add to 1. Raises SettingError for other names or no such numbers."""
+def parse_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
+    """Parse `bm25=.3,dense=.7` into weights that sum to 1. Raises SettingError if it cannot be parsed."""
     numbers: dict[str, float] = {}
     for part in weights.split(","):
         name, _, number = (piece.strip() for piece in part.rpartition("="))
-        named = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, where these are rerankers
+        named = [teacher for teacher in teachers if teaches(teacher, (name,))]  # several, for rerankers
         if not named:
             raise SettingError(
                 f"label.weights is {quoted(weights)}; expected {CHOSEN}, {EQUAL}, or NAME=NUMBER,... with names of "
@@ -87,8 +85,10 @@ def given_weights(weights: str, teachers: Sequence[str]) -> dict[str, float]:
     return {name: round(number / total, 4) for name, number in numbers.items()}
 
 
-def fuse_retrievers(lists: Sequence[Candidates], answers: Answers, members: Sequence[str], kind: str) -> Weighed:
-    """The members' weights among themselves."""
+def fuse_retrievers(
+    lists: Sequence[Candidates], answers: Relevance, members: Sequence[str], kind: str
+) -> ChosenWeights:
+    """Choose the weights of the retrievers among themselves."""
     if not lists:
         raise DataError("no held-out queries to choose weights on; sample more documents (sample.n_docs)")
     return choose_weights(lists, answers, members, scale=scale(kind, lists, members))
@@ -96,8 +96,8 @@ def fuse_retrievers(lists: Sequence[Candidates], answers: Answers, members: Sequ
 
 def choose_teachers(
     lists: Sequence[Candidates],
-    answers: Answers,
-    fusion: Weighed | None,
+    answers: Relevance,
+    fusion: ChosenWeights | None,
     names: Sequence[str],
     scorers: Sequence[str],
     teachers: Sequence[str],
@@ -106,9 +106,9 @@ def choose_teachers(
     weights: str,
     min_gain: float,
 ) -> Teachers:
-    """Weights for the teachers among `names`, retrievers and `scorers`, that scored the candidates in `lists`.
+    """Choose weights for the teachers among `names` (retrievers and `scorers`) that scored the candidates in `lists`.
 
-    fusion: of the retrievers that teach; None where none does.
+    fusion: of the retrievers that teach; None if none does.
     """
     to_scale = scale(kind, lists, names)
     reasons: dict[str, str] = {}
@@ -117,7 +117,7 @@ def choose_teachers(
         chosen, reached, reasons = _add_scorers(lists, answers, fusion, teaching, to_scale, min_gain)
     else:
         able = [name for name in names if teaches(name, teachers)]
-        chosen = given_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
+        chosen = parse_weights(weights, able) if weights != EQUAL else {name: round(1 / len(able), 4) for name in able}
         together = [
             candidates._replace(scores={TEACHER: combine(candidates, chosen, to_scale)}) for candidates in lists
         ]
@@ -139,15 +139,15 @@ def choose_teachers(
 
 def _add_scorers(
     lists: Sequence[Candidates],
-    answers: Answers,
-    fusion: Weighed | None,
+    answers: Relevance,
+    fusion: ChosenWeights | None,
     scorers: Sequence[str],
     to_scale: Scale,
     min_gain: float,
 ) -> tuple[dict[str, float], float, dict[str, str]]:
-    """(weights of retrievers and scorers, nDCG@10 that they reach, why each scorer that has none was left out).
+    """(weights of retrievers and scorers, their nDCG@10, why each other scorer was left out).
 
-    One group at a time is added to the retrievers' fusion, whichever helps most, as long as one does.
+    Groups are added greedily to the retrievers' fusion as long as one helps.
     """
     rerankers = [name for name in scorers if is_reranker(name)]
     groups = {name: [name] for name in scorers if name not in rerankers}
@@ -169,7 +169,7 @@ def _add_scorers(
         else:
             used, best = [*used, group], trials[group]
             left.remove(group)
-    assert best is not None  # label refuses teachers of which there is none
+    assert best is not None  # checked by label
     shares = best.weights if best is not fusion else {_FUSION: 1.0}
     weights: dict[str, float] = {}
     if fusion is not None:
@@ -179,8 +179,8 @@ def _add_scorers(
     return weights, best.ndcg, reasons
 
 
-def in_turn(chosen: Teachers, names: Sequence[str]) -> Teachers:
-    """Each of `names` as a teacher of its own; the last one has the last word, and the row of the teacher."""
+def sequential(chosen: Teachers, names: Sequence[str]) -> Teachers:
+    """Each of `names` as a teacher of its own, for sequential teaching; the last one is reported as the teacher."""
     reached = {row["name"]: row["nDCG@10"] for row in chosen.rows}
     rows = [
         {**row, "nDCG@10": reached[names[-1]]}
@@ -194,9 +194,9 @@ def in_turn(chosen: Teachers, names: Sequence[str]) -> Teachers:
 
 
 def _with_groups(
-    candidates: Candidates, fusion: Weighed | None, groups: Mapping[str, Sequence[str]], to_scale: Scale
+    candidates: Candidates, fusion: ChosenWeights | None, groups: Mapping[str, Sequence[str]], to_scale: Scale
 ) -> Candidates:
-    """With groups' means, and the retrievers' fusion: weighing it against a scorer takes two weights, not four."""
+    """Candidates with the scores of groups (means) and of the retrievers' fusion, weighted as one each."""
     fused = {} if fusion is None else {_FUSION: combine(candidates, fusion.weights, to_scale)}
     means = {
         group: combine(candidates, dict.fromkeys(names, 1 / len(names)), to_scale)
@@ -207,9 +207,9 @@ def _with_groups(
 
 
 def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[str]:
-    """What to know before students learn from this teacher.
+    """Warnings before students learn from this teacher.
 
-    notes: of `label`'s manifest. starts: retrievers, of those that were measured, that students begin as.
+    notes: of `label`'s manifest. starts: measured retrievers that students start as.
     """
     warnings: list[str] = []
     reached = {row["name"]: row["nDCG@10"] for row in notes["teachers"]}

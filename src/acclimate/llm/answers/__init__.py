@@ -1,1 +1,1 @@
-"""What LLMs wrote, made into queries or turned down with a reason."""
+"""Parse LLM answers into queries, or reject them with a reason."""

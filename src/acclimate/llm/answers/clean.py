@@ -1,7 +1,7 @@
-"""What an LLM wrote, made into a query or turned down with a reason.
+"""Extract the query from an LLM's answer, or reject the answer with a reason.
 
-Cleaning takes off what is wrapped around a query (`unwrap.py`) and never touches the query inside. Whoever wants other
-rules gets the raw texts back: rejects are kept and counted, not thrown away.
+Cleaning removes what surrounds a query (`unwrap.py`) and never changes the query itself. Rejected answers are kept, so
+that other rules can be applied to them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from acclimate.base.words import SENTENCE_MARKS, characters_of, words_of
 from acclimate.corpus.language import code_of, language_of, script_of, scripts_of
 from acclimate.llm.answers import reasoning
 from acclimate.llm.answers.phrases import APOLOGY, ERROR_MESSAGE, NEEDS_THE_DOC, THOUGHT
-from acclimate.llm.answers.unwrap import unwrapped
+from acclimate.llm.answers.unwrap import unwrap
 
 MIN_WORDS = 2
 MAX_WORDS = 40
-ECHO_WORDS = 6  # a verbatim run so long is a copy, if it is most of the query
+ECHO_WORDS = 6  # words of a verbatim run that counts as a copy, if it is most of the query
 REASONS = (
     "refused",
     "too long for the LLM",
@@ -35,7 +35,7 @@ REASONS = (
     "from the examples",
     "wrong language",
 )
-# Why an answer is none, by how it ended; what ended in no way that is known is not taken for finished.
+# Reason to reject, by finish reason; an unknown finish reason counts as unfinished.
 _ENDED = {
     "content_filter": "refused",
     "context": "too long for the LLM",
@@ -43,7 +43,7 @@ _ENDED = {
     "reasoning": "unfinished reasoning",
 }
 
-_BROKEN = "\ufffd"  # what is put in the place of bytes that are no character
+_BROKEN = "\ufffd"  # replacement character of undecodable bytes
 _SENTENCE_END = re.compile(rf"(?<=[.!?{SENTENCE_MARKS}])\s+|\n+")
 _SAYS_LITTLE = frozenset(
     "about after also been before being between both could does doing done down each ever first from good have having "
@@ -54,7 +54,7 @@ _SAYS_LITTLE = frozenset(
 
 
 def first_line(text: str, finish_reason: str) -> tuple[str, str | None]:
-    """The first line that is not blank, and why it is dropped, as in `clean`: no answer, or an empty one (InPars)."""
+    """(first non-blank line, reason to reject it or None), as in InPars; reasons as in `clean`."""
     query = text.strip().partition("\n")[0].strip()
     return query, _ENDED.get(finish_reason, None if query else "empty")
 
@@ -62,19 +62,20 @@ def first_line(text: str, finish_reason: str) -> tuple[str, str | None]:
 def clean(
     text: str, doc_text: str, finish_reason: str, examples: str = "", language: str = ""
 ) -> tuple[str, str | None]:
-    """The query in `text`, and why it is dropped: one of REASONS, the first that holds, or None.
+    """(query in `text`, reason to reject it: the first of REASONS that holds, or None).
 
-    doc_text: what the LLM was shown, to tell copies. finish_reason: as in `Completion`. examples: what came before the
-    doc in the prompt, whose subjects do not belong in the query. language: by code or name; the doc's when empty.
+    doc_text: what the LLM was shown, to detect copies. finish_reason: as in `Completion`. examples: the prompt before
+        the
+    doc, whose subjects do not belong in the query. language: code or name; the doc's if empty.
     """
-    query, had_preamble = unwrapped(text)
+    query, had_preamble = unwrap(text)
     query = _with_number(query, text, doc_text)
     if finish_reason in _ENDED:
         return query, _ENDED[finish_reason]
     words = words_of(query)
     if _BROKEN in query and _BROKEN not in doc_text:
         return query, "unusable answer"
-    if not words and reasoning.shows_in(text):
+    if not words and reasoning.has_reasoning(text):
         return query, "unfinished reasoning"
     if not words:
         return query, "preamble" if had_preamble else "empty"
@@ -84,11 +85,11 @@ def clean(
         return query, "unfinished reasoning"
     if finish_reason != "stop":
         return query, "unfinished"
-    if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 is two words by its point
+    if len(words) < MIN_WORDS or not any(map(str.isalpha, query)):  # 1.0 counts as two words
         return query, "too short"
     if _loops(words, doc_text):
         return query, "repeated"
-    if len(words) - sum(map(_is_character, words)) / 2 > MAX_WORDS:  # a word has two characters there, about
+    if len(words) - sum(map(_is_character, words)) / 2 > MAX_WORDS:  # a word has about two characters there
         return query, "too long"
     if NEEDS_THE_DOC.search(query) and not ERROR_MESSAGE.match(query):
         return query, "not self-contained"
@@ -106,15 +107,14 @@ def _is_character(word: str) -> bool:
 
 
 def _with_number(query: str, text: str, doc_text: str) -> str:
-    """The query with the `1.` that was taken off as a list's, where the doc has it within a line: 1. FC Köln."""
+    """The query with a leading `1.`, removed as a list number, restored if it is so in the doc: 1. FC Köln."""
     first = query.partition(" ")[0]
     is_name = first and f"1. {query}" in text and re.search(rf"\w,? 1\. {re.escape(first)}(?!\w)", doc_text)
     return f"1. {query}" if is_name else query
 
 
 def _loops(words: list[str], doc_text: str) -> bool:
-    """A word three times running where it does not in the doc, as in the name of a song; three words in a row that
-    come three times; or fewer than half the words new."""
+    """True for a word three times in a row (unless so in the doc), three words three times, or mostly repetitions."""
     thrice = {a for a, b, c in zip(words, words[1:], words[2:], strict=False) if a == b == c}
     doc = f" {' '.join(words_of(doc_text))} " if thrice else ""
     if any(f" {word} {word} {word} " not in doc for word in thrice):
@@ -126,8 +126,10 @@ def _loops(words: list[str], doc_text: str) -> bool:
 
 
 def _copies(words: list[str], doc_text: str) -> bool:
-    """One of the doc's sentences, or a verbatim run of at least ECHO_WORDS that is four fifths of the query. A short
-    heading is no sentence: people search for it as it is."""
+    """True for one of the doc's sentences, or a verbatim run of ECHO_WORDS or more that is four fifths of the query.
+
+    A short heading does not count: people search for it verbatim.
+    """
     ended = [part for part in _SENTENCE_END.split(doc_text) if part.rstrip().endswith((*".!?", *SENTENCE_MARKS))]
     sentences = [words_of(sentence) for sentence in ended]
     if len(words) > 3 and words in sentences:
@@ -138,14 +140,14 @@ def _copies(words: list[str], doc_text: str) -> bool:
 
 
 def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
-    """Two words that say something, side by side as in the examples, and neither of them in the doc."""
+    """True if two adjacent content words come from the examples and neither is in the doc."""
     pairs = set(itertools.pairwise(words)) & _telling_pairs(examples)
     doc = set(words_of(doc_text)) if pairs else set()
     return any(doc.isdisjoint(pair) for pair in pairs)
 
 
 def _is_foreign(query: str, doc_text: str, language: str) -> bool:
-    """In another language than the one asked for, or in another script than the doc, as far as that can be told."""
+    """True if detectably in another language than requested, or in another script than the doc."""
     written = language_of(query)
     if language:
         expected_code = code_of(language)

@@ -1,11 +1,11 @@
-"""Phrases that tell an answer that is no query: an apology, thinking aloud, words that point at the document."""
+"""Phrases that identify answers which are not queries: apologies, thinking aloud, references to the document."""
 
 from __future__ import annotations
 
 import re
 
-# An LLM will not or cannot: what it says begins so. People say nearly the same ("I can't find my phone"), so what it
-# cannot do must be what it was asked for, unless it is sorry; and then not what only people say that they cannot.
+# Refusals, by how they begin. People write similar queries ("I can't find my phone"), so without an apology the refused
+# act must be the task, and not something that only people cannot do.
 APOLOGY = re.compile(
     r"""
     (?:(?:i|we)['’\ ]?(?:a?m|a?re)\ (?:\w+\ )?sorry|sorry|i\ apologi[sz]e|(?:my\ )?apologies|unfortunately)
@@ -42,7 +42,7 @@ APOLOGY = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 
-# A model thinks aloud, and says nowhere that it does.
+# Thinking aloud without any mark.
 THOUGHT = re.compile(
     r"""
     (?:okay|ok|alright|hmm+|so|well|first)\b[,.…]*\s*(?:so\b,?\s*)?
@@ -66,7 +66,7 @@ _ASPECT_OF = (
 )
 _STATED_IN = r"(?:mentioned|described|discussed|presented|reported|stated|used)(?: \w+)? (?:in|by)"
 _AT_END = r"(?=\W*$|[,;:?])"
-# What a program says, as people look it up: "this code is already redeemed" points at no document.
+# Messages of programs, as people search for them: "this code is already redeemed" does not refer to the document.
 ERROR_MESSAGE = re.compile(
     rf"this {_CODE_NOUN} (?:"
     r"(?:is|was|has|has been) (?:already|not|no longer|currently|invalid|expired|disabled|deprecated|blocked)"
@@ -85,7 +85,7 @@ NEEDS_THE_DOC = re.compile(
     r"|(?:in|of|by|from) the (?:article|paper|study|abstract)(?! (?:of|clip|tray|size|about|on)\b)"
     rf"|(?:in|of|by|from) the (?:text|document|report){_AT_END}"
     rf"|(?:mentioned|described|discussed|presented|listed|shown) (?:above|below|here){_AT_END}"
-    # Of what? unless that is said, or a name follows.
+    # Incomplete, unless an object or a name follows.
     r"|the authors?(?! (?:of|field|tag|name|element|attribute)\b)(?! (?-i:[A-Z]))"
     r")\b",
     re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""What a model thinks aloud before it answers, told from its answer by the marks that chat templates give it."""
+"""Separate a model's reasoning from its answer, by the tags of chat templates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _TAG = (
     r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad|cot"
     r"|inner[_ ](?:monologue|thoughts?))"
 )
-# What does not follow a mark: it would be what the text speaks of.
+# Words that do not follow a tag, but a mention of it.
 SPOKEN_OF = r"(?!\ (?:tags?|tokens?|elements?|blocks?|and|or|vs|in|is|missing|meaning)\b)"
-# Marks stand at the start or the end of a line; within one they are what a text speaks of.
+# Tags are at the start or end of a line; within a line they are mentions.
 _OPENING = re.compile(
     rf"^[ \t]*(?:<\s?{_TAG}(?:\s[^<>\n]*)?>|\[(?:THINK|REASONING)\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
     r"|<\|(?:start_)?think(?:ing)?\|>|Thinking\.{3}[ \t]*$"
@@ -27,7 +27,7 @@ _CLOSING_A_LINE = re.compile(rf"^[^\S\n]*{_CLOSING}|{_CLOSING}(?=[^\S\n]*$)", re
 
 
 def answer_span(text: str) -> tuple[int, int]:
-    """Where in `text` the answer begins and ends, behind reasoning that is over and before reasoning that is not.
+    """(start, end) of the answer in `text`, after finished and before unfinished reasoning.
 
     A template may open the reasoning in the prompt, so that the text only closes it.
     """
@@ -39,12 +39,12 @@ def answer_span(text: str) -> tuple[int, int]:
     return begin, len(text) if unclosed is None else unclosed.start()
 
 
-def closed(text: str) -> str:
-    """A prompt that ends in opened reasoning, with that closed: the model goes on with its answer."""
+def close_reasoning(text: str) -> str:
+    """Close reasoning that a prompt ends in, so that the model continues with its answer."""
     opened = re.search(rf"<({_TAG})>\s*\Z", text)
     return f"{text.rstrip()}\n\n</{opened[1]}>\n\n" if opened else text
 
 
-def shows_in(text: str) -> bool:
-    """True for a text with reasoning in it."""
+def has_reasoning(text: str) -> bool:
+    """True for a text with reasoning."""
     return answer_span(text) != (0, len(text))

@@ -1,4 +1,4 @@
-"""What an LLM answered, sorted into queries and what is none of them, each with its reason."""
+"""Sort LLM answers into queries and rejects with reasons."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def sort_answers(
     searches: Sequence[str],
     language: str,
 ) -> tuple[list[SyntheticQuery], list[dict[str, str]]]:
-    """Queries in the order of the tasks, none twice for a doc; doc_id, prompt, text and reason of all other answers.
+    """(queries in the order of tasks, without duplicates per doc; rejects: doc_id, prompt, text and reason).
 
-    doc_texts: what each doc's prompts showed; a blank one was not asked about. searches: queries of people that the
-    prompts showed.
+    doc_texts: what prompts showed of each doc; blank ones were not asked about. searches: real queries that prompts
+    showed.
     """
-    from acclimate.llm.answers.clean import clean, first_line  # whose patterns take a while to compile
+    from acclimate.llm.answers.clean import clean, first_line  # slow to import: compiles its patterns
 
     copies = set(map(normalized, searches))
     queries: dict[str, SyntheticQuery] = {}

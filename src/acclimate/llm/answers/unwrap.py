@@ -1,9 +1,9 @@
-"""What LLMs wrap around a query, taken off from the outside in: reasoning, tokens of a chat template, fences, tags,
-JSON, preambles, labels, numbers, quotes, explanations.
+"""Remove what LLMs put around a query: reasoning, chat tokens, fences, tags, JSON, preambles, labels, quotes and the
+like.
 
-All of it is data. A rule is a pattern over the whole text whose group `query` is what it leaves; the first rule that
-changes the text does so, and all are tried again, so wrappings within wrappings come off, and unwrapping twice is
-unwrapping once. Every rule needs a mark of the wrapping: a query that is not wrapped comes back as it is.
+Rules are data: a pattern over the whole text, whose group `query` is what remains. The first rule that changes the text
+is applied, then all are tried again, so nested wrappings are removed, and the result is a fixed point. Every rule needs
+an explicit mark: an unwrapped query is returned as it is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from acclimate.llm.answers import reasoning
 
-# A query by its name, before a colon: nouns in the languages of many collections, what our own prompts ask for, and
-# words that stand around them.
+# A label of a query before a colon: nouns in the languages of many collections and of our own prompts, with words
+# around them.
 _AROUND = r"""
     (?:relevant|search|web|google|good|bad|example|sample|user(?:['’]s)?|possible|potential|final|generated|suggested
     |natural[ -]language|(?:short|long)(?:-tail)?|mögliche|relevante|passende
@@ -61,7 +61,7 @@ _THOUGHT = r"(?:thoughts?|reasoning|rationale|explanation|thinking(?:\ process)?
 _ASIAN = "查询|查詢|搜索|搜尋|检索|问题|問題|关键词|句子|クエリ|検索|質問|通り|とおり|질문|검색|쿼리|같습니다"
 _SOMEONE = r"""(?:i['’]d|(?:i|one|you|someone|somebody|people|users|an?\ (?:user|person|searcher))
     \ (?:would|could|might|may|can))"""
-_PREAMBLES = (  # what announces a query on its own line, in front of a colon; one that says nothing else is a reason
+_PREAMBLES = (  # announcements of a query on a line of their own, before a colon; alone they are a reason to reject
     rf"""(?:(?:sure|certainly|absolutely|great|of\ course|okay|ok|yes|alright|got\ it|understood|so|therefore|thus)\b
         (?:\ thing)?[,.!:]?\s*)?(?:(?:based\ on|given)\ the\ [^,:?\n]*,\s*)?
         (?:here(?:['’]s|\ is|\ are|\ you\ (?:go|are))|the\ following\ (?:is|are)
@@ -78,7 +78,7 @@ _PREAMBLES = (  # what announces a query on its own line, in front of a colon; o
     rf"(?:{_ASIAN})[^：:？\n]{{0,8}}[：:]",
     rf"\W*{_THOUGHT}\W{{0,3}}[:：][^\n]*(?:\n|\Z)",
     r"¡?(?:natürlich|gerne|bien\ sûr|claro|por\ supuesto|certo|конечно|بالتأكيد|当然|好的|もちろん(?:です)?)\s*[!！。]",
-    r"[^\n]*[:：]\**[ \t]*\n",  # any line that ends in a colon, where there is another
+    r"[^\n]*[:：]\**[ \t]*\n",  # any line ending in a colon, if another follows
 )
 _WRAPPINGS = (
     rf"(?:{_TOKEN}{reasoning.SPOKEN_OF}\s*)+(?:(?:assistant|model)(?:[ \t]*\n|{_TOKEN}))?(?P<query>.*)",
@@ -86,8 +86,8 @@ _WRAPPINGS = (
     r"(?:\$+|\\[(\[])\s*(?P<query>\\(?:boxed|text)\b.*?)\s*(?:\$+|\\[)\]])",
     r"\\(?:boxed|text(?:bf|it|rm)?)\{(?P<query>.*)\}",
     r"(?P<query>.*?)(?:\\[nr])+",
-    rf"(?!<s>)(?P<query>.*?)(?:(?<=\S){_TOKEN}.*|\s*{_TOKEN})",  # one that is glued on ends the text, whatever follows
-    r"(?:[|>]-?|\|[^\n]*\|[ \t]*\n[ \t]*\|[-:|\s]+\|)[ \t]*\n(?P<query>.*)",  # of YAML; of a table
+    rf"(?!<s>)(?P<query>.*?)(?:(?<=\S){_TOKEN}.*|\s*{_TOKEN})",  # attached to a word, it ends the text
+    r"(?:[|>]-?|\|[^\n]*\|[ \t]*\n[ \t]*\|[-:|\s]+\|)[ \t]*\n(?P<query>.*)",  # in YAML; in a table
     r"(?P<fence>`{3,}|~{3,}|\"{3})(?:[\w+-]*[ \t]*\n|(?:json|text)\b)?(?P<query>.*?)(?:(?P=fence).*)?",
     rf"<(?P<tag>{_TAG})\b[^<>\n]*>{reasoning.SPOKEN_OF}(?P<query>.*?)(?:</(?P=tag)\s*>.*)?",
     r"<(?P<tag>[a-z][\w-]*)\b[^<>\n]*>(?P<query>.*)</(?P=tag)\s*>",
@@ -97,7 +97,7 @@ _WRAPPINGS = (
     r"[-*_=]{3,}[ \t]*\n(?P<query>.*)",
 )
 _AFTER_THE_FIRST_LINES = (
-    rf"(?:\#{{1,6}}\s+)?\**(?:{_NAME})\**[ \t]*\n(?P<query>.*)",  # a label on a line of its own
+    rf"(?:\#{{1,6}}\s+)?\**(?:{_NAME})\**[ \t]*\n(?P<query>.*)",  # a label on its own line
     rf"[#>*_\s]*(?:{_NAME})[*_]*\s*[:：][*_]*(?P<query>.*)",
     r"[【\[]?(?:思考|分析)[】\]]?[:：]?[^\n]*\n(?P<query>.*)",
     rf"(?:the|a|one|my|your)\ (?:\w+\ ){{0,3}}{_QUERY_NOUN}\ (?:\w+\ ){{0,6}}(?:is|be)\s+(?P<query>[\"“„«'‘].*)",
@@ -109,7 +109,7 @@ _AFTER_THE_FIRST_LINES = (
     r"q\d+[.)]\s+(?P<query>\S.*)",
     r"(?:\(?1(?:[.)]|\.\)|\ufe0f?\u20e3)|\*\*1\.\*\*|\[1\]|①|\(?a\)|[-*•–➤►▶→🔍🔎👉✅]\ufe0f?|>{1,3})\s+(?P<query>.*)",
     r"(?P<query>[^;\n]*[\w?]);\s*\n.*",
-    r"(?P<query>[^;\n]+\ [^;\n]+);(?:\ [^;\n]+\ [^;\n]+;.*|(?<=\?;)\s.*)",  # several, or questions
+    r"(?P<query>[^;\n]+\ [^;\n]+);(?:\ [^;\n]+\ [^;\n]+;.*|(?<=\?;)\s.*)",  # several queries or questions
     r"(?P<query>[^\n]*\S)\s*\n.*",
     rf"(?P<query>.*[.!?。！？])\s*[(\[*_-]*\s*{_REMARK}.*",
     rf"(?P<query>[\"“„«「].*[\"”“»」])\s*[(\[*_-]*\s*{_REMARK}.*",
@@ -126,7 +126,7 @@ _AFTER_THE_FIRST_LINES = (
 )
 
 
-_LONGEST = 2000  # characters of an answer that are looked at; what wraps a query is far shorter
+_LONGEST = 2000  # characters of an answer that are examined
 _QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 【】 ＂＂ `` **** ** ____ __ ~~~~ ====".split()
 _ESCAPED = re.compile(
     r"&(?:lt|quot|apos|[lrb]?[ds]?quo|laquo|#\d+|#x[\da-f]+);.*&[\w#]+;\W?", re.IGNORECASE | re.DOTALL
@@ -156,8 +156,8 @@ _NO_QUERY = re.compile(
 )
 
 
-def unwrapped(text: str) -> tuple[str, bool]:
-    """The query in what an LLM wrote, and whether a preamble was in front of it."""
+def unwrap(text: str) -> tuple[str, bool]:
+    """(the query in an LLM's answer, whether a preamble preceded it)."""
     begin, end = reasoning.answer_span(text)
     text, had_preamble = text[begin : min(end, begin + _LONGEST)], False
     while True:
@@ -176,7 +176,7 @@ def unwrapped(text: str) -> tuple[str, bool]:
 
 @cache
 def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """When they are first needed: it takes a quarter of a second."""
+    """Compile on first use, which takes a quarter of a second."""
     return tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL | re.VERBOSE) for pattern in patterns)
 
 
@@ -189,7 +189,7 @@ def _after_preamble(text: str, patterns: tuple[str, ...]) -> str | None:
 
 
 def _in_quotes(text: str) -> str | None:
-    """What stands between a pair of quotes, and nothing else does; a last stop may stand behind them."""
+    """The text between a pair of quotes around the whole, possibly with a final stop after them."""
     for pair, bare in itertools.product(_QUOTES, (text, text.rstrip(".,;"))):
         opening, closing = pair[: len(pair) // 2], pair[len(pair) // 2 :]
         inner = bare[len(opening) : -len(closing)]
@@ -200,12 +200,12 @@ def _in_quotes(text: str) -> str | None:
 
 
 def _in_json(text: str) -> str | None:
-    """The first text in an answer that is JSON, or was meant to be: the one whose key calls it a query, if there is."""
+    """The query in an answer that is JSON, possibly broken: the value of a key for queries, else the first text."""
     if not _JSON.match(text):
         return None
     try:
         value, end = json.JSONDecoder().raw_decode(text)
-        if isinstance(value, dict) or not text[end:].partition("\n")[0].strip():  # else it only begins like JSON
+        if isinstance(value, dict) or not text[end:].partition("\n")[0].strip():  # otherwise it only begins like JSON
             return _text_of(value)
     except RecursionError:
         return ""
@@ -216,7 +216,7 @@ def _in_json(text: str) -> str | None:
 
 
 def _text_of(value: Any) -> str:
-    """The first text in a value; "" where there is none."""
+    """The first text in a value; "" if none."""
     if isinstance(value, dict):
         named = {str(key).casefold().replace(" ", "_"): part for key, part in value.items()}
         parts = [named[key] for key in _KEYS if key in named]

@@ -1,1 +1,1 @@
-"""The backends: one file each, named in the table of `acclimate.llm`."""
+"""LLM backends: one file each, listed in `acclimate.llm.BACKENDS`."""

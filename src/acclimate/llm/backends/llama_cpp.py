@@ -1,8 +1,8 @@
-"""A GGUF model through llama.cpp, in its own quantization: `llama.cpp:PATH.gguf`, `llama.cpp:embedded:NAME`.
+"""GGUF models through llama.cpp, in their own quantization: `llama.cpp:PATH.gguf`, `llama.cpp:embedded:NAME`.
 
-For models too large for this machine in half precision. llama.cpp reads one prompt at a time and keeps what it read, so
-prompts are answered in the order of their tokens: neighbors share the most, and the shared part is read once. What was
-asked before plays no part: the memory is cleared first, and the same prompts get the same bytes.
+For models too large for this machine in half precision. llama.cpp reads one prompt at a time and caches it, so prompts
+are answered in token order: neighbors share the longest prefix, which is read once. The cache is cleared before each
+call, so the same prompts get the same bytes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from acclimate.llm.lengths import check_room, cut_at
 from acclimate.records import Completion
 
 PREFIX = "llama.cpp:"
-MOST_CONTEXT = 4096  # tokens: their memory is taken when the model is opened, and prompts are far shorter
-_TEMPLATE = "tokenizer.chat_template"  # among what the file says of itself
+MOST_CONTEXT = 4096  # tokens; the whole context is allocated when the model is loaded
+_TEMPLATE = "tokenizer.chat_template"  # a metadata key of the file
 
 
 class _Gguf:
-    """A GGUF file and its tokenizer, opened when first needed; LLMs with different decodings share one.
+    """A GGUF file and its tokenizer, loaded on first use and shared by LLMs with different decodings.
 
-    Special tokens are never read from a prompt's text: those of a chat template are put around it as ids.
+    Special tokens in a prompt's text are not recognized: those of a chat template are added as ids.
     """
 
     def __init__(self, model: str) -> None:
@@ -42,7 +42,7 @@ class _Gguf:
 
     @property
     def path(self) -> Path:
-        """Where the file is. Raises SettingError for a model that is no GGUF file."""
+        """The path of the file. Raises SettingError for a model that is not a GGUF file."""
         model = models.resolve(self.model)
         if not model.gguf_file:
             raise SettingError(f"{PREFIX}{self.model}: expected a .gguf file that exists, or embedded:NAME of one")
@@ -50,9 +50,9 @@ class _Gguf:
 
     @cached_property
     def module(self) -> Any:
-        """The package. Raises MissingExtra without it."""
-        # Its threads wait for each other some hundred times a token. Spinning, as is the default, they keep each other
-        # from running where the machine has other work: reading a prompt was seen to take 25 times as long.
+        """The llama_cpp package. Raises MissingExtra without it."""
+        # Its threads synchronize some hundred times per token. With the default spinning they slow each other down if
+        # the machine has other work: reading a prompt took up to 25 times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the package is loaded
         try:
             return importlib.import_module("llama_cpp")
@@ -61,9 +61,9 @@ class _Gguf:
 
     @cached_property
     def llama(self) -> Any:
-        """A `llama_cpp.Llama`. Raises DataError for a file that it cannot read."""
+        """The `llama_cpp.Llama`. Raises DataError for an invalid file."""
         llama_cpp, threads = self.module, os.environ.get("OMP_NUM_THREADS", "")
-        n_threads = int(threads) if threads.isdecimal() else None  # None: as many as the package sees fit
+        n_threads = int(threads) if threads.isdecimal() else None  # None: the package decides
         try:
             return llama_cpp.Llama(
                 str(self.path),
@@ -78,14 +78,14 @@ class _Gguf:
 
     @cached_property
     def context(self) -> int:
-        """The most tokens that a prompt and its completion may have together."""
+        """Maximum tokens of a prompt and its completion together."""
         metadata = self.llama.metadata
         trained = metadata.get(f"{metadata.get('general.architecture')}.context_length", self.llama.n_ctx())
         return min(self.llama.n_ctx(), int(trained))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: ends of text, and all that are no text."""
+        """The tokens that end an answer: ends of text, and all control tokens."""
         module, every = self.module, range(self.llama.n_vocab())
         vocab = module.llama_model_get_vocab(self.llama.model)
         return frozenset(
@@ -95,7 +95,7 @@ class _Gguf:
         )
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
-        """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
+        """A prompt's tokens; with `chat`, as a message in the model's chat template, if it has one."""
         if not (chat and _TEMPLATE in self.llama.metadata):
             return self._ids(prompt, add_bos=True)
         before, after = self._template
@@ -106,7 +106,7 @@ class _Gguf:
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:
-        """What the chat template puts before and behind a message."""
+        """Tokens of the chat template before and after a message."""
         begin, end = (
             self.llama.detokenize([token], special=True).decode() if token >= 0 else ""
             for token in (self.llama.token_bos(), self.llama.token_eos())
@@ -124,23 +124,23 @@ class _Gguf:
         return self.llama.detokenize(list(ids)).decode("utf-8", "replace")
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        """Truncate `text` to `max_tokens` tokens: after a sentence, else a word, else a token."""
         ids = self._ids(text)
         if len(ids) <= max_tokens:
             return text
         start = self.llama.detokenize(ids[: max(0, max_tokens)]).decode("utf-8", "ignore")  # whole characters
         if not text.startswith(start):
-            start = start.removeprefix(" ")  # some tokenizers put a space before all text
+            start = start.removeprefix(" ")  # some tokenizers add a space before a text
         return cut_at(text, len(start)) if start else ""
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """The first `max_tokens` tokens of `text`, decoded; a character that is cut through is left as U+FFFD."""
+        """Decode the first `max_tokens` tokens of `text`; an incomplete character becomes U+FFFD."""
         return self.decode(self._ids(text)[:max_tokens])
 
     def logprob(self, token: int) -> float:
-        """The natural log-probability of the token just chosen.
+        """Natural log-probability of the token just chosen.
 
-        From the logits that it was chosen by: llama-cpp-python's own would keep those of every token of the prompt.
+        Computed from its logits: llama-cpp-python's own would store the logits of every prompt token.
         """
         import numpy as np
 
@@ -153,9 +153,9 @@ class _Gguf:
 class LlamaCppLLM:
     """Implements `acclimate.llm.LLM`.
 
-    The first special token chosen ends an answer, whose tokens are counted with the one that ended it. With a
-    temperature above 0 each prompt's tokens are drawn from a sequence of its own, by llama.cpp, which applies `top_p`
-    before the temperature. Log-probabilities are the model's own, whatever the temperature.
+    The first special token ends an answer, and is counted. With a temperature above 0 each prompt has its own seed for
+    llama.cpp's sampler, which applies `top_p` before the temperature. Log-probabilities are the model's own, at
+    temperature 1.
     """
 
     def __init__(self, name: str | _Gguf, decoding: Decoding = Decoding()) -> None:  # noqa: B008 (immutable)
@@ -164,7 +164,7 @@ class LlamaCppLLM:
 
     @property
     def name(self) -> str:
-        """As its user calls it."""
+        """The name given by the user."""
         return f"{PREFIX}{self._gguf.model}"
 
     @property
@@ -174,27 +174,27 @@ class LlamaCppLLM:
         return fingerprint("llama.cpp", models.weights_fingerprint(self._gguf.model), self.decoding.fingerprint)
 
     def check(self) -> None:
-        """Raises SettingError, DataError or MissingExtra for a model that llama.cpp would not open."""
+        """Raises SettingError, DataError or MissingExtra for a model that llama.cpp cannot load."""
         self._gguf.path  # noqa: B018
         if importlib.util.find_spec("llama_cpp") is None:
             raise _missing(self._gguf.model)
 
     def decoding_as(self, decoding: Decoding) -> LlamaCppLLM:
-        """The same model, decoding so; what is loaded is shared."""
+        """The same model with another decoding; what is loaded is shared."""
         return LlamaCppLLM(self._gguf, decoding)
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        """Truncate `text` to `max_tokens` tokens: after a sentence, else a word, else a token."""
         return self._gguf.cut(text, max_tokens)
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
+        """Decode the first `max_tokens` tokens of `text`."""
         return self._gguf.cut_tokens(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
 
-        Raises SettingError for a prompt that is empty or has no room for `max_new_tokens` in the model's context.
+        Raises SettingError for an empty prompt, or one that leaves no room for `max_new_tokens` in the context.
         """
         if not prompts:
             return []
@@ -211,7 +211,7 @@ class LlamaCppLLM:
         gguf, decoding = self._gguf, self.decoding
         answer = Answer(decoding, gguf.decode, gguf.end_ids, len(row))
         gguf.llama.set_seed(decoding.draw_seed(prompt))
-        chosen = gguf.llama.generate(  # as the model says, without the package's own tastes
+        chosen = gguf.llama.generate(  # without the package's default sampling parameters
             row, temp=decoding.temperature, top_p=decoding.top_p, top_k=0, min_p=0.0, typical_p=1.0, repeat_penalty=1.0
         )
         for token in islice(chosen, decoding.max_new_tokens):

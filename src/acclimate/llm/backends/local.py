@@ -1,8 +1,8 @@
-"""An LLM on this machine: batches of prompts in, completions out, greedy ones unless a temperature is set.
+"""LLMs on this machine through transformers: batches of prompts, decoded greedily unless a temperature is set.
 
-What the prompts of a batch share at their start, the few-shot examples, is read once and kept for later batches. The
-shared part ends at a line end, so that documents which happen to begin alike make no prefix of their own; it is a
-function of the batch alone, never of what was asked before, so the same batch always gets the same bytes.
+The common prefix of a batch (few-shot examples) is computed once and cached for later batches. It ends at a line end,
+so that documents with a common beginning do not extend it, and depends on the batch alone: the same batch always gets
+the same bytes.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from acclimate.llm.lengths import check_room
 from acclimate.llm.protocol import BatchSize
 from acclimate.records import Completion
 
-CPU_BATCH = BatchSize(64, 16384)  # more gains little, and a kill would lose more
-GPU_BATCH = BatchSize(512, 65536)  # a step takes a GPU as long for one prompt as for hundreds
-CORES = 4  # each remembers a batch
-STEPS_UNREAD = 8  # tokens that a GPU writes before they are looked at: to wait for each would take longer than they do
-COMPACT_BELOW = 0.8  # finished prompts leave the batch once so few of its rows are live: moving the cache costs a step
+CPU_BATCH = BatchSize(64, 16384)  # more gains little, and an interrupted run would lose more
+GPU_BATCH = BatchSize(512, 65536)  # a decoding step takes a GPU as long for one prompt as for hundreds
+CORES = 4  # maximum; each holds a batch in memory
+STEPS_UNREAD = 8  # tokens that a GPU generates before they are examined, to avoid waiting for each
+COMPACT_BELOW = 0.8  # share of unfinished rows below which finished ones are removed, at the cost of about one step
 
 
 class LocalLLM:
-    """A model that transformers can load, causal or sequence-to-sequence; implements `acclimate.llm.LLM`.
+    """A causal or sequence-to-sequence model of transformers; implements `acclimate.llm.LLM`.
 
-    The first special token chosen ends an answer, whose tokens are counted with the one that ended it. With a
-    temperature above 0 each prompt's tokens are drawn from a sequence of its own: order and company change nothing.
-    Log-probabilities are the model's own, whatever the temperature. Where memory has no room for a batch, it is halved
-    until there is.
+    The first special token ends an answer, and is counted. With a temperature above 0 each prompt has its own random
+    numbers, independent of order and batch. Log-probabilities are the model's own, at temperature 1. If memory runs
+    out, batches are halved.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class LocalLLM:
 
     @property
     def name(self) -> str:
-        """As its user calls it."""
+        """The name given by the user."""
         return self._loaded.name
 
     @property
@@ -64,37 +63,37 @@ class LocalLLM:
         return fingerprint("local", weights, str(self._loaded.dtype), self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> LocalLLM:
-        """The same model, decoding so; what is loaded is shared."""
+        """The same model with another decoding; what is loaded is shared."""
         return LocalLLM(self._loaded, decoding, share_prefix=self.share_prefix)
 
     @property
     def maker(self) -> Callable[[], LocalLLM]:
-        """What makes the same LLM in another process."""
+        """Makes the same LLM in another process."""
         return partial(LocalLLM, self.name, dtype=self._loaded.dtype, share_prefix=self.share_prefix)
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        """Truncate `text` to `max_tokens` tokens: after a sentence, else a word, else a token."""
         return self._loaded.cut(text, max_tokens)
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
+        """Decode the first `max_tokens` tokens of `text`."""
         return self._loaded.cut_tokens(text, max_tokens)
 
     @property
     def cores(self) -> int:
-        """How many batches are answered at once on a CPU, each on a core; 1: one on all of them. Loads it."""
-        is_packed = isinstance(self._loaded.decoder, Packed)  # which any number of threads may share
+        """Number of batches to answer at once on a CPU, one per core; 1: one on all cores. Loads the model."""
+        is_packed = isinstance(self._loaded.decoder, Packed)  # thread-safe
         return CORES if is_packed and uses_single_core(self._loaded.width) else 1
 
     @property
     def batch_size(self) -> BatchSize:
-        """Of the device that computes."""
+        """The batch size that suits the device."""
         return GPU_BATCH if models.device() == "cuda" else CPU_BATCH
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
 
-        Raises SettingError for a prompt that is empty or has no room for `max_new_tokens` in the model's context.
+        Raises SettingError for an empty prompt, or one that leaves no room for `max_new_tokens` in the context.
         """
         model, room = self._loaded, self.decoding.max_new_tokens
         rows = model.rows(prompts, chat=self.decoding.chat)
@@ -117,12 +116,12 @@ class LocalLLM:
         return [answers[index] for index in range(len(rows))]
 
     def _decode(self, prompts: Sequence[tuple[list[int], str]]) -> list[Completion]:
-        """Completions of one batch of tokenized prompts, each with what its draws follow from."""
+        """Completions of one batch of (prompt tokens, key of the random numbers)."""
         model, decoding = self._loaded, self.decoding
         rows, draws = [row for row, _ in prompts], [random.Random(draw) for _, draw in prompts]
         shared = self._shared(rows)
         answers = [Answer(decoding, model.decode, model.end_ids, len(row)) for row in rows]
-        live = list(range(len(rows)))  # answers by their row in the cache
+        live = list(range(len(rows)))  # cache row -> answer
         logits, cache = model.decoder.start(
             model.prefix(rows[0][:shared]), [row[shared:] for row in rows], decoding.max_new_tokens
         )
@@ -156,35 +155,35 @@ class LocalLLM:
         return 1 if models.device() == "cpu" else STEPS_UNREAD
 
     def _choose(self, logits: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next token of each row and its natural log-probability; points: of each row, for what is drawn."""
+        """(next token of each row, its natural log-probability). points: random numbers of the rows, for sampling."""
         temperature, top_p = self.decoding.temperature, self.decoding.top_p
         return _sampled(logits, points, temperature, top_p) if temperature else _greedy(logits)
 
     def _shared(self, rows: list[list[int]]) -> int:
-        """How many leading tokens to read once: up to the last line end that all have in common, 0 for one prompt."""
+        """Length of the common prefix to compute once, up to the last common line end; 0 for a single prompt."""
         if len(rows) == 1 or not self.share_prefix or self._loaded.is_seq2seq:
             return 0
-        first, last = min(rows), max(rows)  # the extremes in order differ where any two do
+        first, last = min(rows), max(rows)  # the extremes in sorted order share the shortest prefix
         common = next(
             (position for position, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, rows))
         )
-        common = min(common, *(len(row) - 1 for row in rows))  # a token is left to read, whose logits are asked for
+        common = min(common, *(len(row) - 1 for row in rows))  # leave a token to read, for its logits
         while common and "\n" not in self._loaded.tokenizer.decode([first[common - 1]]):
             common -= 1
         return common
 
 
 def _greedy(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest token of each row, the lower id in a tie, and its natural log-probability in float32."""
+    """The most likely token of each row, the lower id in a tie, and its natural log-probability in float32."""
     logits = logits.float()
     tokens = logits.argmax(-1)
-    return tokens, logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # a CPU takes twice as long for logsumexp
+    return tokens, logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # on a CPU twice as fast as logsumexp
 
 
 def _sampled(
     logits: torch.Tensor, points: torch.Tensor, temperature: float, top_p: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The token of each row at its point, in [0, 1), of the likeliest tokens that make up `top_p`; as `_greedy`."""
+    """The token of each row at its point, in [0, 1), of the nucleus with probability `top_p`; returns as `_greedy`."""
     logits = logits.float()
     shares, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
     shares = torch.where(shares.cumsum(-1) - shares < top_p, shares, 0.0).cumsum(-1)

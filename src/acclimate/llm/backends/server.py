@@ -1,11 +1,10 @@
-"""An LLM behind an OpenAI-compatible server: OpenAI, vLLM, Ollama, llama.cpp's server, OpenRouter and their like.
+"""LLMs behind an OpenAI-compatible server: OpenAI, vLLM, Ollama, llama.cpp's server, OpenRouter and others.
 
-`openai:MODEL` asks the address in OPENAI_BASE_URL (OpenAI's own when there is none), `openai:MODEL@http://host:port/v1`
-that one, or several by commas (`server/fleet.py`); `openai-completions:` in place of `openai:` sends the prompt as a
-text to go on with, not as a chat message, which is what models without chat training need. The key is OPENAI_API_KEY;
-it is sent to the server and goes nowhere else. Requests go out together and their answers come as they come. What a
-failure means says one table (`server/failures.py`): what may pass is asked again, later and later, what is wrong with
-one prompt costs that prompt, and what will not pass is told at once.
+`openai:MODEL` uses the address in OPENAI_BASE_URL (by default OpenAI's), `openai:MODEL@http://host:port/v1` that one,
+or several separated by commas (`server/fleet.py`). `openai-completions:` sends the prompt as plain text, not as a chat
+message, for models without chat training. The key is OPENAI_API_KEY, sent to the server and nowhere else. Requests are
+concurrent, and answers are returned as they arrive. `server/failures.py` says what a failure means: temporary ones are
+retried with increasing delays, a bad prompt costs that prompt, and permanent ones are raised at once.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client, read
 from acclimate.llm.server.failures import (
     Failure,
-    Means,
+    Outcome,
     cause,
     connection_failure,
     failure,
@@ -41,16 +40,18 @@ from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
-_UNREAD = 2  # answers for each request at once that wait for whoever counts what they cost, at most
+_UNREAD = 2  # maximum answers waiting to be accounted for, per concurrent request
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
-_ERRORS = ("errors", "detail", "msg")  # beside "error", the names of an error under a status that is none
-_UNUSABLE_TRIES = 3  # for a prompt whose answers cannot be used
-_UNUSABLE_PROMPTS = 5  # in a row: it is not the prompts
+_ERRORS = ("errors", "detail", "msg")  # keys of errors beside "error", in responses with a success status
+_UNUSABLE_TRIES = 3  # per prompt
+_UNUSABLE_PROMPTS = 5  # consecutive prompts without a usable answer, before giving up
 
 
 class _Retry(Exception):
-    """A failure that may pass. `after`: seconds that the server asked to wait; `was_late`: it ran out of time;
-    `was_unusable`: it answered, and there is no answer in it."""
+    """A temporary failure.
+
+    `after`: delay requested by the server, in seconds; `was_late`: timeout; `was_unusable`: an answer without content.
+    """
 
     def __init__(
         self, reason: str, after: float | None = None, *, was_late: bool = False, was_unusable: bool = False
@@ -62,7 +63,7 @@ class _Retry(Exception):
 class ServerLLM:
     """Implements `acclimate.llm.StreamingLLM`.
 
-    Raises SettingError for a name that is none, MissingExtra without the `openai` package.
+    Raises SettingError for an invalid name, MissingExtra without the `openai` package.
     """
 
     def __init__(
@@ -79,47 +80,47 @@ class ServerLLM:
         self.decoding = replace(decoding, chat=self.address.chats)
         self._fleet = Fleet([self.url, *self.address.more_urls])
         self.concurrency, self.patience = concurrency * len(self._fleet.urls), patience
-        self.terms = Terms()  # shared by all decodings of this LLM, as the next two are
+        self.terms = Terms()  # shared by all decodings of this LLM, as are the next two
         self._gate = Gate(self.concurrency)
-        self._unusable: list[str] = []  # prompts in a row, why they got no answer
+        self._unusable: list[str] = []  # reasons, for consecutive prompts without a usable answer
         self._asks_no_more = threading.Event()
 
     @property
     def name(self) -> str:
-        """What its price is found by."""
+        """The key of its price."""
         return f"openai:{self.model}"
 
     @property
     def server(self) -> str:
-        """What its terms are kept by."""
+        """The key of its terms."""
         return fingerprint("server", self.url, self.model, self.address.chats)
 
     @property
     def fingerprint(self) -> str:
-        """Of model, address and decoding parameters; what a server changes behind a model's name does not show."""
+        """Of model name, address and decoding; changes behind a model's name are not visible."""
         where = f"{self.url}?{self.address.query}" if self.address.query else self.url
         return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
-        """The same server's model, decoding so; what was learned of it is shared."""
+        """The same model with another decoding; what was learned about the server is shared."""
         llm = ServerLLM(self._name, decoding, patience=self.patience)
         llm.concurrency = self.concurrency
         llm.terms, llm._gate, llm._unusable, llm._fleet = self.terms, self._gate, self._unusable, self._fleet
         return llm
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in about `max_tokens` tokens: to the end of a sentence or a word."""
+        """Truncate `text` to about `max_tokens` tokens, after a sentence or word."""
         return cut_at(text, max(1, characters_in(text, max_tokens)))
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
-        """One completion per prompt, in order. Raises LLMError when one could not be had."""
+        """One completion per prompt, in order. Raises LLMError if one could not be obtained."""
         completions = dict(self.answers(prompts))
         return [completions[place] for place in range(len(prompts))]
 
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
-        """(place, completion) as they come; the first failure is raised after what was under way has come."""
+        """(position, completion) as they arrive; the first failure is raised after all pending answers."""
         self.check()
-        stop = self._asks_no_more = threading.Event()  # of this call: what an earlier one stopped stays stopped
+        stop = self._asks_no_more = threading.Event()  # new for each call, as an earlier one may have been stopped
         failed: BaseException | None = None
         pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
         unread = threading.Semaphore(_UNREAD * self.concurrency)
@@ -136,7 +137,7 @@ class ServerLLM:
             while futures:
                 try:
                     future = next(coming)
-                except KeyboardInterrupt as error:  # what is under way was paid for
+                except KeyboardInterrupt as error:  # pending answers are paid for
                     failed = error
                     stop.set()
                     coming = as_completed(futures)
@@ -156,11 +157,11 @@ class ServerLLM:
             raise failed
 
     def stop_asking(self) -> None:
-        """Send no more requests; what is under way still comes."""
+        """Send no more requests; pending answers still arrive."""
         self._asks_no_more.set()
 
     def check(self) -> None:
-        """Raises MissingExtra without the client, SettingError without a key where one is needed."""
+        """Raises MissingExtra without the client, SettingError without a key that is needed."""
         self._clients  # noqa: B018 (made once, before threads ask for them)
 
     @cached_property
@@ -169,8 +170,8 @@ class ServerLLM:
         return {url: client(self.name, each, self.patience.request_seconds) for url, each in addresses.items()}
 
     def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
-        """One completion, however often it takes; None once nothing is asked any more. Raises LLMError."""
-        spent, failures, unusable = 0.0, 0, 0  # seconds with this prompt; those before the gate do not count
+        """One completion, with retries; None after `stop`. Raises LLMError."""
+        spent, failures, unusable = 0.0, 0, 0  # seconds spent on this prompt, without waiting at the gate
         while not stop.is_set():
             seen = self._gate.enter()
             started, answer = time.monotonic(), None
@@ -203,7 +204,7 @@ class ServerLLM:
         return None
 
     def _given_up(self, reason: str, stop: threading.Event) -> Completion:
-        """What a prompt costs whose answers cannot be used. Raises LLMError where no other's can be, either."""
+        """An empty completion for a prompt without usable answers. Raises LLMError if other prompts fail, too."""
         self._unusable.append(reason)
         if len(self._unusable) >= _UNUSABLE_PROMPTS:
             stop.set()
@@ -214,16 +215,16 @@ class ServerLLM:
         return LLMError(f"{self.name} at {self.url} {what}; its answers are kept; run the same command again to resume")
 
     def _request(self, prompt: str) -> Completion:
-        """One completion, on the terms of the server, learned as it goes. Raises _Retry and LLMError."""
+        """One completion, adapting to the server's terms. Raises _Retry and LLMError."""
         while True:
             body = wire.request(self.model, prompt, self.decoding, self.terms)
             answer = self._answer(body)
             if isinstance(answer, Failure):
                 if self.terms.learned(answer, body):
                     continue
-                if answer.means in (Means.REFUSED, Means.TOO_LONG):
+                if answer.means in (Outcome.REFUSED, Outcome.TOO_LONG):
                     return Completion("", (), 0, 0, answer.means.value)
-                raise self._error(str(answer)) if answer.means is Means.STOP else _Retry(str(answer), answer.after)
+                raise self._error(str(answer)) if answer.means is Outcome.STOP else _Retry(str(answer), answer.after)
             try:
                 completion = wire.completion(prompt, answer, self.decoding)
                 thinks = self.decoding.chat and wire.thinks(answer)
@@ -232,11 +233,11 @@ class ServerLLM:
             is_lost = completion.finish_reason == "reasoning"
             self.terms.thinks |= thinks or is_lost
             if is_lost and self.terms.changes(body):
-                continue  # it may answer once it is told not to think
+                continue  # retry, telling it not to think
             return completion
 
     def _answer(self, body: dict[str, Any]) -> Any:
-        """What a server answers, or what its failure means: of the last one, where all of them fail."""
+        """The server's answer, or the failure of the last address tried."""
         while True:
             with self._fleet.address() as url:
                 try:
@@ -252,7 +253,7 @@ class ServerLLM:
             return answer
 
     def _sent(self, body: dict[str, Any], client: Any) -> Any:
-        """The JSON that a server answers, or what its failure means. Raises _Retry for what never reached it."""
+        """The server's JSON, or its failure. Raises _Retry if it could not be reached."""
         import openai
 
         ask = client.chat.completions if self.decoding.chat else client.completions
@@ -265,7 +266,7 @@ class ServerLLM:
             return failed if after is None else failed._replace(after=after)
         except openai.APITimeoutError as error:
             raise _Retry(cause(error), was_late=True) from None
-        except (openai.APIError, ValueError) as error:  # no connection, a cut one, an answer that cannot be read
+        except (openai.APIError, ValueError) as error:  # connection failures, and unreadable answers
             return connection_failure(error)
         if page_title(response.text) is not None:
             return _failed(response, response.text)
@@ -273,7 +274,7 @@ class ServerLLM:
             answer = read(response.text)
         except ValueError as error:
             raise _Retry(str(error), was_unusable=True) from None
-        if isinstance(answer, list):  # as some send errors
+        if isinstance(answer, list):  # some servers wrap errors in a list
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
             raise _Retry("JSON that is no answer", was_unusable=True)
@@ -284,7 +285,7 @@ class ServerLLM:
 
 
 def _failed(response: Any, body: Any) -> Failure:
-    """What an error means, an answer that is none, or a page."""
+    """The failure in an error response, a malformed answer, or an HTML page."""
     if location := response.headers.get("location"):
         return failure(response.status_code, f"the server redirects to {location}")
     title = page_title(response.text)
@@ -294,4 +295,4 @@ def _failed(response: Any, body: Any) -> Failure:
     what = f"status {response.status_code}, a page for people and not an API's answer: {title!r} (HTML)"
     if response.status_code >= 300:
         return meaning._replace(message=what)
-    return meaning._replace(means=Means.STOP, message=what, hint="is that the address of an API, such as .../v1?")
+    return meaning._replace(means=Outcome.STOP, message=what, hint="is that the address of an API, such as .../v1?")

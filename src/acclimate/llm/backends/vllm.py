@@ -1,9 +1,8 @@
-"""An LLM on this machine's GPUs through vLLM, for large models and many prompts: `vllm:MODEL`.
+"""LLMs on this machine's GPUs through vLLM, for large models and many prompts: `vllm:MODEL`.
 
-vLLM batches by itself, and keeps what prompts share at their start. It is given tokens, not texts, so that prompts,
-chat templates and cuts are those of `LocalLLM`, and its tokens are read again here, so that answers end where those
-would. Greedy answers of the two may still differ where two tokens are nearly as likely: sums in another order round
-otherwise.
+vLLM does batching and prefix caching. It gets tokens rather than texts, so prompts, chat templates and truncation are
+those of `LocalLLM`, and its tokens are decoded here, so answers end at the same place. Greedy answers may still differ
+from `LocalLLM`'s at near ties, because of rounding.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from acclimate.llm.lengths import check_room
 from acclimate.records import Completion
 
 PREFIX = "vllm:"
-MOST_CONTEXT = 8192  # tokens: vLLM does not start without room for one whole context, and prompts are far shorter
-GPU_SHARE = 0.8  # of each GPU's memory, all of it taken at once; the rest is for the encoder that is loaded beside it
+MOST_CONTEXT = 8192  # tokens; vLLM allocates one whole context at startup
+GPU_SHARE = 0.8  # of each GPU's memory, allocated at once; the rest is for the encoder
 
 
 class _Engine:
-    """vLLM with the model of that name, started when first needed; LLMs with different decodings share one."""
+    """A vLLM engine, started on first use and shared by LLMs with different decodings."""
 
     def __init__(self, model: str) -> None:
         self.model, self.tokens = model, Tokenizer(model)
 
     @cached_property
     def context(self) -> int:
-        """The most tokens that a prompt and its completion may have together."""
+        """Maximum tokens of a prompt and its completion together."""
         from transformers import AutoConfig
 
         model = models.resolve(self.model)
@@ -47,8 +46,8 @@ class _Engine:
 
     @cached_property
     def module(self) -> Any:
-        """The package. Raises MissingExtra without it."""
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read when it is imported; the library is silent
+        """The vllm package. Raises MissingExtra without it."""
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read on import; the library is silent
         try:
             return importlib.import_module("vllm")
         except ImportError:
@@ -56,7 +55,7 @@ class _Engine:
 
     @cached_property
     def llm(self) -> Any:
-        """A `vllm.LLM`. Raises AcclimateError where it does not start."""
+        """The `vllm.LLM`. Raises AcclimateError if it does not start."""
         vllm, model = self.module, models.resolve(self.model)
         try:
             return vllm.LLM(
@@ -78,10 +77,9 @@ class _Engine:
 
 
 class VllmLLM:
-    """Implements `acclimate.llm.StreamingLLM`, whose answers all come at once: only so do many prompts reach vLLM
-    together.
+    """Implements `acclimate.llm.StreamingLLM`, with all answers at once, so that vLLM gets many prompts together.
 
-    The first special token chosen ends an answer. Log-probabilities are the model's own, whatever the temperature.
+    The first special token ends an answer. Log-probabilities are the model's own, at temperature 1.
     """
 
     def __init__(self, name: str | _Engine, decoding: Decoding = Decoding()) -> None:  # noqa: B008 (immutable)
@@ -90,16 +88,16 @@ class VllmLLM:
 
     @property
     def name(self) -> str:
-        """As its user calls it."""
+        """The name given by the user."""
         return f"{PREFIX}{self._engine.model}"
 
     @property
     def fingerprint(self) -> str:
-        """Of weights and decoding; the weights say what vLLM computes in."""
+        """Of weights, which determine vLLM's precision, and decoding."""
         return fingerprint("vllm", models.weights_fingerprint(self._engine.model), self.decoding.fingerprint)
 
     def check(self) -> None:
-        """Raises SettingError, DataError or MissingExtra for a model that vLLM would not load."""
+        """Raises SettingError, DataError or MissingExtra for a model that vLLM cannot load."""
         if models.resolve(self._engine.model).gguf_file:
             raise SettingError(
                 f"{self.name}: vLLM takes a folder or a Hugging Face id; a .gguf file runs as "
@@ -109,21 +107,21 @@ class VllmLLM:
             raise _missing(self._engine.model)
 
     def decoding_as(self, decoding: Decoding) -> VllmLLM:
-        """The same model, decoding so; what is loaded is shared."""
+        """The same model with another decoding; what is loaded is shared."""
         return VllmLLM(self._engine, decoding)
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        """Truncate `text` to `max_tokens` tokens: after a sentence, else a word, else a token."""
         return self._engine.tokens.cut(text, max_tokens)
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """What the tokenizer makes of the first `max_tokens` tokens of `text`."""
+        """Decode the first `max_tokens` tokens of `text`."""
         return self._engine.tokens.cut_tokens(text, max_tokens)
 
     def complete(self, prompts: Sequence[str]) -> list[Completion]:
         """One completion per prompt, in order.
 
-        Raises SettingError for a prompt that is empty or has no room for `max_new_tokens` in the model's context.
+        Raises SettingError for an empty prompt, or one that leaves no room for `max_new_tokens` in the context.
         """
         if not prompts:
             return []
@@ -138,11 +136,11 @@ class VllmLLM:
         return [self._completion(len(row), output.outputs[0]) for row, output in zip(rows, outputs, strict=True)]
 
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
-        """(place, completion), once all have come."""
+        """(position, completion), after all have arrived."""
         yield from enumerate(self.complete(prompts))
 
     def stop_asking(self) -> None:
-        """Nothing: all have been asked."""
+        """Does nothing, as all prompts are already sent."""
 
     def _sampling(self, prompt: str) -> Any:
         decoding = self.decoding
@@ -153,7 +151,7 @@ class VllmLLM:
             seed=decoding.draw_seed(prompt) if decoding.temperature else None,
             stop=[] if decoding.chat else list(decoding.stop),
             stop_token_ids=sorted(self._engine.tokens.end_ids),
-            logprobs=0,  # of the chosen tokens alone
+            logprobs=0,  # of the chosen tokens only
         )
 
     def _completion(self, prompt_tokens: int, output: Any) -> Completion:
@@ -163,8 +161,8 @@ class VllmLLM:
             if answer.is_open:
                 answer.add(token, logprobs[token].logprob)
         if output.finish_reason != "length":
-            answer.is_open = False  # the model's configuration may have ends of text that its tokenizer does not know
-        answer.tokens = len(output.token_ids)  # those behind the answer were computed too
+            answer.is_open = False  # the model's configuration may have end tokens that its tokenizer does not know
+        answer.tokens = len(output.token_ids)  # those after the answer were computed, too
         return answer.completion()
 
 

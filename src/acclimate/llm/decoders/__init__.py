@@ -1,1 +1,1 @@
-"""What backends on this machine share: tokens, chat templates, answers token by token, and models that decode."""
+"""Shared by local backends: tokenizers, chat templates, answers token by token, and decoders."""

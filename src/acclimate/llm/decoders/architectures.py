@@ -1,7 +1,7 @@
-"""The architectures that `packed.py` computes: by what their layers differ, as data.
+"""The architectures that `packed.py` supports, described as data.
 
-All are stacks of attention and a gated MLP with rotary positions. What is not computed exactly as transformers does is
-not among them, and goes to `generic.py`. Names are those of transformers.
+All are stacks of attention and a gated MLP with rotary positions. Whatever cannot be computed exactly as in
+transformers is left to `generic.py`. Names are those of transformers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from acclimate.llm.decoders.configuration import text_config
 
-WHOLE, WINDOWED = "full_attention", "sliding_attention"  # kinds of layers, by what their tokens see
+WHOLE, WINDOWED = "full_attention", "sliding_attention"  # layer types
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of an MLP's gates, and what oneDNN calls it."""
+    """An MLP's activation, and its name in oneDNN."""
 
     function: Callable[[Tensor], Tensor]
     onednn: str
@@ -35,35 +35,35 @@ _ACTIVATIONS = {"silu": SILU, "gelu_pytorch_tanh": _GELU_TANH}
 
 @dataclass(frozen=True)
 class Architecture:
-    """What layers are made of. Biases are where the weights have them."""
+    """The structure of a model's layers. Biases are used if the weights have them."""
 
-    # Of a layer's norms: before attention, after it, before the MLP, after it.
+    # A layer's norms: before attention, after it, before the MLP, after it.
     norms: tuple[str, str | None, str, str | None] = ("input_layernorm", None, "post_attention_layernorm", None)
-    norms_heads: bool = False  # queries and keys, each head by itself
-    norms_from_one: bool = False  # a norm's weights are what it adds to 1, in float32
-    windows: Literal["never", "everywhere", "by layer"] = "never"  # where tokens see no further than a window
-    rotates_by_kind: bool = False  # the two kinds of layers have different angles
+    norms_heads: bool = False  # queries and keys are normalized per head
+    norms_from_one: bool = False  # norm weights are offsets from 1, in float32
+    windows: Literal["never", "everywhere", "by layer"] = "never"  # sliding-window attention
+    rotates_by_kind: bool = False  # the two layer types have different rotary angles
     activation_setting: str = "hidden_act"
 
     def activation(self, config: Any) -> Activation:
-        """Of the MLP's gates."""
+        """The MLP's activation."""
         return _ACTIVATIONS[getattr(config, self.activation_setting)]
 
     def kinds(self, config: Any) -> list[str]:
-        """Of each layer: WHOLE or WINDOWED, or another that is not written out."""
+        """Each layer's type: WHOLE, WINDOWED, or an unsupported one."""
         if self.windows == "by layer":
             return list(config.layer_types)
         is_windowed = self.windows == "everywhere" and config.sliding_window is not None
         return [WINDOWED if is_windowed else WHOLE] * config.num_hidden_layers
 
     def rotations(self, config: Any) -> set[str]:
-        """By which rules angles follow from positions."""
+        """The rules for rotary angles."""
         settings = config.rope_parameters
         each = [settings[kind] for kind in {*self.kinds(config)}] if self.rotates_by_kind else [settings]
         return {rotation.get("rope_type", "default") for rotation in each}
 
     def norm_weight(self, weight: Tensor) -> Tensor:
-        """What a norm multiplies by."""
+        """A norm's multiplier."""
         return 1.0 + weight.float() if self.norms_from_one else weight
 
 
@@ -89,13 +89,14 @@ _ARCHITECTURES = {  # by `model_type`
         activation_setting="hidden_activation",
     ),
 }
-_WITH_IMAGES = frozenset({"gemma3"})  # whose text is read by one of these
-_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})  # where no angle depends on the prompt's length
+_WITH_IMAGES = frozenset({"gemma3"})  # multimodal models whose text part is one of these
+# Rules whose angles do not depend on the prompt's length.
+_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 _NOT_COMPUTED = ("mlp_bias", "use_bidirectional_attention", "attn_logit_softcapping", "final_logit_softcapping")
 
 
 def architecture_of(config: Any) -> Architecture | None:
-    """The architecture of a model of that configuration, where its every part is computed, else None."""
+    """The architecture of a model with that configuration; None if not fully supported."""
     text = text_config(config)
     architecture = _ARCHITECTURES.get(text.model_type)
     is_computed = (

@@ -1,6 +1,6 @@
-"""Attention of tokens that are read at once to a prefix that all prompts share and to what each has of its own.
+"""Attention of several tokens at once to a prefix shared by all prompts and to each prompt's own suffix.
 
-Letters in shapes are those of `packed.py`.
+Shapes as in `packed.py`.
 """
 
 from __future__ import annotations
@@ -13,52 +13,53 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-_TAKE_A_MASK = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]  # flash: on a CPU alone
+# Flash attention takes one on a CPU only.
+_TAKE_A_MASK = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
 
 
-class Seen(NamedTuple):
-    """What is added to scores: 0 where a key is seen, -inf where it is hidden."""
+class AttentionMasks(NamedTuple):
+    """Attention masks: 0 where a key is visible, -inf where it is hidden."""
 
-    prefix: Tensor | None  # (B or 1, 1, T, P); None: all of it is seen
+    prefix: Tensor | None  # (B or 1, 1, T, P); None: all visible
     suffix: Tensor  # (B or 1, 1, T, S)
 
-    def by(self, asked: Tensor) -> Seen:
-        """By one token of each prompt, (B,), as (B, 1, 1, P) and (B, 1, 1, S)."""
+    def by(self, asked: Tensor) -> AttentionMasks:
+        """The masks of one token per prompt, (B,), as (B, 1, 1, P) and (B, 1, 1, S)."""
         rows = torch.arange(len(asked), device=asked.device)
 
         def of_asked(mask: Tensor) -> Tensor:
             return mask.expand(len(asked), -1, -1, -1)[rows, :, asked][:, :, None]
 
-        return Seen(None if self.prefix is None else of_asked(self.prefix), of_asked(self.suffix))
+        return AttentionMasks(None if self.prefix is None else of_asked(self.prefix), of_asked(self.suffix))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Which tokens are read, where their keys and values go, and which of the suffix's they may see."""
+    """Which tokens are read, where keys and values are written, and what is visible in the suffix."""
 
     positions: Tensor  # (B or 1, T)
-    columns: slice | Tensor  # of the suffix, that they are written to
-    key_positions: Tensor  # (B or 1, S): of what is in the suffix
-    mask: Tensor  # (B or 1, 1, T, S), added to scores: -inf for gaps and for what comes later
-    asked: Tensor | None = None  # (B,): a token of each prompt; then the last layer computes these alone
+    columns: slice | Tensor  # of the suffix, to write to
+    key_positions: Tensor  # (B or 1, S): positions of the suffix's columns
+    mask: Tensor  # (B or 1, 1, T, S): -inf for gaps and later tokens
+    asked: Tensor | None = None  # (B,): one token per prompt, which alone the last layer computes
 
-    def seen(self, window: int | None, prefix: int) -> Seen:
-        """By layers whose tokens see so many, themselves included, behind a prefix of so many tokens."""
+    def seen(self, window: int | None, prefix: int) -> AttentionMasks:
+        """Masks of a layer with this window (the token itself included), after a prefix of `prefix` tokens."""
         if window is None or prefix + self.mask.shape[-1] <= window:
-            return Seen(None, self.mask)
+            return AttentionMasks(None, self.mask)
         queries = self.positions[:, None, :, None]
         in_prefix = torch.arange(prefix, device=queries.device)
         to_prefix = torch.zeros(*queries.shape[:-1], prefix, dtype=self.mask.dtype, device=queries.device).masked_fill_(
             queries - in_prefix >= window, float("-inf")
         )
         is_far = queries - self.key_positions[:, None, None] >= window
-        return Seen(to_prefix, self.mask.masked_fill(is_far, float("-inf")))
+        return AttentionMasks(to_prefix, self.mask.masked_fill(is_far, float("-inf")))
 
 
-def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scale: float) -> Tensor:
-    """q (B, T, K * G, D) over the prefix (2, K, P, D) and the suffix (2, K, B, S, D); returns (B, T, K * G * D).
+def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scale: float) -> Tensor:
+    """Attention of q (B, T, K * G, D) to prefix (2, K, P, D) and suffix (2, K, B, S, D); returns (B, T, K * G * D).
 
-    One softmax over both; the products with the prefix take all prompts at once.
+    One softmax over both; products with the prefix are shared by all prompts.
     """
     batch, length, heads, _ = q.shape
     shape = len(shared[0]), batch, heads // len(shared[0]), length
@@ -74,10 +75,10 @@ def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scale: float) 
     return _by_token(mixed, length)
 
 
-def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: Seen, scale: float) -> Tensor:
-    """The same by one kernel that writes no scores, which are most of what would be written and read.
+def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scale: float) -> Tensor:
+    """The same with a fused kernel that does not store scores, most of the memory traffic.
 
-    Each prompt has a copy of the prefix for the time of a layer.
+    Each prompt gets a copy of the prefix for the duration of a layer.
     """
     groups = q.shape[2] // len(shared[0])
     prefixes = shared[:, :, None].expand(-1, -1, len(q), -1, -1)
@@ -98,10 +99,10 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _by_key_head(q: Tensor, groups: int) -> Tensor:
-    """(B, T, K * G, D) as (K, B, G * T, D)."""
+    """(B, T, K * G, D) to (K, B, G * T, D)."""
     return q.unflatten(2, (-1, groups)).permute(2, 0, 3, 1, 4).flatten(2, 3)
 
 
 def _by_token(mixed: Tensor, length: int) -> Tensor:
-    """(K, B, G * T, D) as (B, T, K * G * D)."""
+    """(K, B, G * T, D) to (B, T, K * G * D)."""
     return mixed.unflatten(2, (-1, length)).permute(1, 3, 0, 2, 4).flatten(2)

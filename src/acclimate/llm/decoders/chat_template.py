@@ -1,7 +1,7 @@
-"""What a model's chat template puts around a message.
+"""The text that a model's chat template puts around a message.
 
-A template is rendered once, around a mark; a prompt takes the mark's place as tokens, so nothing in a document can pass
-for a token of the template.
+A template is rendered once with a placeholder, which is replaced by the prompt's tokens, so that nothing in a document
+can act as a token of the template.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any
 from acclimate.base.errors import DataError
 from acclimate.llm.answers import reasoning
 
-# Models that can think aloud before they answer are told not to: their first line is to be the query.
+# Disables thinking, if the template can: the first line of the answer should be the query.
 OPTIONS = {"enable_thinking": False}
 _MARK = "{prompt}"
 
 
 def around(name: str, render: Callable[[list[dict[str, Any]]], str]) -> tuple[str, str]:
-    """What `render` puts before and behind a user's message, with the reasoning over that it may begin.
+    """(before, after) a user's message as rendered, with opened reasoning closed.
 
-    Raises DataError for a template that fails, or leaves the message out.
+    Raises DataError for a template that fails, or drops the message.
     """
     try:
         text = render([{"role": "user", "content": _MARK}])
-    except Exception as error:  # the template is a program that came with the model
+    except Exception as error:  # a template is a program that came with the model
         raise DataError(f"{name}: its chat template fails: {type(error).__name__}: {error}") from None
     before, mark, after = text.partition(_MARK)
     if not mark:
         raise DataError(f"{name}: its chat template leaves the message out; choose a prompt without chat = true")
-    return before, reasoning.closed(after)
+    return before, reasoning.close_reasoning(after)

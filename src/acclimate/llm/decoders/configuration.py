@@ -1,7 +1,6 @@
-"""What a model's configuration, as transformers reads it, says of how it reads text.
+"""Read properties of the text part of a transformers configuration.
 
-Models that take images or sound, too, have a part for each: what a model's own configuration does not say, or says of
-the whole, is in its part for text.
+Multimodal models have a configuration for each modality; values may be in the model's own or in its text part.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from typing import Any
 
 
 def text_config(config: Any) -> Any:
-    """The part that reads text: the whole, where there is no other."""
+    """The text part; the whole if there are no parts."""
     return config.get_text_config()
 
 
 def width(config: Any) -> int:
-    """Numbers per token, 0 where it does not say."""
+    """Hidden size; 0 if not stated."""
     return getattr(text_config(config), "hidden_size", None) or 0
 
 
 def positions(config: Any) -> int | None:
-    """How many tokens the model was made for, None where it does not say."""
+    """Maximum number of positions; None if not stated."""
     return getattr(text_config(config), "max_position_embeddings", None) or None

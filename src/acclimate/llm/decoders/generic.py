@@ -1,6 +1,6 @@
-"""The same decoding for any causal model that transformers loads; slower than `packed.py`, and with fewer promises.
+"""A decoder for any causal model of transformers; slower than `packed.py`, and with fewer guarantees.
 
-Left padding, the model's own forward pass, and a cache that grows by a column a step.
+Left padding, the model's own forward pass, and a cache that grows by a column per step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acclimate.llm.decoders.packed import PAIRS_AT_ONCE
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the model remembers of the start of all prompts, and what of it is read with each."""
+    """The state after the common prefix, and the part of it to be read with each prompt."""
 
     past: Any
     unread: Sequence[int] = ()
@@ -28,14 +28,14 @@ class Prefix:
 
 @dataclass
 class Cache:
-    """What the model remembers of each prompt, and which columns are tokens (B, columns)."""
+    """The model's cache of each prompt, and which columns are tokens (B, columns)."""
 
     shrinks: ClassVar[bool] = True
     past: Any
     mask: Tensor
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all prompts but `rows`."""
+        """Keep only the prompts `rows`."""
         self.past.batch_select_indices(rows)
         self.mask = self.mask[rows]
 
@@ -54,9 +54,9 @@ class Generic:
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Prefix:
-        """What the model remembers of tokens that prompts share.
+        """The state after tokens that prompts share.
 
-        transformers' windows count columns, padding too: where there are any, none may be behind the prefix.
+        Empty for models with windows, since transformers counts padding columns as part of a window.
         """
         from transformers import DynamicCache
 
@@ -69,11 +69,11 @@ class Generic:
 
     @torch.inference_mode()
     def start(self, prefix: Prefix, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
-        """Read what follows the prefix in each prompt (one token at least)."""
+        """Read what follows the prefix in each prompt (at least one token)."""
         return self._run(*self._begin(prefix, rows))
 
     def _begin(self, prefix: Prefix, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Cache]:
-        """Rows as columns of tokens, padded at the left, and what the model remembers of the prefix for each."""
+        """Left-padded columns of tokens, and the prefix's cache for each row."""
         rows = [[*prefix.unread, *row] for row in rows]
         shared, longest = prefix.past.get_seq_length(), max(map(len, rows))
         past = copy.deepcopy(prefix.past)
@@ -97,7 +97,7 @@ class Generic:
 
     @torch.inference_mode()
     def logits_of(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], tokens: Sequence[int]) -> Tensor:
-        """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, as the model rounds."""
+        """(n_rows, n_tokens) logits of some tokens after each row following its start, in the model's precision."""
         logits: dict[int, Tensor] = {}
         for places, begun in self._following(starts, rows, start_of_row):
             logits.update(zip(places, self._answer(*begun, 1).logits[:, -1].float()[:, list(tokens)], strict=True))
@@ -105,7 +105,7 @@ class Generic:
 
     @torch.inference_mode()
     def logprobs(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> list[Tensor]:
-        """Per row: (its length - 1,) natural log-probabilities of its tokens after the first."""
+        """For each row, (length - 1,) natural log-probabilities of its tokens after the first."""
         logprobs: dict[int, Tensor] = {}
         for places, begun in self._following(starts, rows, start_of_row):
             longest = max(len(rows[place]) for place in places)
@@ -118,7 +118,7 @@ class Generic:
     def _following(
         self, starts: Rows, rows: Rows, start_of_row: Sequence[int]
     ) -> Iterator[tuple[list[int], tuple[Tensor, Cache]]]:
-        """Some rows at a time that follow the same start, which is read once: their places, and what to read."""
+        """(positions, input) of batches of rows that follow the same start, which is computed once."""
         for number, start in enumerate(starts):
             followers = sorted(
                 (place for place in range(len(rows)) if start_of_row[place] == number), key=lambda p: len(rows[p])
@@ -134,7 +134,7 @@ class Generic:
         return answer.logits[:, -1], cache
 
     def _answer(self, ids: Tensor, cache: Cache, logits: int) -> Any:
-        """What the model says of tokens, with the logits of the last few columns."""
+        """The model's output for tokens, with the logits of the last few columns."""
         positions = (cache.mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
         extra = {"position_ids": positions} if self._takes_positions else {}
         return self._model(

@@ -1,4 +1,4 @@
-"""GGUF files, as transformers reads them."""
+"""Load GGUF files with transformers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acclimate.base.errors import MissingExtra
 
 
 def options(gguf_file: str | None) -> dict[str, str]:
-    """What `from_pretrained` needs to read a GGUF file; nothing for None. Raises MissingExtra without its reader."""
+    """Arguments of `from_pretrained` for a GGUF file; empty for None. Raises MissingExtra without the gguf package."""
     if not gguf_file:
         return {}
     if importlib.util.find_spec("gguf") is None:
@@ -23,10 +23,10 @@ def options(gguf_file: str | None) -> dict[str, str]:
 
 @contextmanager
 def read_once(gguf_file: str | None) -> Iterator[None]:
-    """Around `from_pretrained`: the file is parsed once and the table of its tensors' names is made once.
+    """Context for `from_pretrained` that parses the file, and builds its table of tensor names, only once.
 
-    transformers parses it for the configuration, for the tokenizer and for the weights, and makes the table for each of
-    the model's modules: of the 22 s that the embedded LLM took to load on a slow core, 14.
+    transformers parses it for configuration, tokenizer and weights, and builds the table for each module: 14 of the 22
+    s to load the embedded LLM on a slow core.
     """
     if not gguf_file:
         yield

@@ -1,6 +1,6 @@
-"""A causal or sequence-to-sequence model of transformers, loaded when first needed: tokenizer, decoder, context.
+"""A model of transformers, loaded on first use: tokenizer, decoder, context size.
 
-Any number of `LocalLLM`s with different decodings share one.
+`LocalLLM`s with different decodings share one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from acclimate.base.memory import Halving
 from acclimate.llm.decoders import configuration, gguf
 from acclimate.llm.decoders.decoder import Decoder
 from acclimate.llm.decoders.tokenizer import Tokenizer
-from acclimate.llm.decoders.unpacked import unpacked
+from acclimate.llm.decoders.unpacked import load_unpacked
 
 if TYPE_CHECKING:
     import torch
 
 KEPT_PREFIXES = 4
-RELATIVE_CONTEXT = 2048  # tokens, for models whose positions are relative and have no end
+RELATIVE_CONTEXT = 2048  # tokens, for models with relative positions and so without a limit
 
 
 class Loaded(Tokenizer):
-    """The model of that name, in that precision, and its tokenizer."""
+    """A model in one precision, and its tokenizer."""
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
         super().__init__(name)
@@ -38,7 +38,7 @@ class Loaded(Tokenizer):
 
     @cached_property
     def model(self) -> Any:
-        """The model itself, on the device that computes, in inference mode."""
+        """The model, on the device, in inference mode."""
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GgufConfig
 
         model = models.resolve(self.name)
@@ -53,7 +53,7 @@ class Loaded(Tokenizer):
 
         with loading(self.name):
             if model.gguf_file:
-                loaded = unpacked(self.name, str(self.dtype).removeprefix("torch."), unpack, load)
+                loaded = load_unpacked(self.name, str(self.dtype).removeprefix("torch."), unpack, load)
             elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
                 loaded = load(model.path_or_id, AutoModelForSeq2SeqLM)
             else:
@@ -62,7 +62,7 @@ class Loaded(Tokenizer):
 
     @cached_property
     def decoder(self) -> Decoder:
-        """What steps over its answers: written out here where the architecture is, else the model's own."""
+        """The decoder for its architecture: `Packed` if supported, else a generic one."""
         from acclimate.llm.decoders.generic import Generic
         from acclimate.llm.decoders.packed import Packed
         from acclimate.llm.decoders.seq2seq import Seq2Seq
@@ -73,17 +73,17 @@ class Loaded(Tokenizer):
 
     @property
     def width(self) -> int:
-        """Numbers per token. Loads it."""
+        """Hidden size. Loads the model."""
         return configuration.width(self.model.config)
 
     @property
     def is_seq2seq(self) -> bool:
-        """True when an encoder reads the prompt and a decoder writes the answer: T5 and its like."""
+        """True for encoder-decoder models: T5 and its like."""
         return self.model.config.is_encoder_decoder
 
     @cached_property
     def context(self) -> int:
-        """The most tokens that a prompt and its completion may have together."""
+        """Maximum tokens of a prompt and its completion together."""
         configured = configuration.positions(self.model.config) or RELATIVE_CONTEXT
         return min(configured, models.max_positions(self.model))
 
@@ -95,7 +95,7 @@ class Loaded(Tokenizer):
         return super().end_ids | {end for end in ends if end is not None}
 
     def prefix(self, ids: list[int]) -> Any:
-        """What the decoder remembers of tokens that prompts share; the last few are kept."""
+        """The decoder's state after a common prefix; the last few are cached."""
         key = tuple(ids)
         with self._lock:
             if key not in self._prefixes:
@@ -106,8 +106,7 @@ class Loaded(Tokenizer):
             return self._prefixes[key]
 
     def forget(self) -> bool:
-        """Give back the memory that is kept between batches. Returns whether there was any: nothing shared is a prefix
-        of no tokens."""
+        """Release memory kept between batches; returns whether there was any."""
         with self._lock:
             had_any = self.decoder.forget() or any(self._prefixes)
             self._prefixes.clear()

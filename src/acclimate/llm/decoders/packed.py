@@ -1,14 +1,13 @@
-"""Decoding for the architectures of `architectures.py`, with the shared start of the prompts computed once.
+"""The fast decoder, for the architectures of `architectures.py`, computing the prompts' common prefix once.
 
-Transformers loads the weights; the forward pass is written out here because what it cannot do there pays for itself.
-The keys and values of the shared prefix exist once, not once per prompt, and all prompts attend to them in one matrix
-product per head. The cache is allocated once and written in place, so that a step is the same operations on the same
-memory each time: on a GPU, one CUDA graph. Prompts are read in groups, small enough to stay in a processor's cache, or
-large enough to fill a GPU, and only as far as each group's longest. Weights are laid out once as products read them.
-Layers that see a window of what came before have the same cache and hide what is too far.
+Transformers loads the weights; the forward pass is our own because of what it gains. Keys and values of the prefix are
+stored once, not per prompt, and all prompts attend to them in one matrix product per head. The cache is allocated once
+and written in place, so each step is the same operations on the same memory: on a GPU, a CUDA graph. Prompts are read
+in groups small enough for a CPU's cache, or large enough to fill a GPU, padded only to each group's longest. Weights
+are packed once in oneDNN's layout. Layers with sliding windows have the same cache and mask what is too far.
 
-Letters in shapes: B prompts, T tokens read at once, P prefix tokens, S columns of a prompt's own cache, K key-value
-heads, G query heads per key-value head, D numbers per head, L layers, C numbers per token (hidden size).
+Shapes: B prompts, T tokens read at once, P prefix tokens, S columns of a prompt's own cache, K key-value heads, G query
+heads per key-value head, D numbers per head, L layers, C hidden size.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, 
 from acclimate.llm.decoders.configuration import text_config
 from acclimate.llm.decoders.decoder import Rows
 from acclimate.llm.decoders.packed_cache import Cache, FixedCaches, empty
-from acclimate.llm.decoders.packed_layer import Layer, Sight, norm_of, product
+from acclimate.llm.decoders.packed_layer import AttentionSpan, Layer, norm_of, product
 
-PAIRS_AT_ONCE = 32  # rows behind starts, each with a copy of its start's keys and values
-GROUP_TOKENS = 512  # prompts are read about so many tokens at a time: large products, activations still in cache
-GPU_GROUP_TOKENS = 16384  # there is no such cache on a GPU, and small products leave most of it idle
-LONGEST_PIECE = 2048  # tokens of a prompt
-WORTH_TILES = 32  # tokens of each prompt at once, from which on a CPU's own attention is the faster one, where it is
-HEAD_ROWS = 8192  # tokens of the vocabulary, whose logits are computed at once where texts are rated
+PAIRS_AT_ONCE = 32  # rows scored at once, each with a copy of its start's keys and values
+GROUP_TOKENS = 512  # tokens read at once: large products, with activations still in the cache
+GPU_GROUP_TOKENS = 16384  # the same on a GPU, where small products would leave it idle
+LONGEST_PIECE = 2048  # tokens of a prompt read at once
+WORTH_TILES = 32  # tokens per prompt from which fused CPU attention is faster, on CPUs with tile instructions (AMX)
+HEAD_ROWS = 8192  # vocabulary rows whose logits are computed at once in scoring
 
 
 class Packed:
@@ -44,14 +43,14 @@ class Packed:
 
     @staticmethod
     def runs(config: Any) -> bool:
-        """True for the models whose every part is written out below."""
+        """True for models that are fully supported."""
         return architecture_of(config) is not None
 
     def __init__(self, model: Any, *, for_gpu: bool | None = None) -> None:
-        """for_gpu: work as is best on one, wherever the model is; None: where the model is on one."""
+        """for_gpu: work as on a GPU; None: if the model is on one."""
         architecture, config, text = architecture_of(model.config), text_config(model.config), model.get_decoder()
         assert architecture is not None
-        self._embedded = text.embed_tokens  # (B, T) to (B, T, C)
+        self._embedded = text.embed_tokens  # (B, T) -> (B, T, C)
         self._head: Tensor = model.lm_head.weight
         self._to_logits = product(self._head)
         self._norm = norm_of(text.norm, architecture, config)
@@ -61,7 +60,7 @@ class Packed:
         self._scale: float = text.layers[0].self_attn.scaling
         kinds = architecture.kinds(config)
         sights = {
-            kind: Sight(
+            kind: AttentionSpan(
                 partial(text.rotary_emb, layer_type=kind) if architecture.rotates_by_kind else text.rotary_emb,
                 config.sliding_window if kind == WINDOWED else None,
             )
@@ -73,11 +72,12 @@ class Packed:
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
         fewest = WORTH_TILES if models.uses_amx(self._head) else math.inf
-        self._fewest_unwritten = 2 if self._for_gpu else fewest  # tokens at once, from which on no scores are written
+        # Tokens read at once from which fused attention is used.
+        self._fewest_unwritten = 2 if self._for_gpu else fewest
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
-        """The keys and values of tokens that prompts share: (L, 2, K, P, D)."""
+        """Keys and values of tokens that prompts share: (L, 2, K, P, D)."""
         nothing = self._head.new_empty(self._kv_shape(0))
         suffix = self._head.new_empty(self._kv_shape(1, len(ids)))
         if ids:
@@ -86,7 +86,7 @@ class Packed:
 
     @torch.inference_mode()
     def start(self, prefix: Tensor, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
-        """Read what follows the prefix in each prompt (one token at least); `room` tokens may be added to each."""
+        """Read what follows the prefix in each prompt (at least one token); up to `room` tokens may be added."""
         lengths = [len(row) for row in rows]
         longest, shared = max(lengths), prefix.shape[3]
         make = partial(self._fixed.empty, step=self._advance) if self._fixed else empty
@@ -100,7 +100,7 @@ class Packed:
         is_gap = columns >= counts[:, None]
         cache.mask[: len(rows), 0, 0, :longest].zero_().masked_fill_(is_gap, float("-inf"))
         cache.positions[: len(rows)] = shared + counts
-        # The answer's first column is the longest prompt's next, and the next of every other.
+        # The answer begins in the column after the longest prompt, for every prompt.
         written = torch.arange(cache.key_positions.shape[1], device=prefix.device)
         behind = written - longest + counts[:, None]
         cache.key_positions[: len(rows)] = shared + torch.where(written < longest, written, behind)
@@ -117,11 +117,11 @@ class Packed:
         return cache.advance()[: len(tokens)]
 
     def forget(self) -> bool:
-        """Give back the memory that is kept between batches. Returns whether there was any."""
+        """Release memory kept between batches; returns whether there was any."""
         return self._fixed is not None and self._fixed.forget()
 
     def _advance(self, cache: Cache) -> Tensor:
-        """One step on the tensors of the cache."""
+        """One step on the cache's tensors."""
         cache.mask.index_fill_(3, cache.column, 0.0)
         reading = Reading(cache.positions[:, None], cache.column, cache.key_positions, cache.mask)
         x = self._forward(self._embedded(cache.tokens[:, None]), reading, cache.prefix, cache.suffix)
@@ -131,7 +131,7 @@ class Packed:
 
     @torch.inference_mode()
     def logits_of(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], tokens: Sequence[int]) -> Tensor:
-        """(n_rows, n_tokens) logits of some tokens as what follows each row behind its start, computed in float32."""
+        """(n_rows, n_tokens) float32 logits of some tokens after each row following its start."""
         head = self._head[list(tokens)].float()
         logits = head.new_empty(len(rows), len(tokens))
         for places, hidden in self._following(starts, rows, start_of_row):
@@ -141,7 +141,7 @@ class Packed:
 
     @torch.inference_mode()
     def logprobs(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> list[Tensor]:
-        """Per row: (its length - 1,) natural log-probabilities, in float32, of its tokens after the first."""
+        """For each row, (length - 1,) natural log-probabilities of its tokens after the first, in float32."""
         logprobs: dict[int, Tensor] = {}
         for places, hidden in self._following(starts, rows, start_of_row):
             lengths = [len(rows[place]) - 1 for place in places]
@@ -151,8 +151,10 @@ class Packed:
         return [logprobs[place] for place in range(len(rows))]
 
     def _logprobs_of(self, tokens: Tensor, before: Tensor) -> Tensor:
-        """(N,) of each token behind its hidden state (N, C), by some rows of the head at a time: the whole of it in
-        float32 may take more room than the model has left."""
+        """(N,) log-probability of each token after its hidden state (N, C).
+
+        Computed for some rows of the head at a time, as its float32 copy may not fit in memory.
+        """
         logits_of_tokens, sums = before.new_zeros(len(before)), list[Tensor]()
         for first in range(0, len(self._head), HEAD_ROWS):
             logits = F.linear(before, self._head[first : first + HEAD_ROWS].float())
@@ -164,8 +166,7 @@ class Packed:
         return logits_of_tokens - torch.stack(sums).logsumexp(0)
 
     def _following(self, starts: Rows, rows: Rows, start_of_row: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Some rows at a time, each read behind its start, which is read once: their places, and their
-        last hidden states (B, T, C), normalized, in float32."""
+        """(positions, last hidden states (B, T, C), normalized, float32) of batches of rows after their start."""
         nothing = self._head.new_empty(self._kv_shape(0))
         followers: list[list[int]] = [[] for _ in starts]
         for place, start in enumerate(start_of_row):
@@ -188,7 +189,7 @@ class Packed:
                 counts = torch.tensor([len(starts[group[number]]) for number in numbers], device=suffix.device)
                 columns = torch.arange(longest + size, device=suffix.device)
                 is_gap = (columns >= counts[:, None]) & (columns < longest)  # (B, S)
-                hidden = is_gap[:, None] | (columns > columns[longest:, None])  # (B, T, S): a gap, or the future
+                hidden = is_gap[:, None] | (columns > columns[longest:, None])  # (B, T, S): a gap, or a later token
                 mask = torch.zeros(hidden.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                     hidden, float("-inf")
                 )
@@ -203,24 +204,24 @@ class Packed:
         return GPU_GROUP_TOKENS if self._for_gpu else GROUP_TOKENS
 
     def _padded(self, rows: Rows, length: int) -> Tensor:
-        """(B, length) token ids, padded at the right."""
+        """(B, length) token ids, right-padded."""
         return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self._head.device)
 
     def _kv_shape(self, *sizes: int) -> tuple[int, ...]:
         return len(self._layers), 2, self._kv_heads, *sizes, self._head_size
 
     def _read(self, rows: Rows, position: int, prefix: Tensor, suffix: Tensor) -> Tensor:
-        """(B, C) hidden states of the last token of each row, all of them read from column 0 on."""
+        """(B, C) hidden states of each row's last token, reading all tokens from column 0."""
         ids = self._padded(rows, max(map(len, rows)))
         ends = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
         states = self._head.new_empty(len(rows), self._head.shape[1])
-        # Long prompts are read piece by piece: scores are (T, P + S).
+        # Long prompts are read in pieces, as scores are (T, P + S).
         size = max(1, min(LONGEST_PIECE, self._group_tokens // len(ids)))
         for column in range(0, ids.shape[1], size):
             piece = ids[:, column : column + size]
             end = column + piece.shape[1]
             columns = torch.arange(end, device=ids.device)
-            future = columns > columns[column:, None]  # (T, S); padding comes after every token, so this hides it too
+            future = columns > columns[column:, None]  # (T, S); padding comes after every token, so this hides it, too
             mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
                 future, float("-inf")
             )
@@ -232,7 +233,7 @@ class Packed:
         return states
 
     def _forward(self, x: Tensor, reading: Reading, prefix: Tensor, suffix: Tensor) -> Tensor:
-        """x (B, T, C) through all layers, its keys and values written to `suffix`; (B, 1, C) where one is asked for."""
+        """x (B, T, C) through all layers, writing keys and values to `suffix`; (B, 1, C) if one token is asked for."""
         sights = {layer.sight for layer in self._layers}
         seen_by = {sight: reading.seen(sight.window, prefix.shape[3]) for sight in sights}
         angles_of = {
@@ -261,7 +262,7 @@ class Packed:
 
 
 def _groups(lengths: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
-    """Runs of prompts (first, end) of at most so many tokens, padding included; at least one prompt each."""
+    """(first, end) ranges of prompts with at most `most` tokens, padding included; at least one prompt each."""
     first = longest = 0
     for end, length in enumerate(lengths):
         if end > first and max(longest, length) * (end + 1 - first) > most:

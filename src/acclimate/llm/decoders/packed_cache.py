@@ -1,6 +1,6 @@
-"""What a model remembers of a batch: keys and values, in memory that is allocated once and written in place.
+"""Key-value caches of a batch, in memory that is allocated once and written in place.
 
-Letters in shapes are those of `packed.py`.
+Shapes as in `packed.py`.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acclimate.llm.decoders.captured import Captured
+from acclimate.llm.decoders.cuda_graph import RecordedStep
 
-FEWEST_ROWS, ROUND_COLUMNS = 8, 64  # of what is fixed: few shapes, so that most batches find theirs recorded
-KEPT_SHAPES = 2  # each with the keys and values of a batch
+FEWEST_ROWS, ROUND_COLUMNS = 8, 64  # rounding of shapes, so that most batches reuse a recorded one
+KEPT_SHAPES = 2  # caches kept, each with a batch's keys and values
 
 
 @dataclass
 class Cache:
-    """Keys and values so far. Columns of a prompt: its tokens, a gap up to the longest prompt's end, its answer."""
+    """Keys and values so far. A prompt's columns: its tokens, a gap up to the longest prompt's end, its answer."""
 
     prefix: Tensor  # (L, 2, K, P, D)
     suffix: Tensor  # (L, 2, K, B, S, D)
-    mask: Tensor  # (B, 1, 1, S): 0 where a key is a token, -inf elsewhere
-    key_positions: Tensor  # (B, S): of the token that a column has or will have
-    positions: Tensor  # (B,): of the next token
-    column: Tensor  # (1,): of the next token
-    tokens: Tensor  # (B,): to be read next
-    advance: Captured | None = None  # reads `tokens` and gives the logits; then no tensor may be replaced
+    mask: Tensor  # (B, 1, 1, S): 0 for tokens, -inf elsewhere
+    key_positions: Tensor  # (B, S): position of each column's token
+    positions: Tensor  # (B,): next position
+    column: Tensor  # (1,): next column
+    tokens: Tensor  # (B,): next input
+    advance: RecordedStep | None = None  # recorded step from `tokens` to logits; then tensors must not be replaced
 
     @property
     def shrinks(self) -> bool:
-        """Whether prompts can be forgotten."""
+        """True if prompts can be removed."""
         return self.advance is None
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all prompts but `rows`."""
+        """Keep only the prompts `rows`."""
         self.suffix = self.suffix.index_select(3, rows)
         self.mask = self.mask[rows]
         self.key_positions = self.key_positions[rows]
@@ -44,7 +44,7 @@ class Cache:
 
 
 def empty(prefix: Tensor, rows: int, columns: int) -> Cache:
-    """Room for so many prompts behind a prefix. What is hidden is 0: it would count for nothing, unless it were NaN."""
+    """A cache for these numbers of prompts and columns after a prefix; zeros, since masked NaN would spread."""
     layers, two, heads, _, size = prefix.shape
     suffix = prefix.new_zeros(layers, two, heads, rows, columns, size)
     mask = prefix.new_full((rows, 1, 1, columns), float("-inf"))
@@ -54,20 +54,18 @@ def empty(prefix: Tensor, rows: int, columns: int) -> Cache:
 
 
 class FixedCaches:
-    """The same in few shapes, each with its step recorded once and used again by later batches.
+    """Caches in few shapes, each with its step recorded once and reused by later batches.
 
-    A cache has rows enough for as many prompts as are asked for: those behind them write what nobody reads.
+    A cache may have more rows than prompts; the others compute values that are not read.
     """
 
     def __init__(self) -> None:
-        self._caches: dict[
-            tuple[int, int, int], Cache
-        ] = {}  # by rows, columns and prefix tokens; the last used is last
+        self._caches: dict[tuple[int, int, int], Cache] = {}  # (rows, columns, prefix tokens) -> cache, in order of use
 
     def empty(self, prefix: Tensor, rows: int, columns: int, step: Callable[[Cache], Tensor]) -> Cache:
-        """Room for so many prompts behind a prefix, at least; it is given to one batch at a time.
+        """A cache with room for at least these prompts and columns, for one batch at a time.
 
-        step: on the tensors of a cache; always the same, and not kept: it would keep whose it is, and that this.
+        step: on a cache's tensors; always the same, and not stored, as that would create a reference cycle.
         """
         rows = max(FEWEST_ROWS, 1 << (rows - 1).bit_length())
         columns = -(-columns // ROUND_COLUMNS) * ROUND_COLUMNS
@@ -75,9 +73,9 @@ class FixedCaches:
         cache = self._caches.pop(shape, None)
         if cache is None:
             while len(self._caches) >= KEPT_SHAPES:
-                self._caches.pop(next(iter(self._caches))).advance = None  # which refers to its cache
+                self._caches.pop(next(iter(self._caches))).advance = None  # refers to its cache
             cache = empty(prefix.clone(), rows, columns)
-            cache.advance = Captured(lambda: step(cache), prefix.device)
+            cache.advance = RecordedStep(lambda: step(cache), prefix.device)
         self._caches[shape] = cache
         cache.prefix.copy_(prefix)
         cache.mask.fill_(float("-inf"))
@@ -86,7 +84,7 @@ class FixedCaches:
         return cache
 
     def forget(self) -> bool:
-        """Give their memory back. Returns whether there was any."""
+        """Release all caches; returns whether there were any."""
         had_any = bool(self._caches)
         for cache in self._caches.values():
             cache.advance = None

@@ -1,5 +1,4 @@
-"""A layer of a model, read from transformers' as its architecture says, its products laid out as the processor reads
-them."""
+"""A transformer layer built from transformers' weights by its architecture, with weights in the processor's layout."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ from torch import Tensor
 from acclimate.llm.decoders.architectures import SILU, Activation, Architecture
 
 Function = Callable[[Tensor], Tensor]
-Product = Function  # (..., in) to (..., out)
-Rotary = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x (B, T, C) and positions (B, T): cosines and sines
+Product = Function  # (..., in) -> (..., out)
+Rotary = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x (B, T, C), positions (B, T)) -> (cosines, sines)
 
-_TYPICAL_ROWS = 512  # of an input, for which a weight is laid out
+_TYPICAL_ROWS = 512  # rows of an input that the layout is optimized for
 
 
 @dataclass(frozen=True)
 class Norm:
-    """Each vector over its root mean square (arXiv 1910.07467), computed in the precision of the weight."""
+    """RMS normalization (arXiv 1910.07467), in the weight's precision."""
 
-    weight: Tensor  # (C,), or (heads, D) for the vectors of several heads
+    weight: Tensor  # (C,), or (heads, D) for several heads
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -39,21 +38,21 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How a layer's tokens see where others are."""
+class AttentionSpan:
+    """A layer's view of other tokens: window and rotary angles."""
 
     rotary: Rotary
-    window: int | None  # tokens that each sees, itself the last; None: all before it
+    window: int | None  # tokens visible to each, itself included; None: all earlier ones
 
 
 @dataclass(frozen=True)
 class Layer:
-    """C numbers per token, K key-value heads, G query heads for each, D numbers per head."""
+    """A layer with hidden size C, K key-value heads, G query heads for each, and D numbers per head."""
 
-    sight: Sight
-    before_attention: Function  # this and the others are norms, or change nothing where there is none
-    qkv: Product  # C to (K * G + 2 * K) * D
-    of_heads: Function  # of queries and keys (..., K * G + K, D), before they are rotated
+    sight: AttentionSpan
+    before_attention: Function  # this and the others are norms, or the identity
+    qkv: Product  # C -> (K * G + 2 * K) * D
+    of_heads: Function  # of queries and keys (..., K * G + K, D), before rotation
     out: Product
     after_attention: Function
     before_mlp: Function
@@ -61,8 +60,8 @@ class Layer:
     after_mlp: Function
 
     @staticmethod
-    def of(layer: Any, sight: Sight, architecture: Architecture, config: Any) -> Layer:
-        """The parts are dropped as the whole is made."""
+    def of(layer: Any, sight: AttentionSpan, architecture: Architecture, config: Any) -> Layer:
+        """Build a layer, releasing transformers' weights part by part."""
         attention, mlp = layer.self_attn, layer.mlp
         before_attention, after_attention, before_mlp, after_mlp = (
             norm_of(getattr(layer, name), architecture, config) if name else _unchanged for name in architecture.norms
@@ -92,12 +91,12 @@ def _unchanged(x: Tensor) -> Tensor:
 
 
 def norm_of(norm: Any, architecture: Architecture, config: Any) -> Norm:
-    """A norm of transformers'."""
+    """Convert a norm of transformers."""
     return Norm(architecture.norm_weight(norm.weight.detach()), config.rms_norm_eps)
 
 
 def _norm_of_heads(attention: Any, architecture: Architecture, config: Any) -> Norm:
-    """One norm for all heads of queries and keys, which lie side by side."""
+    """One norm for all heads of queries and keys, concatenated."""
     of_q, of_k = (norm_of(norm, architecture, config) for norm in (attention.q_norm, attention.k_norm))
     of_each = [of_q.weight] * config.num_attention_heads + [of_k.weight] * config.num_key_value_heads
     return Norm(torch.stack(of_each), of_q.epsilon)
@@ -113,8 +112,10 @@ def product(weight: Tensor, bias: Tensor | None = None) -> Product:
 
 
 def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation = SILU) -> Product:
-    """x -> (activation(x @ gate.T) * (x @ up.T)) @ down.T, with what follows a product done as it is written, or the
-    two that share their input joined: fewer and larger."""
+    """x -> (activation(x @ gate.T) * (x @ up.T)) @ down.T.
+
+    The activation is fused into its product, or the two products that share an input are joined.
+    """
     to_output = product(down)
     if not _is_laid_out(gate):
         joined = product(torch.cat([gate, up]))
@@ -134,9 +135,9 @@ def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation = SILU) 
 
 
 def _is_laid_out(weight: Tensor) -> bool:
-    """Whether oneDNN would copy it into a layout of its own at each product, as it does with bfloat16 on a CPU.
+    """True if oneDNN would repack this weight at each product, as it does for bfloat16 on a CPU.
 
-    The operators that torch.compile calls take a weight that was copied once.
+    The operators behind torch.compile take a weight packed once.
     """
     is_bf16_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
     return is_bf16_on_cpu and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,4 +1,4 @@
-"""The same decoding for models whose encoder reads the prompt and whose decoder writes the answer: T5 and its like."""
+"""A decoder for encoder-decoder models: T5 and its like."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Cache:
-    """What the encoder made of each prompt, which columns are tokens, and what the decoder remembers."""
+    """The encoder's output for each prompt, its mask, and the decoder's cache."""
 
     shrinks: ClassVar[bool] = True
     encoded: Tensor  # (B, columns, C)
@@ -20,14 +20,16 @@ class Cache:
     past: Any
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all prompts but `rows`."""
+        """Keep only the prompts `rows`."""
         self.encoded, self.mask = self.encoded[rows], self.mask[rows]
         self.past.batch_select_indices(rows)
 
 
 class Seq2Seq:
-    """A decoder: `start`, then `step` until done. Logits are (B, vocabulary). There is no prefix to share: every token
-    that an encoder reads sees all others."""
+    """A decoder: `start`, then `step` until done. Logits are (B, vocabulary).
+
+    There is no prefix to share: an encoder's tokens attend to all others.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -39,7 +41,7 @@ class Seq2Seq:
 
     @torch.inference_mode()
     def start(self, prefix: None, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Cache]:
-        """Read the prompts (one token at least)."""
+        """Read the prompts (at least one token)."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         longest, device = max(map(len, rows)), self._model.device

@@ -1,6 +1,6 @@
-"""A model's tokenizer, loaded when first needed: prompts as ids, ids as text, documents cut by tokens.
+"""A model's tokenizer, loaded on first use: prompts to ids, ids to text, truncation by tokens.
 
-Special tokens are never read from a prompt's text: those of a chat template are put around it as ids.
+Special tokens in a prompt's text are not recognized: those of a chat template are added as ids.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from acclimate.base import models
 from acclimate.base.loading import quiet
 from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.chat_template import OPTIONS, around
-from acclimate.llm.decoders.unpacked import unpacked
+from acclimate.llm.decoders.unpacked import load_unpacked
 from acclimate.llm.lengths import cut_at
 
 
 class Tokenizer:
-    """The tokenizer of the model of that name."""
+    """The tokenizer of a model by name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer of transformers. Raises MissingExtra for a GGUF model without its reader."""
+        """The transformers tokenizer. Raises MissingExtra for a GGUF model without the gguf package."""
         from transformers import AutoTokenizer
 
         model = models.resolve(self.name)
@@ -39,21 +39,21 @@ class Tokenizer:
 
         with quiet():
             if model.gguf_file:
-                return unpacked(self.name, "tokenizer", unpack, load)
+                return load_unpacked(self.name, "tokenizer", unpack, load)
             return load(model.path_or_id)
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: all special ones, also those that the tokenizer has no use of its own for."""
+        """The tokens that end an answer: all special ones, also unused ones."""
         added = self.tokenizer.added_tokens_decoder.items()
         return frozenset(self.tokenizer.all_special_ids) | {token for token, special in added if special.special}
 
     def ids(self, prompt: str, *, chat: bool) -> list[int]:
-        """The tokens of a prompt: as a message in the model's chat template, if that is asked for and it has one."""
+        """A prompt's tokens; with `chat`, as a message in the model's chat template, if it has one."""
         return self.rows([prompt], chat=chat)[0]
 
     def rows(self, prompts: Sequence[str], *, chat: bool) -> list[list[int]]:
-        """The same of each, in one call: where there are threads for it, they share the prompts."""
+        """`ids` of each prompt, in one call that can use several threads."""
         if not prompts:
             return []
         if not (chat and self.tokenizer.chat_template):
@@ -65,7 +65,7 @@ class Tokenizer:
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:
-        """What the chat template puts before and behind a message."""
+        """Tokens of the chat template before and after a message."""
         render = functools.partial(
             self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True, **OPTIONS
         )
@@ -77,17 +77,16 @@ class Tokenizer:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def cut(self, text: str, max_tokens: int) -> str:
-        """The start of `text` in at most `max_tokens` tokens: to the end of a sentence, a word, or else a token."""
+        """Truncate `text` to `max_tokens` tokens: after a sentence, else a word, else a token."""
         read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
         offsets = read["offset_mapping"]
         if len(offsets) <= max_tokens:
             return text
-        # A character of several tokens stays whole.
+        # Keep a character of several tokens whole.
         end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0]) if max_tokens > 0 else 0
         return cut_at(text, end) if end else ""
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
-        """The first `max_tokens` tokens of `text`, or all of them, as the tokenizer decodes them: it may drop blanks,
-        and of a character that is cut through U+FFFD is left."""
+        """Decode the first `max_tokens` tokens of `text`; an incomplete character becomes U+FFFD."""
         ids = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
         return self.tokenizer.decode(ids[:max_tokens])

@@ -1,8 +1,8 @@
-"""GGUF models are unpacked once, and kept as plain safetensors and tokenizer files that load in a tenth of a second.
+"""A cache of unpacked GGUF models as safetensors and tokenizer files, which load in a tenth of a second.
 
-They are in $ACCLIMATE_CACHE, else $XDG_CACHE_HOME/acclimate, else ~/.cache/acclimate, in folders named by a hash of the
-GGUF file and of what unpacked it. A folder appears whole or not at all, and is read only while its files are what was
-written; where none can be made, each process unpacks for itself. Folders may be removed at any time.
+Folders are in $ACCLIMATE_CACHE, else $XDG_CACHE_HOME/acclimate, else ~/.cache/acclimate, named by a hash of the GGUF
+file and of the software that unpacked it. They are created atomically and used only if their files are intact; if they
+cannot be created, each process unpacks for itself. They may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from acclimate.base.digests import fingerprint, sha256
 from acclimate.base.disk import writing
 from acclimate.base.files import write_json
 
-_MANIFEST = "acclimate.json"  # each file's size and sha256
-_UNFINISHED_SECONDS = 24 * 3600  # after which whoever was writing is taken for dead
+_MANIFEST = "acclimate.json"  # size and sha256 of each file
+_UNFINISHED_SECONDS = 24 * 3600  # age from which an unfinished folder counts as abandoned
 
 
-def unpacked(name: str, kind: str, unpack: Callable[[], Any], load: Callable[[Path], Any]) -> Any:
-    """What `load` reads from where it is kept, else what `unpack` makes of the GGUF file, kept for the next time.
+def load_unpacked(name: str, kind: str, unpack: Callable[[], Any], load: Callable[[Path], Any]) -> Any:
+    """What `load` reads from the cache, else the result of `unpack`, which is then cached.
 
-    name: of a GGUF model. kind: which part of it, and in which precision: an end of a file name. What is unpacked has
-    the `save_pretrained` of transformers, and what is loaded from there must be equal to it.
+    name: of a GGUF model. kind: the part and precision, as a suffix of the folder. The result of `unpack` needs
+    transformers' `save_pretrained`, and `load` must restore it exactly.
     """
     folder = _cache() / f"{_fingerprint(name)}-{kind}"
     if _is_whole(folder):
@@ -56,19 +56,19 @@ def _fingerprint(name: str) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether the files in the folder are those that were written, byte for byte."""
+    """True if the folder's files are intact, byte for byte."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest) and all(
             (folder / name).stat().st_size == size and sha256(folder / name) == digest
             for name, (size, digest) in manifest.items()
         )
-    except Exception:  # not there, or damaged in any way
+    except Exception:  # missing, or damaged in any way
         return False
 
 
 def _keep(fresh: Any, folder: Path) -> None:
-    """Save what was unpacked, unless another process was first. Raises OSError where it cannot be."""
+    """Save what was unpacked, unless another process was faster. Raises OSError on failure."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(".*.part"):
         if time.time() - left.stat().st_mtime > _UNFINISHED_SECONDS:

@@ -1,6 +1,6 @@
-"""Prompts: what an LLM is shown around a document, so that it writes a query. `files.py` says what their files hold.
+"""Prompts: the text around a document that makes an LLM write a query. `files.py` describes their files.
 
-Everything but the target is the same for all documents and comes first: an LLM reads it once.
+Everything but the target is the same for all documents and comes first, so an LLM computes it once.
 """
 
 from __future__ import annotations
@@ -23,49 +23,51 @@ from acclimate.llm.prompts.files import HERE, Template, fill, filled, shots_of
 from acclimate.records import PromptExample
 
 JUDGES = HERE / "judges"
-ADAPTED = "adapted"  # stands for the prompts that the seed stage made from the corpus
+ADAPTED = "adapted"  # the prompts that the seed stage made from the corpus
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A template with its examples filled in."""
+    """A template with its examples."""
 
     name: str
     description: str
     instruction: str
-    example: str  # the form of an example
-    shots: tuple[Mapping[str, str], ...] = field(hash=False)  # what fills it, once for each
-    target: str  # holds {document}; {number} is already replaced
+    example: str  # format of an example
+    shots: tuple[Mapping[str, str], ...] = field(hash=False)  # values for each example
+    target: str  # contains {document}; {number} is already replaced
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
-    hints: str = ""  # what comes before all that: the task, the language, the style, how people ask
+    hints: str = ""  # put first: task, language, style, real queries
 
     @cached_property
     def prefix(self) -> str:
-        """Instruction and examples: the same for every document, as long as they are not shuffled."""
+        """Instruction and examples: the same for every document unless shuffled."""
         return self.instruction + filled(self.example, self.shots)
 
     def shuffled(self, seed: int, doc_id: str) -> Prompt:
-        """The prompt with its examples in an order that follows from the seed and a document's id."""
+        """The prompt with its examples shuffled by seed and document id."""
         order = sorted(range(len(self.shots)), key=lambda place: (draw(seed, "shot", place, doc_id), place))
         return replace(self, shots=tuple(self.shots[place] for place in order))
 
     def render(self, document: str, query: str = "") -> str:
-        """The whole prompt for a document, and for a query where one is asked about; both go through unchanged, but for
-        blanks at the end of a document that ends the prompt."""
+        """The filled prompt, for a document, and a query if it asks about one.
+
+        Both are inserted verbatim, except for trailing blanks of a document that ends the prompt.
+        """
         hints = f"{self.hints}\n\n" if self.hints else ""
         document = document.rstrip() if self.target.endswith("{document}") else document
         return hints + self.prefix + fill(self.target, {"document": document, "query": query})
 
     @property
     def fingerprint(self) -> str:
-        """Of everything that reaches the LLM; name and description do not."""
+        """Of everything that the LLM sees, not of name and description."""
         return fingerprint(self.hints, self.prefix, self.target, self.stop, self.chat)
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Prompts that share documents out among themselves."""
+    """Prompts with the shares of documents that they get."""
 
     prompts: tuple[Prompt, ...]
     shares: tuple[float, ...]  # above 0
@@ -76,10 +78,10 @@ class Mix:
         return fingerprint([(p.name, p.fingerprint, s) for p, s in zip(self.prompts, self.shares, strict=True)])
 
     def share_out(self, doc_id: str, n: int = 1) -> list[tuple[Prompt, int]]:
-        """The `n` prompts that this document is shown to, each with the number of times it was before.
+        """The `n` prompts for this document, each with how often it was used before.
 
-        They are drawn by their shares, none again before all have come, and follow from the document's id alone, so
-        that a document more or less changes no other's queries.
+        They are drawn by share, each once before any is used again, and depend on the document's id alone, so that
+        other documents do not matter.
         """
         chosen: list[tuple[Prompt, int]] = []
         for number in range(n):
@@ -92,7 +94,7 @@ class Mix:
 
 
 def _prompt_at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
-    """The prompt whose part of [0, 1) the point falls in."""
+    """The prompt whose interval of [0, 1) contains the point."""
     below, total = 0.0, sum(share for _, share in shared)
     for prompt, share in shared:
         below += share / total
@@ -102,16 +104,16 @@ def _prompt_at(point: float, shared: Sequence[tuple[Prompt, float]]) -> Prompt:
 
 
 class Material(NamedTuple):
-    """What a run has for the prompts that draw on it."""
+    """What a run provides for prompts."""
 
-    examples: Sequence[PromptExample] = ()  # of the task itself
-    adapted: Sequence[Path] = ()  # what the name `adapted` stands for
-    collection: str = ""  # whose labels prompts take that have some
-    log: QueryLog = NO_LOG  # what people searched for
+    examples: Sequence[PromptExample] = ()  # task examples
+    adapted: Sequence[Path] = ()  # files for the name `adapted`
+    collection: str = ""  # whose labels prompts use if they have them
+    log: QueryLog = NO_LOG  # real queries
 
 
 def hints(task: str = "", language: str = "", style: str = "", searches: Sequence[str] = ()) -> str:
-    """What a prompt tells its writer first, whatever else it says. searches: queries that show how people ask."""
+    """Text to put before a prompt. searches: real queries, as examples of how people ask."""
     sentences = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
     wishes = " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
     queries = [f"- {query}" for query in searches]
@@ -119,10 +121,10 @@ def hints(task: str = "", language: str = "", style: str = "", searches: Sequenc
 
 
 def load_mix(entries: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
-    """Prompts by name or path, each with `:SHARE` behind it where the shares are not equal; hints as in `load`.
+    """Load prompts by name or path, each with an optional `:SHARE`; hints as in `load`.
 
-    Raises SettingError for an unknown name, a share that is not above 0 and two prompts of one name; DataError for a
-    file that is not a prompt.
+    Raises SettingError for an unknown name, a share that is not above 0 and two prompts of one name; DataError for an
+    invalid file.
     """
     loaded: list[Prompt] = []
     shares: list[float] = []
@@ -139,7 +141,7 @@ def load_mix(entries: Sequence[str], material: Material = Material(), *, hints: 
 
 
 def plain_names(entries: Sequence[str]) -> list[str]:
-    """The names or paths in a setting, without their shares."""
+    """Names or paths of a setting, without shares."""
     return [_share(entry)[0] for entry in entries]
 
 
@@ -161,16 +163,16 @@ def names() -> list[str]:
 
 
 def _names(path: Path) -> list[str]:
-    """A prompt with labels for some collections has a name for each of them, too."""
+    """The names in a file: one more for each collection that it has labels for."""
     labels = files.read(path).labels.keys() - {"default"}
     return [path.stem, *(f"{path.stem}-{collection}" for collection in labels)]
 
 
 def template(name_or_path: str | Path, *, collection: str = "") -> Template:
-    """A built-in prompt by name, or a file by path, with the labels of a collection where it has some.
+    """A built-in prompt by name, or a file by path, with a collection's labels if it has any.
 
-    FILE.yaml#NAME is one of the InPars templates in a file. Raises SettingError for an unknown name, DataError for a
-    file that is not a prompt.
+    FILE.yaml#NAME is one of the InPars templates in a file. Raises SettingError for an unknown name, DataError for an
+    invalid file.
     """
     name = str(name_or_path)
     if name in names():
@@ -184,7 +186,7 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
 
 
 def judge(name_or_path: str | Path) -> Prompt:
-    """A prompt that asks about a query and a document, by name or path. Raises as `template` does."""
+    """A prompt about a query and a document, by name or path. Raises as `template` does."""
     judge_names = sorted(path.stem for path in JUDGES.glob("*.toml"))
     path = JUDGES / f"{name_or_path}.toml" if name_or_path in judge_names else Path(name_or_path)
     if path.suffix != ".toml":
@@ -205,11 +207,10 @@ def _stems(name: str) -> list[str]:
 def load(
     name_or_path: str | Path, examples: Sequence[PromptExample] = (), *, collection: str = "", hints: str = ""
 ) -> Prompt:
-    """A prompt, ready for documents.
+    """Load a prompt with its examples.
 
-    examples: what a prompt shows that needs examples of the task itself. collection: whose labels it takes, where it
-    has labels. hints: what its writer is told first. Raises what `template` raises, and SettingError without examples
-    where they are needed.
+    examples: for prompts that need examples of the task. collection: whose labels to use, if it has any. hints: put
+    first. Raises as `template` does, and SettingError if examples are needed and missing.
     """
     unfilled = template(name_or_path, collection=collection)
     if unfilled.examples is None and not examples:

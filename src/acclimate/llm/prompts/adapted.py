@@ -1,6 +1,6 @@
-"""Prompts made of the corpus: docs of it as examples, each with a good and a bad question (UDAPDR, arXiv 2303.00807).
+"""Prompts made from the corpus: docs with a good and a bad question as examples (UDAPDR, arXiv 2303.00807).
 
-A prompt shows a few pairs of questions, each with its doc: no pair in two prompts, and no doc twice in one.
+A prompt shows several pairs of questions with their docs: no pair in two prompts, and no doc twice in one.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from acclimate.base.words import words_of
 from acclimate.llm import prompts
 from acclimate.llm.prompts.files import Template
 
-GOOD_AND_BAD = "inpars-gbq"  # the prompt whose bad question is asked for, and whose form the prompts have
+GOOD_AND_BAD = "inpars-gbq"  # asks for the bad question, and sets the format of the prompts
 BAD_CUE = "\nBad Question:"
-_UNCUED_STOP = ("Bad Question", "Bad question", "bad question")  # what an LLM goes on to that got no cue
+_UNCUED_STOP = ("Bad Question", "Bad question", "bad question")  # what an LLM continues with if there is no cue
 _ALIKE = 20  # leading characters that a bad question may not share with the good one
 
 
 @dataclass
 class Pair:
-    """Two questions that an LLM wrote for a doc."""
+    """A good and a bad question for a doc."""
 
     doc_id: str
     prompt: str  # that asked for the good question
     good: str
     bad: str = ""
     reason: str = ""  # why it is in no prompt
-    shown_in: str = ""  # the prompt that it is in
+    shown_in: str = ""  # its prompt
 
     def row(self) -> dict[str, str]:
-        """As it goes to disk."""
+        """As JSON."""
         fate = {"in": self.shown_in} if self.shown_in else {"reason": self.reason}
         return {"doc_id": self.doc_id, "prompt": self.prompt, "good": self.good, "bad": self.bad, **fate}
 
 
 def are_alike(good: str, bad: str) -> bool:
-    """They begin alike, or share more than half of the good one's words; case and marks do not count."""
+    """True if they begin alike, or share more than half of the good one's words, ignoring case and punctuation."""
     good_words, bad_words = words_of(good), words_of(bad)
     begin_alike = " ".join(good_words)[:_ALIKE] == " ".join(bad_words)[:_ALIKE]
     return begin_alike or len(set(good_words) & set(bad_words)) > len(good_words) / 2
 
 
-def dealt(pairs: Sequence[Pair], n_prompts: int, n_examples: int, seed: int) -> list[list[Pair]]:
-    """The pairs of each prompt, of those that nothing speaks against, in an order drawn by their docs.
+def deal(pairs: Sequence[Pair], n_prompts: int, n_examples: int, seed: int) -> list[list[Pair]]:
+    """The pairs of each prompt, from those without a reason against them, in random order of their docs.
 
-    Each prompt takes from the docs that have most left, so that they last. Raises SettingError where they do not.
+    Each prompt takes from the docs with the most pairs left. Raises SettingError if they do not suffice.
     """
     left: dict[str, list[Pair]] = {}
     usable = [pair for pair in pairs if not pair.reason]
@@ -69,7 +69,7 @@ def dealt(pairs: Sequence[Pair], n_prompts: int, n_examples: int, seed: int) -> 
 
 
 def template_of(name: str, pairs: Sequence[Pair], doc_texts: Mapping[str, str], *, cue: bool) -> Template:
-    """A prompt that shows these pairs. Without its cue it ends with the document: the LLM writes the label itself."""
+    """A prompt with these pairs. Without cue it ends with the document, and the LLM writes the label itself."""
     form = prompts.template(GOOD_AND_BAD)
     before, document, _ = form.target.partition("{document}")
     return Template(

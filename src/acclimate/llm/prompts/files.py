@@ -1,21 +1,21 @@
-"""Prompt files: our TOML, and the templates of the InPars toolkit (YAML, plain text), read into one form.
+"""Read prompt files: our TOML, and the templates of the InPars toolkit (YAML, plain text).
 
-TOML (what each key is, `docs/queries.md` says with examples):
+TOML (`docs/queries.md` explains the keys with examples):
 
     name = "mine"
     description = "what it is for, in a line"
-    instruction = "text before the examples; may be left out"
+    instruction = "text before the examples; optional"
     example = "Document: {document}\\nQuery: {query}\\n\\n"     # once for each of the examples
-    target = "Document: {document}\\nQuery:"                   # once, last; its end is the cue to write
+    target = "Document: {document}\\nQuery:"                   # once, last; its end is the cue
     stop = ["\\n"]                                             # texts that end an answer; this is the default
-    chat = false                                               # true: an instruction, put to a chat model as a message
+    chat = false                                               # true: an instruction for a chat model
     [[examples]]
     document = "..."
     query = "..."
 
-In place of the tables, `examples = "keyword"` takes the queries of that type from `examples.toml` beside this file, and
-`examples = "yours"` the pairs that `sample.examples` names. `{document}`, `{query}`, `{number}` (of the example, from
-1), `{bad_query}` and the two labels are replaced in one pass: braces anywhere else, and in documents, are text.
+Instead of the tables, `examples = "keyword"` takes queries of that type from `examples.toml` beside this file, and
+`examples = "yours"` the pairs of `sample.examples`. `{document}`, `{query}`, `{number}` (of the example, from 1),
+`{bad_query}` and the two labels are replaced in one pass: other braces, and those in documents, are plain text.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from acclimate.records import PromptExample
 HERE = Path(__file__).parent
 POOL = HERE / "examples.toml"
 _KEYS = {"name", "description", "instruction", "example", "target", "stop", "chat", "examples", "labels"}
-_OF_AN_EXAMPLE = {"document", "query", "bad_query"}  # the last one where `example` shows it
+_OF_AN_EXAMPLE = {"document", "query", "bad_query"}  # the last one only if `example` shows it
 _YOURS = "yours"
 
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt before its examples are filled in."""
+    """A prompt without its examples filled in."""
 
     name: str
     description: str
     instruction: str
     example: str
-    target: str  # holds {document}
+    target: str  # contains {document}
     stop: tuple[str, ...] = ("\n",)
     chat: bool = False
-    examples: tuple[dict[str, str], ...] | None = ()  # None: it needs those of the task
-    labels: dict[str, tuple[str, str]] = field(default_factory=dict)  # collection -> before a document, before a query
+    examples: tuple[dict[str, str], ...] | None = ()  # None: it needs task examples
+    # Collection -> label before a document, before a query.
+    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def labelled(self, collection: str) -> Template:
-        """With the labels of a collection, whose name may be a path or an id such as irds:beir/scifact/test; without
-        labels of its own it takes those of any."""
+        """With the labels of a collection (path, or id such as irds:beir/scifact/test), else the default ones."""
         if not self.labels:
             return self
         parts = [part for part in re.split(r"[/\\:]", collection) if part in self.labels]
@@ -72,9 +72,9 @@ class Template:
 
 
 def read(path: Path, name: str = "") -> Template:
-    """The template in a .toml, .yaml, .yml or plain text file; `name` is one of a YAML file's, where it has several.
+    """The template in a .toml, .yaml, .yml or plain text file; `name` selects one of several in a YAML file.
 
-    Raises DataError for a file that is no prompt, SettingError for a name that is not in it.
+    Raises DataError for an invalid file, SettingError for an unknown name.
     """
     if path.suffix == ".toml":
         return _from_toml(read_toml(path), path)
@@ -113,12 +113,14 @@ def _from_toml(row: dict[str, Any], path: Path) -> Template:
 
 
 def _from_yaml(text: str, name: str, path: Path) -> Template:
-    """InPars' templates: a name, and below it mode and template. A dynamic one comes once for each example, as it is,
-    and for the target without its query and the blanks at its end."""
+    """An InPars template: a name with mode and template.
+
+    A dynamic one is repeated for each example, and for the target without its query and trailing blanks.
+    """
     import yaml
 
     try:
-        entries = yaml.load(text, Loader=yaml.BaseLoader)  # in which every value is a text or made of texts
+        entries = yaml.load(text, Loader=yaml.BaseLoader)  # every value is a text or made of texts
     except yaml.YAMLError as error:
         raise DataError(f"not YAML: {error}", path=path) from None
     except RecursionError:
@@ -143,8 +145,10 @@ def _from_yaml(text: str, name: str, path: Path) -> Template:
 
 
 def _static(text: str, name: str, path: Path) -> Template:
-    """All around the document, as the toolkit fills it; InPars v1's scripts, whose placeholder is {document_text},
-    leave blanks and line ends at the end of a prompt."""
+    """The text around the document, filled as in the toolkit.
+
+    InPars v1's scripts, with the placeholder {document_text}, keep trailing blanks of a prompt.
+    """
     is_v1 = "{document}" not in text
     text = text.replace("{document_text}", "{document}").replace("{query}", "")
     before, placeholder, after = text.partition("{document}")
@@ -207,24 +211,24 @@ def _text(row: Any, key: str, path: Path, *, default: str | None = None) -> str:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """`template` with each {key} replaced by its value, in one pass: what a value holds is never looked at."""
+    """`template` with each {key} replaced by its value, in one pass, so that values are not expanded."""
     return re.sub("|".join(re.escape(f"{{{key}}}") for key in values), lambda match: values[match[0][1:-1]], template)
 
 
 def shots_of(template: Template, examples: Sequence[PromptExample]) -> tuple[Mapping[str, str], ...]:
-    """The examples that a template shows: its own or those of the task."""
+    """The examples of a template: its own or the task's."""
     if template.examples is None:
         return tuple({"document": example.document, "query": example.query} for example in examples)
     return template.examples
 
 
 def filled(example: str, shots: Iterable[Mapping[str, str]]) -> str:
-    """Examples as text, each in the form `example`, numbered from 1."""
+    """Examples as text in the format `example`, numbered from 1."""
     return "".join(fill(example, {**shot, "number": str(number)}) for number, shot in enumerate(shots, 1))
 
 
 def write_toml(path: Path, template: Template) -> None:
-    """A template as a file that `read` reads back."""
+    """Write a template as a file that `read` can read."""
     from acclimate.base.files import write_text
 
     lines = [f"{key} = {as_toml(getattr(template, key))}" for key in ("name", "description", "instruction")]

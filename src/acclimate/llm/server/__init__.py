@@ -1,1 +1,1 @@
-"""How an OpenAI-compatible server is asked: addresses, requests, answers, failures, and what each server takes."""
+"""OpenAI-compatible servers: addresses, requests, answers, failures, and what each server accepts."""

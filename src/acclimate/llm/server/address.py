@@ -1,7 +1,7 @@
-"""Names of LLMs behind servers: a model, and the address of a server that is given with it or in OPENAI_BASE_URL.
+"""Names of LLMs behind servers: a model, with the server's address in the name or in OPENAI_BASE_URL.
 
-Several addresses, by commas, are those of servers that answer alike: requests are divided among them (`fleet`).
-An address must hold no secret: it is written into manifests and reports, and shown.
+Several addresses, separated by commas, are equivalent servers that share the requests (`fleet`). Addresses must not
+hold secrets: they are written to manifests and reports.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from acclimate.base.errors import SettingError
 from acclimate.base.secrets import VERSION, has_secret, redacted
 
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
-_NEXT = re.compile(r",(?=https?://)")  # between the addresses of servers that answer alike
+_NEXT = re.compile(r",(?=https?://)")  # between the addresses of equivalent servers
 _ITS_OWN = "https://api.openai.com/v1"
-# What follows an @ and can only be an address whose scheme was forgotten: a port, a path below a host, this machine.
+# What can only be an address without its scheme after an @: a port, a path below a host, or this machine.
 _NO_SCHEME = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[\da-f:]+\])(?:[:/]\S*)?|[\w-]+(?:\.[\w-]+)*:\d{2,5}(?:/\S*)?"
     r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
@@ -27,17 +27,17 @@ _NO_SCHEME = re.compile(
 
 
 class Address(NamedTuple):
-    """What a name comes to."""
+    """A parsed name."""
 
     model: str
     chats: bool
-    url: str  # without a slash at its end
-    query: dict[str, str]  # that goes with each request
-    more_urls: tuple[str, ...] = ()  # of servers that answer alike
+    url: str  # without trailing slash
+    query: dict[str, str]  # added to each request
+    more_urls: tuple[str, ...] = ()  # of equivalent servers
 
 
 def parse(name: str) -> Address:
-    """Raises SettingError for a name that is none, and for an address that cannot be, or holds a secret."""
+    """Parse a name. Raises SettingError for an invalid name or address, and for one with a secret."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise SettingError(
@@ -60,7 +60,7 @@ def parse(name: str) -> Address:
 
 
 def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
-    """An address without a slash at its end, and the query that goes with each request. Raises SettingError."""
+    """(address without trailing slash, query parameters for each request). Raises SettingError."""
     if not re.match(r"https?://", url):
         address = url.rpartition("@")[2]
         raise SettingError(
@@ -79,8 +79,7 @@ def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
 
 
 def check_no_secrets(settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises SettingError for a setting, used or not, that names an LLM at an address with a secret in it: settings are
-    written into a run's files."""
+    """Raises SettingError for an LLM's address with a secret in any setting, as settings are written to files."""
     for stage, values in settings.items():
         for key, value in values.items():
             texts: Iterable[Any] = value if isinstance(value, list | tuple) else [value]

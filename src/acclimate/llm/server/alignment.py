@@ -1,8 +1,7 @@
-"""Which of a server's tokens a part of its text is made of: by bytes, because a character may be spread over tokens.
+"""Align a server's tokens with a part of its text, by bytes, as a character may span tokens.
 
-Servers write tokens as text, as `bytes:\\xe2\\x80` or `<0xE2>`, with an array of bytes beside, with marks for blanks
-(Ġ, ▁), as the replacement character where a token is no whole character, or as ids. Whatever cannot be read takes the
-place between its neighbors.
+Servers write tokens as text, as `bytes:\\xe2\\x80` or `<0xE2>`, with a byte array, with marks for blanks (Ġ, ▁), as
+U+FFFD for incomplete characters, or as ids. An unreadable token takes the gap between its neighbors.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from acclimate.base.text import printable
 from acclimate.llm.completion_json import LEAST_LOGPROB
 
-_LONGEST = 24  # bytes that a token which cannot be read may stand for
+_LONGEST = 24  # maximum bytes of an unreadable token
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 _ID = re.compile(r"token_id:\d+")
 _BYTE = re.compile(r"<0x([0-9a-fA-F]{2})>")
@@ -23,10 +22,10 @@ _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
 def logprobs_within(text: str, begin: int, end: int, logprobs: Any) -> tuple[float, ...]:
-    """The log-probability of each token that `text[begin:end]` is made of; none where one of them is missing."""
+    """Log-probabilities of the tokens in `text[begin:end]`; empty if any is missing."""
     raw = text.encode("utf-8", "replace")
     first, last = len(text[:begin].encode("utf-8", "replace")), len(text[:end].encode("utf-8", "replace"))
-    missing = bytearray(raw)  # what no token was found for is not blank
+    missing = bytearray(raw)  # bytes without a token; they must be blank
     chosen: list[float | None] = []
     position = unread = read = pending = 0
     for token, token_logprob in _tokens(logprobs):
@@ -49,14 +48,12 @@ def logprobs_within(text: str, begin: int, end: int, logprobs: Any) -> tuple[flo
 
 
 class _Token(NamedTuple):
-    readings: list[bytes]  # the bytes that it may be, the likeliest first
-    is_unreadable: bool = (
-        False  # it is no text, or part of a character; else it is not of the text where it is not in it
-    )
+    readings: list[bytes]  # possible bytes, most likely first
+    is_unreadable: bool = False  # not text, or part of a character; others that are not found are not of the text
 
 
 def _tokens(logprobs: Any) -> Iterator[tuple[_Token, float | None]]:
-    """Tokens and their log-probabilities, None for what is no number; of chat completions or of completions."""
+    """(token, log-probability or None if invalid) of chat completions or of completions."""
     if not isinstance(logprobs, Mapping):
         return
     content, tokens, values = (logprobs.get(name) for name in ("content", "tokens", "token_logprobs"))
@@ -78,7 +75,7 @@ def _token(token: Any, byte_values: Any) -> _Token:
         return _Token([bytes(byte_values), bytes(byte_values).strip()])
     if not isinstance(token, str):
         return _Token([], is_unreadable=True)
-    token = printable(token)  # as the text is
+    token = printable(token)  # like the text
     if byte := _BYTE.fullmatch(token):
         return _Token([bytes.fromhex(byte[1]), token.encode()])
     if token.startswith("bytes:"):
@@ -100,7 +97,7 @@ def _number(value: Any) -> float | None:
 
 
 def _place(raw: bytes, readings: list[bytes], position: int, further: int) -> tuple[int, int]:
-    """Where a token stands, at a place or at most so much behind it; nowhere is between its neighbors."""
+    """(start, end) of a token at most `further` bytes after a position; if not found, between its neighbors."""
     for reach in (0, further):
         for token in filter(None, readings):
             if (start := raw.find(token, position, position + len(token) + reach)) >= 0:

@@ -1,7 +1,6 @@
-"""What ends a response that drips on and on, or pours: the client's patience begins anew with every byte, of headers as
-of the body, and what it unpacks it does not count.
+"""Limit the total time and size of a response: httpx's timeout restarts with each byte, and it does not limit sizes.
 
-Works on what httpx lets others see of a request: hooks, and the trace of its connections.
+Uses httpx's event hooks and the trace of its connections.
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-MOST_BYTES = 100_000_000  # of an answer, unpacked
-ENCODING = "gzip"  # that answers may come in, and no other
+MOST_BYTES = 100_000_000  # of an unpacked answer
+ENCODING = "gzip"  # the only accepted encoding
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def event_hooks(httpx: ModuleType, seconds: float) -> dict[str, list[Callable[[Any], None]]]:
-    """What a client of this module, httpx or what came after it, is to do with requests and responses, so that each
-    takes so many seconds at most in all."""
-    clock = threading.local()  # with the end of each thread's request
+    """Event hooks for clients of this module (httpx or its successor) that limit a request to `seconds`."""
+    clock = threading.local()  # deadline of each thread's request
 
     def check_time() -> float:
         if (left := clock.end - time.monotonic()) <= 0:
@@ -35,7 +33,7 @@ def event_hooks(httpx: ModuleType, seconds: float) -> dict[str, list[Callable[[A
                 return read(max_bytes, timeout=left if timeout is None else min(timeout, left))
             except Exception as error:
                 failed = error
-            check_time()  # where it is up, that is what is said
+            check_time()  # a passed deadline takes precedence
             raise failed
 
         return read_in_time

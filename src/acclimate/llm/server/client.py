@@ -1,6 +1,6 @@
-"""The client that sends requests: made from the surroundings (the key, proxies, certificates), which may be wrong, too.
+"""The HTTP client: configured from the environment (key, proxies, certificates), with errors in it explained.
 
-What comes back is read as JSON, whatever it is called: also a stream of events, which some servers send unasked.
+Answers are read as JSON whatever their content type, including event streams, which some servers send unasked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acclimate.llm.server.failures import PROXIES, cause, one_line
 
 
 def key() -> str:
-    """The key in OPENAI_API_KEY, without white space around it; "" where there is none.
+    """The key in OPENAI_API_KEY, stripped; "" if there is none.
 
     Raises SettingError for one that cannot be sent.
     """
@@ -34,19 +34,19 @@ def key() -> str:
 
 
 def client(name: str, address: Address, seconds: float) -> Any:
-    """An `openai.OpenAI` that asks once, and no longer than `seconds`.
+    """An `openai.OpenAI` without retries and with a total timeout of `seconds`.
 
-    Raises MissingExtra without a package, SettingError for surroundings in which it cannot be made.
+    Raises MissingExtra without the package, SettingError for an environment in which it cannot be created.
     """
     try:
         import openai
     except ImportError:
         raise MissingExtra(name, "pip install acclimate[openai]") from None
-    httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or what came after it
+    httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or its successor
     secret = key()
     if not secret and address.url.startswith("https://api.openai.com"):
         raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
-    headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers want it
+    headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers expect
     try:
         return openai.OpenAI(
             api_key=secret or "none",
@@ -55,19 +55,19 @@ def client(name: str, address: Address, seconds: float) -> Any:
             default_headers=headers,
             max_retries=0,
             timeout=seconds,
-            # What people gave to one address goes to no other.
+            # Credentials for one address go to no other.
             http_client=openai.DefaultHttpxClient(
                 follow_redirects=False,
                 headers={"accept-encoding": bounds.ENCODING},
                 event_hooks=bounds.event_hooks(httpx, seconds),
             ),
         )
-    except (ImportError, ValueError, OSError) as error:  # what httpx makes of proxies and certificates
+    except (ImportError, ValueError, OSError) as error:  # invalid proxies and certificates
         raise _surroundings(error) from None
 
 
 def _surroundings(error: Exception) -> Exception:
-    """What is wrong with a variable that the client reads, told by its name."""
+    """An error that names the invalid environment variable."""
     proxies = {
         name: value for scheme in PROXIES for name in (scheme, scheme.lower()) if (value := os.environ.get(name, ""))
     }
@@ -84,7 +84,7 @@ def _surroundings(error: Exception) -> Exception:
 
 
 def read(text: str) -> Any:
-    """The JSON in an answer's body. Raises ValueError, with what is there, where there is none."""
+    """The JSON in an answer's body. Raises ValueError with an excerpt if there is none."""
     text = text.removeprefix("\ufeff")
     try:
         return _merged(text) if text.lstrip().startswith(("data:", "event:", ":")) else json.loads(text)
@@ -93,7 +93,7 @@ def read(text: str) -> Any:
 
 
 def _merged(text: str) -> dict[str, Any]:
-    """The answer that a stream of events comes to."""
+    """The complete answer from a stream of events."""
     events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
     rows = [row for event in events if event != "[DONE]" and isinstance(row := json.loads(event), Mapping)]
     failed = next((row for row in rows if row.get("error")), None)
@@ -112,7 +112,7 @@ def _merged(text: str) -> dict[str, Any]:
         if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
             pieces += logprobs["content"]
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-    if "[DONE]" not in events:  # a stream that says nowhere how it ended was cut
+    if "[DONE]" not in events:  # a stream without its end was cut off
         choice["finish_reason"] = choice.get("finish_reason") or "error"
     choice |= {"message": texts, "text": texts.get("text"), "logprobs": {"content": pieces}}
     return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}

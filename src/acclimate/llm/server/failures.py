@@ -1,7 +1,7 @@
-"""What the failure of a request means: ask again, give up this prompt, or stop; and what a server said, fit to show.
+"""Classify failures of requests: retry, give up the prompt, or stop; and clean the server's message for display.
 
-Servers of many makers word the same thing differently and give it different statuses, so that both are looked at. One
-table says what follows: the first row that fits.
+Servers word the same failure differently and use different statuses, so both are examined: the first matching row of
+one table decides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from acclimate.base.secrets import redacted
 
-PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")  # where the client looks for them, and in lower case
+# Environment variables of the client's proxies, also in lower case.
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _LONGEST_MESSAGE = 300  # characters
 _MESSAGE_KEYS = (
     "message",
@@ -38,38 +39,38 @@ _MESSAGE_KEYS = (
 _MESSAGE_KEYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
 
 
-class Means(Enum):
+class Outcome(Enum):
     """What follows from a failure."""
 
-    AGAIN = "again"  # it may pass
-    REFUSED = "content_filter"  # of this prompt, for good; the others may be answered
-    TOO_LONG = "context"  # this prompt, too
-    STOP = "stop"  # what will not pass, whatever is asked
+    AGAIN = "again"  # retry, it may pass
+    REFUSED = "content_filter"  # this prompt is refused for good; others may be answered
+    TOO_LONG = "context"  # this prompt is too long
+    STOP = "stop"  # permanent, for all prompts
 
 
 class Failure(NamedTuple):
-    """What a server said, and what follows."""
+    """A server's message, and what follows."""
 
-    means: Means
-    message: str  # in its own words, on one line
+    means: Outcome
+    message: str  # the server's words, on one line
     hint: str = ""  # what to try
     status: int | None = None
-    fields: str = ""  # of the request, that it is about, where that is said
-    after: float | None = None  # seconds that the server asked to wait
+    fields: str = ""  # fields of the request that it complains about, if stated
+    after: float | None = None  # delay requested by the server, in seconds
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     @property
     def is_of_server(self) -> bool:
-        """True where it is not about what was asked, and another server may well answer it."""
-        return self.status is None or (self.means is Means.AGAIN and self.status in (408, 425, 429, *range(500, 600)))
+        """True if it does not concern the request, so another server may answer it."""
+        return self.status is None or (self.means is Outcome.AGAIN and self.status in (408, 425, 429, *range(500, 600)))
 
 
-class _Row(NamedTuple):
-    means: Means
+class _Rule(NamedTuple):
+    means: Outcome
     statuses: tuple[int, ...] = ()  # any of them, or
-    words: str = ""  # a pattern in what was said; where both are given, both must fit
+    words: str = ""  # a pattern in the message; if both are given, both must match
     hint: str = ""
 
 
@@ -113,7 +114,7 @@ _MAY_PASS = r"""
     | upstream | provider[ ]returned[ ]error
 """
 
-# Of a connection that there was none of, what will not pass either.
+# Permanent connection failures.
 _LOST = (
     (r"CERTIFICATE_VERIFY_FAILED", "SSL_CERT_FILE can name certificates to trust"),
     (
@@ -129,38 +130,38 @@ _WAIT = re.compile(
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|s|m|h)[a-z]*", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1, "m": 60, "h": 3600}
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
-_MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b"  # more than the server lets a model write
+_MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b"  # more than the server allows
 _TABLE = (
-    _Row(Means.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
-    _Row(Means.STOP, statuses=(402,), hint="the account has no credit or quota left"),
-    _Row(Means.STOP, statuses=(300, 301, 302, 303, 307, 308), hint="the server is elsewhere; name that address"),
-    _Row(Means.TOO_LONG, words=r"request[ ]too[ ]large"),  # for what may be asked in a minute, so however late
-    _Row(Means.AGAIN, statuses=(408, 409, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
-    _Row(Means.STOP, statuses=(401,), hint="is OPENAI_API_KEY right?"),
-    _Row(
-        Means.STOP, statuses=(407,), hint="the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) wants a name and a password"
+    _Rule(Outcome.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
+    _Rule(Outcome.STOP, statuses=(402,), hint="the account has no credit or quota left"),
+    _Rule(Outcome.STOP, statuses=(300, 301, 302, 303, 307, 308), hint="the server is elsewhere; name that address"),
+    _Rule(Outcome.TOO_LONG, words=r"request[ ]too[ ]large"),  # per-minute limits, which waiting does not help
+    _Rule(Outcome.AGAIN, statuses=(408, 409, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
+    _Rule(Outcome.STOP, statuses=(401,), hint="is OPENAI_API_KEY right?"),
+    _Rule(
+        Outcome.STOP, statuses=(407,), hint="the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) wants a name and a password"
     ),
-    _Row(Means.STOP, words=_NO_KEY, hint="is OPENAI_API_KEY right?"),
-    _Row(Means.TOO_LONG, words=_TOO_LONG),
-    _Row(Means.TOO_LONG, statuses=(413,)),
-    _Row(Means.STOP, statuses=(403,), words=_ACCOUNT, hint="is OPENAI_API_KEY right, and may it use this model?"),
-    _Row(Means.REFUSED, words=_REFUSED),
-    _Row(Means.REFUSED, statuses=(451,)),
-    _Row(Means.STOP, words=_NO_MODEL, hint="is the model's name right, and does the server have it?"),
-    _Row(Means.STOP, words=_NO_ADDRESS, hint=_ADDRESS),
-    _Row(Means.STOP, statuses=(403,), hint="is OPENAI_API_KEY right, and may it use this model?"),
-    _Row(Means.STOP, statuses=(404, 405, 410, 501, 505), hint=_ADDRESS),
-    _Row(Means.AGAIN, statuses=tuple(range(500, 600))),
-    _Row(Means.AGAIN, statuses=(400,), words=_BUSY),  # of a server that names no better status
-    _Row(Means.STOP, statuses=(400, 422), words=_MAX_TOKENS, hint="lower generate.max_new_tokens"),
-    _Row(Means.STOP, statuses=tuple(range(400, 500))),
-    _Row(Means.AGAIN, words=_MAY_PASS),
-    _Row(Means.STOP),
+    _Rule(Outcome.STOP, words=_NO_KEY, hint="is OPENAI_API_KEY right?"),
+    _Rule(Outcome.TOO_LONG, words=_TOO_LONG),
+    _Rule(Outcome.TOO_LONG, statuses=(413,)),
+    _Rule(Outcome.STOP, statuses=(403,), words=_ACCOUNT, hint="is OPENAI_API_KEY right, and may it use this model?"),
+    _Rule(Outcome.REFUSED, words=_REFUSED),
+    _Rule(Outcome.REFUSED, statuses=(451,)),
+    _Rule(Outcome.STOP, words=_NO_MODEL, hint="is the model's name right, and does the server have it?"),
+    _Rule(Outcome.STOP, words=_NO_ADDRESS, hint=_ADDRESS),
+    _Rule(Outcome.STOP, statuses=(403,), hint="is OPENAI_API_KEY right, and may it use this model?"),
+    _Rule(Outcome.STOP, statuses=(404, 405, 410, 501, 505), hint=_ADDRESS),
+    _Rule(Outcome.AGAIN, statuses=tuple(range(500, 600))),
+    _Rule(Outcome.AGAIN, statuses=(400,), words=_BUSY),  # of a server without better statuses
+    _Rule(Outcome.STOP, statuses=(400, 422), words=_MAX_TOKENS, hint="lower generate.max_new_tokens"),
+    _Rule(Outcome.STOP, statuses=tuple(range(400, 500))),
+    _Rule(Outcome.AGAIN, words=_MAY_PASS),
+    _Rule(Outcome.STOP),
 )
 
 
 def failure(status: int | None, body: Any) -> Failure:
-    """What an error means. `status`: of HTTP; one that its body tells counts where that is no error (200)."""
+    """Classify an error. `status`: of HTTP; for 200, one stated in the body."""
     words = message_of(body)
     http_status = _status_in(body) if status is None or status < 300 else status
     row = next(row for row in _TABLE if _fits(row, http_status, words))
@@ -170,9 +171,9 @@ def failure(status: int | None, body: Any) -> Failure:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asked to wait, told as a number or as a date (RFC 9110, section 10.2.3); None for neither.
+    """The delay requested in headers, in seconds, given as number or date (RFC 9110, section 10.2.3); None if absent.
 
-    A date is counted from that of the response where it has one: clocks differ.
+    A date is relative to the response's own date, if it has one, as clocks differ.
     """
     value = headers.get("retry-after", "").strip()
     try:
@@ -190,24 +191,24 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _time_of(date: str) -> float:
-    """Dates of HTTP are in UTC, whether they say so or not."""
+    """Parse an HTTP date, which is in UTC even if not stated."""
     return parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()
 
 
 def _wait_in(words: str) -> float | None:
-    """Seconds that a server asked to wait, told in words: "Please try again in 6m32.5s"."""
+    """The delay requested in a message, in seconds: "Please try again in 6m32.5s"."""
     match = _WAIT.search(words[: 20 * _LONGEST_MESSAGE])
     times = _TIME.findall(match["times"]) if match else []
     return math.fsum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
 
 
-def _fits(row: _Row, status: int | None, words: str) -> bool:
+def _fits(row: _Rule, status: int | None, words: str) -> bool:
     of_words = not row.words or re.search(row.words, words, re.IGNORECASE | re.VERBOSE | re.DOTALL) is not None
     return of_words and (not row.statuses or status in row.statuses)
 
 
 def _status_in(body: Any) -> int | None:
-    """The HTTP status that an error's body tells, wherever it does."""
+    """The HTTP status stated in an error's body, if any."""
     if isinstance(body, list):
         return next((status for part in body if (status := _status_in(part))), None)
     if not isinstance(body, Mapping):
@@ -222,14 +223,14 @@ def _status_in(body: Any) -> int | None:
 
 
 def message_of(body: Any) -> str:
-    """What an error's body says: its messages, codes and the names of fields, as far as it has such."""
+    """The messages, codes and field names in an error's body."""
     return one_line("; ".join(dict.fromkeys(_messages(body))) or (body if isinstance(body, str) else repr(body)))
 
 
 def _messages(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
-    """The texts in an error's body, or those below some keys alone."""
+    """The texts in an error's body, optionally only those under some keys."""
     if isinstance(body, Mapping):
-        for name in _MESSAGE_KEYS:  # not what was sent, which some send back
+        for name in _MESSAGE_KEYS:  # without the request, which some servers echo
             if name in body:
                 yield from _messages(body[name], name, only)
     elif isinstance(body, list) and key == "loc":  # where in the request
@@ -246,7 +247,7 @@ def _messages(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[
 
 
 def one_line(text: str) -> str:
-    """What somebody else wrote, for a message: cut, and without line ends, control characters, the key and secrets."""
+    """Foreign text cleaned for a message: shortened, on one line, without control characters, the key and secrets."""
     line = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text[: 20 * _LONGEST_MESSAGE])
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if len(key) >= 4:
@@ -256,7 +257,7 @@ def one_line(text: str) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """An error and what is behind it: "Connection error." alone says nothing."""
+    """An error with its cause, as "Connection error." alone says nothing."""
     causes = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
         causes.append(inner)
@@ -265,16 +266,16 @@ def cause(error: BaseException) -> str:
 
 
 def connection_failure(error: BaseException) -> Failure:
-    """What a connection means that could not be made, or broke off."""
+    """Classify a connection that failed or broke."""
     words = cause(error)
     hint = next((hint for pattern, hint in _LOST if re.search(pattern, words)), "")
     proxies = [name for known in PROXIES for name in (known, known.lower()) if os.environ.get(name)]
     through = f"a proxy is set in {proxies[0]}" if proxies else ""
-    return Failure(Means.STOP if hint else Means.AGAIN, words, "; ".join(filter(None, (hint, through))))
+    return Failure(Outcome.STOP if hint else Outcome.AGAIN, words, "; ".join(filter(None, (hint, through))))
 
 
 def page_title(text: str) -> str | None:
-    """The title, or else the first words, of what is a page for people; None for anything else."""
+    """The title, else the first words, of an HTML page; None for anything else."""
     if not re.match(r"\s*(?:<!doctype html|<html|<head|<body|<h1|<\?xml)", text, re.IGNORECASE):
         return None
     title = re.search(r"<(title|h1)[^>]*>(.*?)</\1", text, re.IGNORECASE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""How many requests go out at once, and for how long a server is asked again."""
+"""Limit concurrent requests, and the time spent on each."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ _ANSWERS_TO_WIDEN = 16
 
 
 class Patience(NamedTuple):
-    """How long to go on asking."""
+    """Time limits."""
 
     retries: int = 8
-    request_seconds: float = 120.0  # for one request
-    prompt_seconds: float = 900.0  # for one prompt, waiting included
+    request_seconds: float = 120.0  # per request
+    prompt_seconds: float = 900.0  # per prompt, including retries
 
 
 class Gate:
-    """Lets so many in at once. A small server works at one request a time, and those that wait for it must not run out
-    of time: one that did narrows the gate, and answers widen it again."""
+    """Limits concurrency adaptively.
+
+    A timeout halves the limit, since small servers process one request at a time; successes raise it again.
+    """
 
     def __init__(self, most: int) -> None:
         self._widest = self._most = most
@@ -26,14 +28,14 @@ class Gate:
         self._changed = threading.Condition()
 
     def enter(self) -> int:
-        """Wait until there is room. Returns how many the gate let in at that time."""
+        """Wait for a slot; returns the current limit."""
         with self._changed:
             self._changed.wait_for(lambda: self._inside < self._most)
             self._inside += 1
             return self._most
 
     def leave(self, *, answered: bool) -> None:
-        """Make room for the next; `answered`: an answer came of it, and several of these widen the gate."""
+        """Free a slot; `answered`: it succeeded, and several successes raise the limit."""
         with self._changed:
             self._inside -= 1
             self._answers += answered
@@ -42,7 +44,7 @@ class Gate:
             self._changed.notify_all()
 
     def narrow(self, seen: int) -> None:
-        """Let in half as many, unless somebody who came in with us has said so."""
+        """Halve the limit, unless a request that started at the same limit already did."""
         with self._changed:
             if self._most == seen:
                 self._most = max(1, seen // 2)

@@ -1,7 +1,7 @@
-"""What goes over the wire to an OpenAI-compatible API, and what comes back, as JSON: one request, one answer.
+"""Requests and answers of OpenAI-compatible APIs as JSON.
 
-Servers are asked with it one by one (`backends/server.py`), batch files are written and read with it (`batches.py`).
-What comes back is somebody else's: it is checked here, and what leaves here can be kept.
+Used for live requests (`backends/server.py`) and for batch files (`batches.py`). Answers are untrusted and validated
+here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from acclimate.llm.server.failures import message_of, one_line
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
 
-_MOST_TOKENS = 10**9  # that one answer may say it took
-# Why an answer ended, in the words of many servers; what is in no row is no end that is known.
+_MOST_TOKENS = 10**9  # maximum tokens per answer
+# Finish reasons of many servers; others are unknown.
 _ENDS = {
     "stop": "stop eos eos_token end end_turn stop_sequence stop_token complete completed done finished",
     "length": "length max_tokens max_length max_output_tokens model_length token_limit",
@@ -31,12 +31,12 @@ _END = {word: end for end, words in _ENDS.items() for word in words.split()}
 
 
 def address(decoding: Decoding) -> str:
-    """Where a request goes, below the base address of the API."""
+    """The path of a request, below the base address of the API."""
     return "/chat/completions" if decoding.chat else "/completions"
 
 
 def request(model: str, prompt: str, decoding: Decoding, terms: Terms = Terms()) -> dict[str, Any]:  # noqa: B008 (read)
-    """The body of a request. A message to a chat model has no stops: its answer may announce itself first."""
+    """The body of a request. Chat messages have no stop texts, as an answer may have a preamble."""
     body: dict[str, Any] = {"model": model, "temperature": decoding.temperature, "max_tokens": decoding.max_new_tokens}
     if decoding.top_p < 1:
         body["top_p"] = decoding.top_p
@@ -44,16 +44,15 @@ def request(model: str, prompt: str, decoding: Decoding, terms: Terms = Terms())
         body["seed"] = decoding.draw_seed(prompt)
     if decoding.chat:
         body |= {"messages": [{"role": "user", "content": prompt}], "logprobs": True}
-    else:  # four stops are the most that the API takes
+    else:  # the API takes at most four
         body |= {"prompt": prompt, "stop": list(decoding.stop)[:4], "logprobs": 1}
     return terms.applied(body)
 
 
 def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Completion:
-    """The completion in an answer's body. Raises ValueError for an answer that is none.
+    """The completion in an answer's body. Raises ValueError for an invalid answer.
 
-    Servers leave out what they like: tokens that were not counted are told from characters, and log-probabilities are
-    of all tokens of the answer, or none.
+    Missing token counts are estimated from characters; log-probabilities cover all tokens of the answer, or none.
     """
     choice = _choice(answer)
     message = _message(choice)
@@ -65,7 +64,7 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
     if not whole.strip() and message.get("refusal"):
         finish = "content_filter"
     elif not whole.strip() and (finish == "length" or thinks(answer)):
-        finish = "reasoning"  # what it wrote, nobody sees
+        finish = "reasoning"  # reasoning without visible text
     elif finish != "content_filter":
         finish = decoding.ended(whole, finish)
     begin, end, _ = decoding.span(whole)
@@ -80,14 +79,14 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
 
 
 def thinks(answer: Mapping[str, Any]) -> bool:
-    """True for an answer in which the model thought aloud, there or in a field of its own."""
+    """True if the model reasoned, in its answer or in a separate field."""
     choice = _choice(answer)
     message = _message(choice)
     details = _mapping(_mapping(answer.get("usage")).get("completion_tokens_details"))
     return (
         any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
         or _count(details.get("reasoning_tokens")) > 0
-        or reasoning.shows_in(_text(message.get("content")))
+        or reasoning.has_reasoning(_text(message.get("content")))
     )
 
 
@@ -101,7 +100,7 @@ def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The message in a choice; a text that stands in its place as its content."""
+    """The message in a choice; a plain text becomes its content."""
     message = choice.get("message")
     if isinstance(message, Mapping):
         return message
@@ -112,7 +111,7 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(content: Any) -> str:
-    """The text of a message, which may come in parts. Raises ValueError for what is none."""
+    """The text of a message, which may have several parts. Raises ValueError if there is none."""
     if isinstance(content, list):
         texts = [part if isinstance(part, str) else _mapping(part).get("text") for part in content]
         return "".join(text for text in texts if isinstance(text, str))
@@ -126,7 +125,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int:
-    """A number of tokens, 0 where it is none that can be."""
+    """A number of tokens; 0 if invalid."""
     try:
         count = 0 if isinstance(value, bool) else int(value)
     except (ValueError, TypeError, OverflowError):

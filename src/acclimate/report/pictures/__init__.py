@@ -1,1 +1,1 @@
-"""Pictures as inline SVG, whose colors come from the page's style sheet by class."""
+"""Pictures as inline SVG; colors come from the page's style sheet by class."""

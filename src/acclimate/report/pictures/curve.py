@@ -1,4 +1,5 @@
-"""A learning curve as inline SVG: a line over a logarithmic axis, its interval a band, the untrained start dashed."""
+"""A learning curve as inline SVG: a line over a logarithmic axis, its interval as a band, the untrained start
+dashed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _PLOT = Box(44, 34, _WIDTH - 30, _HEIGHT - 46)
 
 
 def learning_curve(curve: Mapping[str, Any], queries: str, unit: str, *, key: str) -> Markup:
-    """One system's nDCG@10 on one set of queries, by how many of `unit` it was trained on."""
+    """One system's nDCG@10 on one set of queries, by the number of `unit` it was trained on."""
     counts = [point[unit] for point in curve["points"]]
     points = [point[queries] for point in curve["points"]]
     start = curve["untrained"][queries] if curve["untrained"] else None
@@ -37,7 +38,7 @@ def learning_curve(curve: Mapping[str, Any], queries: str, unit: str, *, key: st
     if start:
         height = y(start["nDCG@10"])
         parts.append(tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=height, y2=height, class_="start"))
-        # Where the line is lowest on the right, the label goes above it, so that it is not written through.
+        # If the line is lowest on the right, put the label above it, where the line does not cross it.
         above = points[-1]["nDCG@10"] < start["nDCG@10"]
         label = f"{'first stage' if unit == 'queries' else 'untrained'} {score(start['nDCG@10'])}"
         place = {"x": float(_PLOT.right - 4), "y": height - 6 if above else height + 15, "text_anchor": "end"}

@@ -1,4 +1,4 @@
-"""What every query gained, as inline SVG: sorted from the largest gain to the largest loss, a step each."""
+"""Each query's gain as inline SVG: one step per query, sorted from the largest gain to the largest loss."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from acclimate.report.pictures.svg import tag
 
-_STEPS = 500  # at most; of more queries some are left out, evenly
-_HALF = 100  # from no change to the largest, in px
+_STEPS = 500  # maximum; of more queries an evenly spaced subset is drawn
+_HALF = 100  # px from no change to the largest
 
 
 def gains(deltas: Sequence[float], label: str) -> Markup:
-    """The picture, as wide as the page lets it be. deltas: after less before, one for each query, in any order."""
+    """The picture, at full page width. deltas: after minus before, one per query, in any order."""
     ordered = sorted(deltas, reverse=True)
     if len(ordered) > _STEPS:
         ordered = [ordered[round(step * (len(ordered) - 1) / (_STEPS - 1))] for step in range(_STEPS)]
@@ -33,6 +33,6 @@ def gains(deltas: Sequence[float], label: str) -> Markup:
 
 
 def _stairs(heights: Sequence[float]) -> str:
-    """A path around steps of these heights, -1 to 1, from the middle line."""
+    """A path of steps of these heights, -1 to 1, around the middle line."""
     steps = "".join(f"V{_HALF * (1 - height):.1f}H{place}" for place, height in enumerate(heights, 1))
     return f"M0,{_HALF}{steps}V{_HALF}Z"

@@ -1,4 +1,4 @@
-"""What every picture shares: elements of inline SVG, boxes, the axis of nDCG@10, and a picture as a file of its own."""
+"""Shared parts of pictures: SVG elements, boxes, the nDCG@10 axis, and a picture as a file of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acclimate.measure.measures import MAIN
 
 
 class Box(NamedTuple):
-    """A part of a picture, in px."""
+    """A rectangle, in px."""
 
     left: float
     top: float
@@ -21,7 +21,7 @@ class Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: Box) -> float:
-        """Square px that both have."""
+        """Area shared with `other`, in square px."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(wide, 0) * max(high, 0)
@@ -32,7 +32,7 @@ class Box(NamedTuple):
 
 
 def y_range(low: float, high: float) -> tuple[float, float, float]:
-    """Ends and step of an axis of at most 7 round ticks around the values, which are from 0 to 1."""
+    """(start, end, step) of an axis with at most 7 round ticks that covers the values, from 0 to 1."""
     span = max(high - low, 0.05)
     step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
     first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
@@ -43,7 +43,7 @@ def y_range(low: float, high: float) -> tuple[float, float, float]:
 def y_axis(
     plot: Box, low: float, high: float, step: float, y: Callable[[float], float], caveat: str, *, top: int = 40
 ) -> list[Markup]:
-    """Title, lines and ticks of an axis of nDCG@10; `y` gives the place of a value, `top` is where the title stands."""
+    """Title, lines and ticks of an nDCG@10 axis; `y` maps a value to px, `top` is the position of the title."""
     parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
     for tick in range(round(low / step), round(high / step) + 1):
         height = y(tick * step)
@@ -53,7 +53,7 @@ def y_axis(
 
 
 def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
-    """An element; `_` in an attribute's name stands for `-`. Everything that is not Markup is escaped."""
+    """An SVG element; `_` in attribute names becomes `-`. Everything but Markup is escaped."""
     written = Markup("").join(
         Markup(' {}="{}"').format(
             key.strip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
@@ -64,7 +64,7 @@ def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:
 
 
 def standalone(picture: Markup, *, width: int = 1000, height: int = 420) -> str:
-    """A picture as a file of its own, with the colors of the report, light and dark."""
+    """A picture as a file of its own, with the report's colors, light and dark."""
     css = resources.files("acclimate.report").joinpath("templates/page.css").read_text(encoding="utf-8")
     colors = css.partition("* {")[0]
     rules = [line for line in css.splitlines() if line.startswith(".chart ")]

@@ -1,7 +1,7 @@
-"""The picture of the trade: nDCG@10 against latency, as inline SVG.
+"""The trade-off as inline SVG: nDCG@10 against latency.
 
-Colors come from the page's style sheet by class, so that the picture follows its light and dark themes. Shapes carry
-the same meaning as colors. Each label goes where it covers least, found by a few rounds of moving one at a time.
+Colors come from the page's style sheet by class, so they follow its light and dark themes; shapes carry the same
+meaning. Labels are placed to overlap least, by a few rounds of moving one at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from acclimate.report.formatting import milliseconds, score
 from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
-_CHARACTER, _LINE = 7.3, 14  # of a label, in px, in the widest font that the page may get
-_ROW, _TITLE = 22, 40  # height of a row of the legend; where the axis title stands below one
-GOAL = (0.95, 0.1)  # shares of the reranked system's nDCG@10 and latency that a student is to reach (UDAPDR's claim)
-# Where a label may go, best first: from the point to its anchor.
+_CHARACTER, _LINE = 7.3, 14  # of a label, in px, in the widest fallback font
+_ROW, _TITLE = 22, 40  # height of a legend row; position of the axis title below one row
+GOAL = (0.95, 0.1)  # a student's share of the reranked system's nDCG@10 and latency in UDAPDR's claim
+# Possible label positions, best first: from the point to its anchor.
 _OFFSETS: tuple[tuple[float, float, str], ...] = (
     (11, 4, "start"),
     (-11, 4, "end"),
@@ -52,17 +52,17 @@ def tradeoff(
     height: int = 420,
     key: str = "chart",
 ) -> Markup:
-    """The picture. `caveat` stands beside the axis title; `key` makes ids unique where a page has several pictures.
+    """The picture. `caveat` stands beside the axis title; `key` makes ids unique if a page has several pictures.
 
-    goal: the system, reranked, against which `GOAL` is shaded.
+    goal: the reranked system against which `GOAL` is shaded.
     """
     legend, rows = _legend(systems, recommended, width)
-    lower = _ROW * (rows - 1)  # what all that is below the legend is moved by
+    lower = _ROW * (rows - 1)  # offset of everything below the legend
     plot = Box(_LEFT, _TOP + lower, width - _RIGHT, height - _BOTTOM)
     bounds = [_interval(system) for system in systems]
     low, high, step = y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
     slow, fast = max(map(_latency, systems)), min(map(_latency, systems))
-    room = max(1.5, math.sqrt(10 / (slow / fast)))  # at least a decade in all
+    room = max(1.5, math.sqrt(10 / (slow / fast)))  # at least a decade in total
     start, stop = math.log10(fast / room), math.log10(slow * room)
 
     def x(latency: float) -> float:
@@ -143,7 +143,7 @@ def _title(systems: Sequence[Mapping[str, Any]], key: str) -> Markup:
 
 
 def _legend(systems: Sequence[Mapping[str, Any]], recommended: str, width: int) -> tuple[list[Markup], int]:
-    """What the marks mean, and in how many rows that is said."""
+    """The legend, and its number of rows."""
     looks = {_look(system) for system in systems}
     marks = [(label, look, False) for look, label in _LEGEND.items() if look in looks]
     marks += [("recommended", _look(system), True) for system in systems if system["name"] == recommended]
@@ -170,7 +170,7 @@ def _class(point: _Point, role: str) -> str:
 
 
 def _goal(plot: Box, right: float, bottom: float, system: str) -> tuple[list[Markup], list[Box]]:
-    """The region of the goal, as far as it is in the plot, with a label where there is room; and what that takes."""
+    """The region of the goal within the plot, with a label if there is room; and the boxes they take."""
     if right <= plot.left or bottom <= plot.top:
         return [], []
     size = {"width": float(right - plot.left), "height": float(bottom - plot.top)}
@@ -204,11 +204,11 @@ def _labels(points: Sequence[_Point], plot: Box, taken: Sequence[Box] = ()) -> l
 
 
 def _place(point: _Point, others: Sequence[Box], plot: Box) -> int:
-    """Where the label of a point covers least of others and of what is outside the plot; of equals the best place."""
+    """The label position with the least overlap with others and the outside of the plot; ties by order."""
     chosen, least = 0, math.inf
     for place in range(len(_OFFSETS)):
         if place >= least:
-            break  # a place costs its number at least
+            break  # a position costs at least its index
         box = _label_box(point, place)
         cost = place + 10 * sum(map(box.overlap, others)) + 50 * (box.area() - box.overlap(plot))
         if cost < least:
@@ -231,4 +231,4 @@ def _label_box(point: _Point, place: int) -> Box:
     dx, dy, anchor = _offset(point, place)
     wide = _CHARACTER * len(point.name) * (1.12 if point.recommended else 1)  # bold is wider
     left = point.x + dx - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
-    return Box(left - 2, point.y + dy - _LINE + 3, left + wide + 2, point.y + dy + 3)  # apart from others
+    return Box(left - 2, point.y + dy - _LINE + 3, left + wide + 2, point.y + dy + 3)  # with a margin

@@ -1,1 +1,1 @@
-"""The synthetic queries of a run, to look at: what was written, what became of it, and the page that shows it."""
+"""Inspection of a run's synthetic queries: statistics, rejected answers, and a page."""

@@ -1,7 +1,6 @@
-"""How a score is spread, as small inline SVG: a bar per interval, what was kept at its foot, what was dropped on top.
+"""Histograms of scores as small inline SVG: one bar per interval, kept queries below, dropped ones on top.
 
-The bars of all histograms of one score have the same intervals and the same height for the same share, so that
-prompts with few queries compare with prompts that have many.
+All histograms of a score share intervals and scale, so prompts with few queries compare with prompts that have many.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _RANKS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100))
 
 
 class Bar(NamedTuple):
-    """How many queries are in one interval."""
+    """Number of queries in one interval."""
 
     label: str
     kept: int
@@ -29,7 +28,7 @@ class Bar(NamedTuple):
 
 
 def histograms(groups: Sequence[tuple[str, Sequence[Answer]]], score: str) -> list[tuple[str, Markup]]:
-    """(group, picture) of one score of its queries, `overlap` among them; groups without it are left out."""
+    """(group, picture) of one score, or `overlap`, per group; groups without it are left out."""
     known: list[tuple[str, list[tuple[float, bool]]]] = []
     for name, answers in groups:
         valued = [(_value(answer, score), answer.reason is None) for answer in answers]
@@ -80,7 +79,7 @@ def _shares(bars: Sequence[Bar]) -> list[float]:
 
 
 def _svg(bars: Sequence[Bar], ticks: Sequence[str], most: float, label: str) -> Markup:
-    """The picture; `most` is the share that is as high as the plot. A tick for each bar, or one for each end."""
+    """The picture; `most` is the share at full height. One tick per bar, or one per end."""
     total = sum(bar.kept + bar.dropped for bar in bars)
     floor, pitch = _HEIGHT - _FOOT, _WIDTH / len(bars)
     unit = (floor - 4) / (most * total)  # px per query

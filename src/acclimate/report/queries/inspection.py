@@ -1,6 +1,6 @@
-"""The synthetic queries of a run, to look at: statistics, why answers were turned down, a sample.
+"""Inspect a run's synthetic queries: statistics, reasons for rejections, and a sample.
 
-It reads what `generate` left, and `filter` if that is made from it; nothing needs a model.
+Reads the output of `generate`, and of `filter` if that is current; needs no model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from acclimate.run.run import Run
 
 NOT_FILTERED = "Not filtered yet: run acclimate filter to see which queries are kept."
-_PROMPTS_A_BLOCK = 5  # columns that a terminal has room for
+_PROMPTS_A_BLOCK = 5  # columns that fit a terminal
 _NOTES = {
     "logprob": "mean log-probability per token: the confidence of the LLM; 0 is certain",
     "overlap": "share of a query's content words that occur in its document; lower for real queries",
@@ -33,7 +33,7 @@ _NOTES = {
 
 
 class AnswerGroup(NamedTuple):
-    """All answers, or those of a prompt."""
+    """All answers, or those of one prompt."""
 
     name: str
     answers: list[Answer]
@@ -41,18 +41,18 @@ class AnswerGroup(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """What there is to see."""
+    """Everything there is to show."""
 
     corpus: str
     llm: str
     groups: list[AnswerGroup]  # all answers first, then each prompt's
-    filters: tuple[str, ...] | None  # in their order; None: not filtered yet
-    reasons: list[tuple[str, int, list[Answer]]]  # as `statistics.reasons`
+    filters: tuple[str, ...] | None  # in order; None: not filtered yet
+    reasons: list[tuple[str, int, list[Answer]]]  # from `statistics.reasons`
     sample: list[Answer]
-    drawn_from: str  # what the sample was drawn from, in words
+    drawn_from: str  # description of what the sample was drawn from
     docs: dict[str, Doc]  # of the sample
-    windows: Mapping[str, int]  # where in their texts the LLM began to read, if not at their start
-    little: Collection[str]  # words that say little, in the queries' language
+    windows: Mapping[str, int]  # doc_id -> character at which the LLM's window began
+    stop_words: Collection[str]  # stop words of the queries' language
 
     @property
     def whole(self) -> AnswerGroup:
@@ -65,26 +65,26 @@ class Row(NamedTuple):
 
     name: str
     note: str  # how to read it
-    cells: list[str]  # one for each group
+    cells: list[str]  # one per group
 
 
 def inspect(
     run: Run, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None
 ) -> Inspection:
-    """What a run's LLM wrote. `prompt` and `reason` narrow the sample; the statistics are always of everything.
+    """Inspect what a run's LLM wrote. `prompt` and `reason` narrow the sample; statistics always cover everything.
 
-    Raises DataError when something is damaged, SettingError for a prompt or a reason that no answer has.
+    Raises DataError for damaged files, SettingError for a prompt or reason without answers.
     """
     language = code_of(run.settings["generate"]["language"]) or run.settings["index"]["language"]
-    little = stop_words(language)
-    answers, filters, min_difference = read(run, little)
+    common = stop_words(language)
+    answers, filters, min_difference = read(run, common)
     prompts, reasons = statistics.by_prompt(answers), statistics.reasons(answers, seed=seed)
     if prompt is not None and prompt not in prompts:
         raise unknown("prompt", prompt, prompts)
     if reason is not None and reason not in (known := {name for name, _, _ in reasons}):
         raise unknown("reason", reason, known)
     wanted = [answer for answer in answers if prompt in (None, answer.query.prompt) and reason in (None, answer.reason)]
-    drawn = statistics.drawn(wanted, sample, seed=seed)
+    drawn = statistics.draw_answers(wanted, sample, seed=seed)
     narrowed = [f"{what} {name}" for what, name in (("prompt", prompt), ("reason", reason)) if name is not None]
 
     def group(name: str, of: list[Answer]) -> AnswerGroup:
@@ -100,7 +100,7 @@ def inspect(
         drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
         docs={answer.query.doc_id: run.input.corpus[answer.query.doc_id] for answer in drawn},
         windows=sampled.windows if (sampled := run.output(Sampled)) else {},
-        little=little,
+        stop_words=common,
     )
 
 
@@ -158,22 +158,22 @@ def rows(inspection: Inspection) -> list[Row]:
 
 
 def note(score: str) -> str:
-    """What there is to know of a score."""
+    """What a score means."""
     return _NOTES.get(score, "a score of the filter stage")
 
 
 def score_name(name: str) -> str:
-    """A score's name as it is shown."""
+    """A score's display name."""
     return excerpt(name, 20)
 
 
 def prompt_name(name: str) -> str:
-    """A prompt's name as it is shown."""
+    """A prompt's display name."""
     return single_spaced(name) or "(no name)"
 
 
 def headline(inspection: Inspection) -> str:
-    """What came of the answers."""
+    """Counts of answers, queries and kept queries."""
     whole = inspection.whole.statistics
     kept = "" if inspection.filters is None else f", {whole.kept:,} kept"
     return f"{whole.answers:,} answers, {whole.queries:,} queries{kept}"

@@ -1,7 +1,7 @@
-"""The synthetic queries of a run as one page. It loads nothing, and its one script only hides what is not asked for.
+"""The synthetic queries of a run as one page. It loads nothing; its only script filters what is shown.
 
-Documents and answers come from strangers: they are cleaned and escaped as in the report, and the page's policy lets no
-script run but the one whose hash it names.
+Documents and answers are untrusted: they are cleaned and escaped as in the report, and the page's content security
+policy allows only the script whose hash it names.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from acclimate.llm.windows import from_window
 from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, safe, share
 from acclimate.report.queries import statistics
-from acclimate.report.queries.answers import turned_down
+from acclimate.report.queries.answers import rejected_rows
 from acclimate.report.queries.histogram import histograms
 from acclimate.report.queries.inspection import NOT_FILTERED, Inspection, headline, note, prompt_name, rows, score_name
 from acclimate.report.queries.statistics import Answer
 from acclimate.report.template import template
 
 PAGE = "queries.html"
-_EXCERPT = 320  # characters of a document that a reader needs
+_EXCERPT = 320  # characters shown of a document
 _QUERY = 400
 
 
 def write(inspection: Inspection, folder: Path) -> Path:
-    """The page, into the folder of its run; returns where it is."""
+    """Write the page to the run's folder; returns its path."""
     write_text(folder / PAGE, render(inspection))
     return folder / PAGE
 
 
 def render(inspection: Inspection) -> str:
-    """The page's HTML: the same for the same inspection."""
+    """The page's HTML; deterministic."""
     script = resources.files("acclimate.report").joinpath("templates/queries.js").read_text(encoding="utf-8")
     answers = inspection.whole.answers
     pictures = [
@@ -60,7 +60,7 @@ def render(inspection: Inspection) -> str:
         headline=headline(inspection),
         rows=rows(inspection),
         steps=_steps(inspection),
-        reasons=safe(turned_down(inspection.reasons)),
+        reasons=safe(rejected_rows(inspection.reasons)),
         pictures=[picture for picture in pictures if picture[2]],
         sample=[_shown(answer, inspection) for answer in inspection.sample],
         not_filtered=NOT_FILTERED,
@@ -70,7 +70,7 @@ def render(inspection: Inspection) -> str:
 
 
 def _steps(inspection: Inspection) -> list[dict[str, Any]]:
-    """The funnel: each step with what is left after it, as a count and as a share of the answers."""
+    """The funnel: each step with the number and the share of answers left after it."""
     steps = statistics.funnel(inspection.whole.answers, inspection.filters or ())
     before = [count for _, count in steps[:1] + steps[:-1]]
     return [
@@ -80,7 +80,7 @@ def _steps(inspection: Inspection) -> list[dict[str, Any]]:
 
 
 def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
-    """An answer as the page has it."""
+    """An answer as template values."""
     query, doc = answer.query, inspection.docs.get(answer.query.doc_id)
     text = excerpt(query.text, _QUERY)
     state = "dropped" if answer.is_query else "no query"
@@ -103,16 +103,16 @@ def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
 
 
 def _excerpt(doc: Doc, windows: Mapping[str, int]) -> str:
-    """The first sentences that the LLM read of a document, on one line."""
+    """The first sentences of what the LLM read of a document, on one line."""
     text = from_window(doc, windows).text.strip()
     shown = cut_at(text, _EXCERPT)
     return ("… " if windows.get(doc.doc_id) else "") + single_spaced(shown) + (" …" if shown != text else "")
 
 
 def _marked(text: str, doc_text: str, inspection: Inspection) -> Markup:
-    """A query in which the content words that its document has are marked."""
-    there = set(words_of(doc_text)).difference(inspection.little)
-    parts = re.split(r"(\w+)", text)  # every second one is a word
+    """A query with the content words marked that its document contains."""
+    there = set(words_of(doc_text)).difference(inspection.stop_words)
+    parts = re.split(r"(\w+)", text)  # every second part is a word
     return Markup("").join(
         Markup("<mark>{}</mark>").format(part) if place % 2 and there.issuperset(words_of(part)) else part
         for place, part in enumerate(parts)

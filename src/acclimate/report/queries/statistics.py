@@ -1,8 +1,8 @@
-"""What synthetic queries are like, in numbers: pure functions over what an LLM wrote and what became of it.
+"""Statistics of synthetic queries: pure functions over answers and their outcomes.
 
-No number here says that queries are good. Each one finds a known way to be bad: words copied from the document
-(overlap), one phrase over and over (distinct-2, the most common beginning), the same query again (near-duplicates), a
-query that another document answers as well (the rank of its source).
+No number here shows that queries are good; each detects a known way to be bad: words copied from the document
+(overlap), the same phrase repeated (distinct-2, the most common beginning), the same query repeated (near-duplicates),
+a query that other documents answer as well (the rank of its source).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.records import SyntheticQuery
 
 EXAMPLES = 3  # of each reason
-FOUND_AT = 20  # how far down the source of a query may be to count as found
+FOUND_AT = 20  # highest rank of a source that counts as found
 
 QUESTION_WORDS: dict[str, frozenset[str]] = {
     language: frozenset(words.split())
@@ -41,40 +41,40 @@ QUESTION_WORDS: dict[str, frozenset[str]] = {
 
 
 class Answer(NamedTuple):
-    """What an LLM wrote for a doc, and what became of it."""
+    """What an LLM wrote for a document, and its outcome."""
 
-    query: SyntheticQuery  # its text as it was written, where that is no query
-    is_query: bool = True  # False: turned down as it came
-    reason: str | None = None  # why it was turned down, as it came or by a filter; None: it was not
-    overlap: float | None = None  # share of its content words that its source doc has, 0 to 1; see `overlap`
+    query: SyntheticQuery  # its text is the raw answer if that is not a query
+    is_query: bool = True  # False: rejected as generated
+    reason: str | None = None  # why it was rejected, as generated or by a filter; None: it was kept
+    overlap: float | None = None  # share of its content words that are in its source doc, 0 to 1; see `overlap`
     scores: Mapping[str, float] = {}  # by name, finite; `rank` is the source doc's, from 1
 
 
 class Statistics(NamedTuple):
-    """What a group of answers is like. Shares are from 0 to 1, and None where there is nothing to take a share of."""
+    """Statistics of a group of answers. Shares are in [0, 1], and None if the group is empty."""
 
     answers: int
     queries: int
-    kept: int  # queries that no filter dropped
-    words: float | None  # per query, mean
-    overlap: float | None  # mean of the queries' overlaps
-    question_words: float | None  # share of queries with a question word; None too in a language that is not known here
-    question_marks: float | None  # share of queries that end in one
-    distinct_2: float | None  # different pairs of neighboring words / all pairs (after Li et al., arXiv 1510.03055)
+    kept: int  # queries that passed all filters
+    words: float | None  # mean per query
+    overlap: float | None  # mean over queries
+    question_words: float | None  # share of queries with a question word; None also for unsupported languages
+    question_marks: float | None  # share of queries ending in one
+    distinct_2: float | None  # distinct bigrams / all bigrams (after Li et al., arXiv 1510.03055)
     common_start: float | None  # share of queries that begin with `start`
     start: str  # the most common first two words
-    near_duplicates: float | None  # share of queries as good as equal to another one, which is not counted
-    searched: int  # queries that a search was made with
+    near_duplicates: float | None  # share of queries nearly equal to another one, which does not count
+    searched: int  # queries that were searched with
     source_first: float | None  # share of those whose source doc is ranked first
     source_in_top: float | None  # share of those whose source doc is among the first FOUND_AT
-    scores: dict[str, float]  # mean of each score over the queries that have it; ranks have none
+    scores: dict[str, float]  # mean of each score over the queries that have it; without ranks
 
 
 def statistics_of(answers: Iterable[Answer], *, language: str = "en", min_difference: float = 0.2) -> Statistics:
-    """The statistics of these answers, whatever their order; texts count without their case.
+    """Statistics of these answers; independent of their order and of case.
 
-    Everything from `words` on is of the queries only, dropped ones included. distinct_2 falls as queries get more, so
-    it compares groups of one size. min_difference: as in `stages.filter.filter_queries`.
+    Fields from `words` on cover queries only, dropped ones included. distinct_2 falls with the number of queries, so
+    compare groups of equal size. min_difference: as in `stages.filter.filter_queries`.
     """
     answers = list(answers)
     rows = [answer for answer in answers if answer.is_query]
@@ -109,7 +109,7 @@ def statistics_of(answers: Iterable[Answer], *, language: str = "en", min_differ
 
 
 def by_prompt(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
-    """The answers of each prompt, prompts by name."""
+    """The answers of each prompt, sorted by prompt name."""
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.query.prompt, []).append(answer)
@@ -117,22 +117,22 @@ def by_prompt(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
 
 
 def overlap(query: str, doc_text: str, stop_words: Collection[str] = ()) -> float | None:
-    """Share of the query's different content words that are in the doc, 0 to 1; None when it has none.
+    """Share of the query's distinct content words that are in the doc, 0 to 1; None if it has none.
 
-    Content words are those that are no stop words; words count as they are written, without stemming.
+    Content words are those that are not stop words, without stemming.
     """
     words = set(words_of(query)).difference(stop_words)
     return len(words.intersection(words_of(doc_text))) / len(words) if words else None
 
 
 def source_rank(answer: Answer) -> float | None:
-    """Where a search with the query found its source doc, from 1; inf when it did not, None when there was none."""
-    # A query that was dropped before the search has no rank either, but another reason.
+    """Rank of the source doc in a search with the query, from 1; inf if not found, None if not searched."""
+    # A query dropped before the search has no rank either, but another reason.
     return answer.scores.get("rank", math.inf if answer.reason == "round-trip" else None)
 
 
 def funnel(answers: Sequence[Answer], filters: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """(step, answers left after it): the answers, what of them is a query, and what each filter left, in order."""
+    """(step, number left after it): all answers, queries among them, then each filter in order."""
     reasons = Counter(answer.reason for answer in answers if answer.is_query)
     left = sum(answer.is_query for answer in answers)
     steps = [("answers", len(answers)), ("queries", left)]
@@ -143,17 +143,17 @@ def funnel(answers: Sequence[Answer], filters: Sequence[str] = ()) -> list[tuple
 
 
 def reasons(answers: Iterable[Answer], *, seed: int = 0) -> list[tuple[str, int, list[Answer]]]:
-    """(reason, how many, a few) of what was turned down: as it came first, then by filters; most common first."""
+    """(reason, count, examples) of rejections: as generated first, then by filters; most common first."""
     groups: dict[tuple[bool, str], list[Answer]] = {}
     for answer in answers:
         if answer.reason is not None:
             groups.setdefault((answer.is_query, answer.reason), []).append(answer)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1]))
-    return [(reason, len(group), drawn(group, EXAMPLES, seed=seed)) for (_, reason), group in ordered]
+    return [(reason, len(group), draw_answers(group, EXAMPLES, seed=seed)) for (_, reason), group in ordered]
 
 
-def drawn(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answer]:
-    """At most `count` answers, uniformly drawn; the draw follows from seed, ids and texts, a smaller one begins it."""
+def draw_answers(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answer]:
+    """Draw at most `count` answers uniformly, by seed, ids and texts; a smaller draw is a prefix of a larger one."""
 
     def key(answer: Answer) -> tuple[int, str, str]:
         query = answer.query
@@ -163,7 +163,7 @@ def drawn(answers: Iterable[Answer], count: int, *, seed: int = 0) -> list[Answe
 
 
 def score_names(answers: Iterable[Answer]) -> list[str]:
-    """The names of the scores that any answer has, in the order of their first appearance."""
+    """The names of all scores, in order of first appearance."""
     return list(dict.fromkeys(name for answer in answers for name in answer.scores))
 
 
@@ -173,6 +173,6 @@ def scored(answers: Iterable[Answer], name: str) -> list[float]:
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """None of nothing; the same to the last bit whatever the order."""
+    """The mean; None if empty. Bit-identical for every order."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else None

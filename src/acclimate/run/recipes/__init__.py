@@ -1,16 +1,16 @@
-"""Recipes: settings under a name. Those of the papers are the TOML files here, and anybody can write another.
+"""Recipes: named sets of settings. Those of the papers are the TOML files in this folder; users can write others.
 
     description = "what it is for, in a line"
     source = "the paper"
-    extends = "inpars-v1"         # what else is as there: a name, or a file beside this one
-    [sample]                      # a table for each stage; docs/settings.md has what may be in it
-    n_docs = 500                  # what stands above a setting, or behind it, is shown with it
-    [models]                      # in place of whatever llm, encoder, reranker or teacher is named before
+    extends = "inpars-v1"         # start from another: a name, or a file beside this one
+    [sample]                      # one table per stage; docs/settings.md lists the settings
+    n_docs = 500                  # comments above or behind a setting are shown with it
+    [models]                      # replaces every llm, encoder, reranker or teacher named before
     llm = "openai:MODEL"
     [run]
-    seed = 1                      # where the command line gives none
+    seed = 1                      # if not given on the command line
 
-Several by commas (`udapdr,embedded`) are one after the other: of two that change the same setting the later counts.
+Several names separated by commas (`udapdr,embedded`) are applied in order, later ones overriding.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from acclimate.base.files import is_file, read_text, read_toml, write_text
 from acclimate.base.text import command, quoted
 from acclimate.base.toml import as_toml
 from acclimate.base.version import __version__
-from acclimate.run.settings import Layer, Recipe, Settings, tables, whole_number
+from acclimate.run.settings import Layer, Recipe, Settings, merged, whole_number
 
-NAME = "recipe.toml"  # in the folder of a run: every setting of it
+NAME = "recipe.toml"  # name in a run's folder, with every setting of it
 _TEXTS = ("description", "source", "extends")
-_TABLES = ("models", "run")  # that are no stage's
-_LONGEST = 1000  # characters of a line that may have a comment
+_TABLES = ("models", "run")  # tables that are not stages
+_LONGEST = 1000  # characters; comments on longer lines are ignored
 _LLMS = (("seed", "llm"), ("generate", "llm"), ("filter", "llm"))
 _ROLES = ("llm", "encoder", "reranker", "teacher")
 
 
 @dataclass(frozen=True)
 class _File:
-    """A recipe's file as it is written."""
+    """A recipe file as written."""
 
     source: str
     table: Mapping[str, Any]
     comments: Mapping[str, str]
-    folder: Path | None = None  # None: one of ours
+    folder: Path | None = None  # None for a built-in one
 
     @property
     def identity(self) -> str:
-        """What tells it from other recipes, however its file is named: one of ours by name, another by where it is."""
+        """Unique id of a recipe: the name of a built-in one, the path of another."""
         return self.source if self.folder is None else os.path.realpath(self.source)
 
     def text(self, key: str) -> str:
@@ -62,7 +62,7 @@ class _File:
         return value
 
     def part(self, name: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
-        """A table that is no stage's. Raises SettingError for a key that it cannot have."""
+        """A table that is not a stage. Raises SettingError for an unknown key."""
         part = self.table.get(name, {})
         if not isinstance(part, Mapping):
             raise SettingError(f"{self.source}: {name} is {quoted(part)}; expected a table: {', '.join(keys)}")
@@ -73,7 +73,7 @@ class _File:
 
     @property
     def changes(self) -> dict[str, Mapping[str, Any]]:
-        """Stage -> setting -> value; that such stages and settings are, `settings.resolve` sees to."""
+        """Stage -> setting -> value; validated later, by `settings.resolve`."""
         changes: dict[str, Mapping[str, Any]] = {}
         for key, value in self.table.items():
             if isinstance(value, Mapping):
@@ -85,15 +85,15 @@ class _File:
 
 @cache
 def recipe_names() -> list[str]:
-    """The recipes that acclimate brings."""
+    """The names of the built-in recipes."""
     files = resources.files("acclimate.run.recipes").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe by name, by file, or by the folder of a run that is to be made again; several by commas.
+    """Load a recipe by name, by file, or by the folder of a run; several are separated by commas.
 
-    Raises SettingError for a name that is none, a key that no recipe has, and files that extend each other in a circle.
+    Raises SettingError for an unknown name or key, and for files that extend each other in a circle.
     """
     parts = [name] if _path(name, Path()) else [part.strip() for part in name.split(",")]
     files = [_read(part, Path()) for part in parts]
@@ -105,7 +105,7 @@ def load_recipe(name: str) -> Recipe:
             for role, model in models.items():
                 if not isinstance(model, str):
                     raise SettingError(f"{file.source}: models.{role} is {quoted(model)}; expected the name of a model")
-            layers.append(Layer(file.source, _with_models(tables(*(layer.changes for layer in layers)), models)))
+            layers.append(Layer(file.source, _with_models(merged(*(layer.changes for layer in layers)), models)))
         if "seed" in (run := file.part("run", ("seed",))):
             seed = whole_number(run["seed"], f"{file.source}: run.seed", SEEDS)
     descriptions, papers = ([file.text(key) for file in files] for key in ("description", "source"))
@@ -113,7 +113,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _extended(file: _File, above: tuple[_File, ...] = ()) -> Iterator[_File]:
-    """A file after the files that it extends, which come first."""
+    """The files that a file extends, first to last, then itself."""
     above = (*above, file)
     if file.identity in (each.identity for each in above[:-1]):
         raise SettingError(f"{above[0].source}: extends itself: {' extends '.join(each.source for each in above)}")
@@ -127,7 +127,7 @@ def _extended(file: _File, above: tuple[_File, ...] = ()) -> Iterator[_File]:
 
 
 def _read(name: str, folder: Path | None) -> _File:
-    """A recipe that is named in a file in that folder."""
+    """Read a recipe named in a file in `folder`."""
     if name in recipe_names():
         text = (resources.files("acclimate.run.recipes") / f"{name}.toml").read_text(encoding="utf-8")
         return _File(name, tomllib.loads(text), _comments(text))
@@ -138,7 +138,7 @@ def _read(name: str, folder: Path | None) -> _File:
 
 
 def _path(name: str, folder: Path) -> Path | None:
-    """The file that a name names, if it names one: a folder stands for the recipe of the run in it."""
+    """The file that a name refers to, if any; a folder stands for the recipe of the run in it."""
     path = folder / name
     if not name or name in recipe_names():
         return None
@@ -148,7 +148,7 @@ def _path(name: str, folder: Path) -> Path | None:
 
 
 def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The settings that name models, with these instead, by role."""
+    """Replace settings that name models by the model of their role."""
     instead: dict[str, dict[str, Any]] = {}
     if "llm" in models:
         for stage, key in _LLMS:
@@ -163,14 +163,15 @@ def _with_models(changes: Mapping[str, Mapping[str, Any]], models: Mapping[str, 
             instead.setdefault("filter", {})["reranker"] = models["teacher"]
         teachers = labelling.get("teachers", [])
         names = [name.strip() for name in teachers.split(",")] if isinstance(teachers, str) else teachers
-        if names and isinstance(names, list) and all(isinstance(name, str) for name in names):  # else `resolve` refuses
+        # Other types are left to `resolve`, which raises.
+        if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
             names = [models["teacher"] if ":" in name else name for name in names]
             instead["label"] = {"teachers": list(dict.fromkeys(names))}
     return instead
 
 
 def _comments(text: str) -> dict[str, str]:
-    """What a recipe's file says of each setting: on the lines above it, and behind it."""
+    """The comment on each setting of a recipe file: on the lines above, and at the end of its line."""
     stage, above = "", []
     comments: dict[str, str] = {}
     for line in map(str.strip, text.splitlines()):
@@ -186,7 +187,7 @@ def _comments(text: str) -> dict[str, str]:
 
 
 def _ending_comment(line: str) -> str:
-    """The comment that ends a line of TOML."""
+    """The comment at the end of a line of TOML."""
     for place, character in enumerate(line[:_LONGEST]):
         if character == "#":
             try:
@@ -198,7 +199,7 @@ def _ending_comment(line: str) -> str:
 
 
 def lines_of(settings: Settings, says: Mapping[str, str] | None = None) -> list[str]:
-    """Settings as a recipe has them, each on a line that `--set` takes but for quotes; says: comments to put behind."""
+    """Settings as lines of a recipe, also valid for `--set` apart from quotes. says: comments to append."""
     lines = []
     for stage, table in settings.items():
         for key, value in table.items():
@@ -208,7 +209,7 @@ def lines_of(settings: Settings, says: Mapping[str, str] | None = None) -> list[
 
 
 def write_recipe(folder: Path, settings: Settings, seed: int) -> None:
-    """Every setting of a run: with it as recipe, the same corpus comes to the same bytes."""
+    """Write every setting of a run: used as a recipe on the same corpus, it reproduces the run exactly."""
     head = (
         f"# Every setting of a run by acclimate {__version__}. The same bytes again, of the same documents and queries:"
     )

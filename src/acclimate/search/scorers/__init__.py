@@ -1,10 +1,10 @@
-"""Scorers: models that rate a (query, document) pair.
+"""Scorers: models that score a (query, document) pair.
 
-What kind a model is follows from its own configuration, never from its name or path:
+A model's kind follows from its configuration, never from its name or path:
 
-    cross-encoder    an encoder with one logit, or any encoder that is to become one
-    monot5           an encoder and a decoder that writes (T5 and its like): the first token of its answer
-    decoder          a causal LM, or an adapter of one: the token behind the prompt
+    cross-encoder    an encoder with one logit, or any encoder before training
+    monot5           an encoder-decoder (T5 and its like): the first token of its answer
+    decoder          a causal LM, or its adapter: the token after the prompt
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = ("cross-encoder", "monot5", "decoder")
 
 
 def kind_of(name: str) -> str:
-    """Which of `KINDS` the model of that name is. Raises what `models.resolve` raises."""
+    """Which of `KINDS` a model is. Raises what `models.resolve` raises."""
     location = models.resolve(name)
     folder = Path(location.path_or_id)
     if location.gguf_file or is_adapter(name):
@@ -36,8 +36,8 @@ def kind_of(name: str) -> str:
     return "cross-encoder" if kind == "encoder" else kind
 
 
-def check_rates(name: str) -> None:
-    """Raises SettingError for a model that nobody taught to rate, or nobody knows how; its weights are not read."""
+def check_is_reranker(name: str) -> None:
+    """Raises SettingError for a model that is not a reranker, or of an unknown kind, without reading its weights."""
     kind = kind_of(name)
     if kind != "cross-encoder":
         check_asked(name, AUTO)
@@ -53,7 +53,7 @@ def check_rates(name: str) -> None:
 
 
 def check_asked(name: str, template: str) -> None:
-    """Raises SettingError for a language model of which nothing says what to ask it; its weights are not read."""
+    """Raises SettingError for a language model without a known template, without reading its weights."""
     location = models.resolve(name)
     if template != AUTO or saved(Path(location.path_or_id)) is not None:
         return
@@ -68,11 +68,10 @@ def check_asked(name: str, template: str) -> None:
 
 
 def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
-    """The reranker of that name: a folder that `train` wrote, or any other, or a Hugging Face id.
+    """A reranker by name: a folder (of `train` or other), or a Hugging Face id; loaded on first use.
 
-    It is loaded when it is first asked.
-    max_tokens: of query and document together, prompt included. template: what a language model is asked (see
-    `score.template`); `auto` is what is saved beside its weights.
+    max_tokens: of query and document together, prompt included. template: of a language model (see `scorers.template`);
+    `auto` is the one saved beside its weights.
     """
     name = str(name)
     check_template(template)
@@ -88,7 +87,7 @@ def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, templa
 
 
 def language_model(kind: str) -> Any:
-    """The class of a kind that is a language model."""
+    """The class for a kind of language model."""
     if kind == "monot5":
         from acclimate.search.scorers.monot5 import MonoT5
 

@@ -1,4 +1,4 @@
-"""Adapters of low rank, as peft saves them: a folder that needs the model that it is for."""
+"""LoRA adapters as saved by peft: a folder that refers to its base model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ADAPTER = "adapter_config.json"
 
 
 def is_adapter(name: str) -> bool:
-    """True for a folder of a decoder's adapter."""
+    """True for the folder of a decoder's adapter."""
     return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
 
 
 def base_of(folder: Path) -> str:
-    """What the adapter in this folder is for. Raises DataError for a folder that holds no safe one."""
+    """The base of the adapter in this folder. Raises DataError if there is none, or it is unsafe."""
     config = read_json(folder / ADAPTER)
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     if not isinstance(base, str) or not base:
@@ -29,7 +29,7 @@ def base_of(folder: Path) -> str:
 
 
 def weights_of(name: str) -> str:
-    """A fingerprint of a model's weights, in a folder of all that is beside them, and of the base of an adapter."""
+    """Fingerprint of a model's weights, including the other files of a folder and the base of an adapter."""
     folder = Path(name)
     if not folder.is_dir():
         return models.weights_fingerprint(name)

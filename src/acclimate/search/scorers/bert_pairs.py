@@ -1,9 +1,8 @@
-"""Pairs read with a BERT-shaped classifier that `search.bert` computes, whose weights stay as they are.
+"""Score pairs with a BERT-like classifier through `search.bert`, for inference only.
 
-Its model is one that the library of cross-encoders has loaded, or is read from its files alone (`opened`), as a search
-that begins needs it: BERT with a tokenizer of its own kind and without prompts. Of whatever else there is, and of files
-that are not as they should be, `opened` makes nothing, and the library reads, or refuses, them.
-tests/test_bert_pairs.py compares the two, to the last bit.
+The model is one that the library has loaded, or is read straight from its files (`load_reader`) for a fast start: BERT
+with its own tokenizer and without prompts. For anything else, and for invalid files, `load_reader` returns None, and
+the library loads or refuses the model. tests/test_bert_pairs.py checks that both give bit-identical scores.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from acclimate.search.bert import Bert, Block, of_one_length
 from acclimate.search.bert_files import UNKNOWN, BertClassifier, config_of, expect, read, tensors_of, tokenizer_of
 from acclimate.search.scorers.labels import labels, log_odds, relevant
 
-Rows = Mapping[str, Sequence[Sequence[int]]]  # of each pair its tokens, by what is said of them
+Rows = Mapping[str, Sequence[Sequence[int]]]  # tokenizer output: name -> a row per pair
 
 _READING = {
     "do_lower_case": False,
@@ -35,12 +34,11 @@ _READING = {
 class BertReader:
     """Implements `pairs.Reader`.
 
-    The head reads the first token's state in float32. On the CPU it reads one at a time: a pair's score is the same, to
-    the last bit, in any company.
+    The head reads the first token's state in float32, on a CPU one pair at a time, so that scores are batch-invariant.
     """
 
     def __init__(self, classifier: Any, tokenizer: Any, *, max_tokens: int, label: int | None) -> None:
-        """classifier: of transformers, or one that is built like it. label: that says relevant, of several."""
+        """classifier: of transformers, or built like it. label: index of the relevant label, if there are several."""
         self.max_tokens = max_tokens
         self.label = label
         self._tokenizer = tokenizer
@@ -48,9 +46,9 @@ class BertReader:
         self._bert = Bert(classifier.base_model, models.dtype())
 
     @property
-    def is_alike(self) -> bool:
-        """Whether a pair's score is the same, to the last bit, in any company."""
-        return self._bert.is_alike
+    def is_batch_invariant(self) -> bool:
+        """True if scores are batch-invariant, i.e. bit-identical for every batch."""
+        return self._bert.is_batch_invariant
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
         return tokens_of_pairs(self._tokenizer, texts, self.max_tokens)
@@ -66,7 +64,7 @@ class BertReader:
         return log_odds(torch.cat(scores)[on_device(order.argsort())], self.label)
 
     def _block(self, rows: Rows) -> Block:
-        """What pads a text is not looked at, but RoBERTa counts it."""
+        """A padded block; padding is not attended to, but must have RoBERTa's id."""
         lengths = torch.tensor([len(ids) for ids in rows["input_ids"]])
         ids = _padded(rows["input_ids"], self._bert.padding or 0)
         types = _padded(rows["token_type_ids"], 0) if "token_type_ids" in rows else None
@@ -76,7 +74,7 @@ class BertReader:
         )
 
     def _head(self, firsts: torch.Tensor) -> torch.Tensor:
-        """(n, labels) of first states (n, hidden size)."""
+        """(n, labels) logits of first states (n, hidden size)."""
         pooler, states = self._classifier.base_model.pooler, firsts[:, None]
         return self._classifier.classifier(states if pooler is None else pooler(states))
 
@@ -86,7 +84,7 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
 
 
 def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int) -> Rows:
-    """(query, document) texts as rows of tokens. The document is cut, and the query only where it leaves no room."""
+    """Tokenize (query, document) pairs; the document is truncated, and the query only if it leaves no room."""
     queries = list(dict.fromkeys(query for query, _ in texts))
     room = max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
     lengths = map(len, tokenizer(queries, add_special_tokens=False)["input_ids"])
@@ -109,7 +107,7 @@ def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens
 
 
 class PairTokenizer:
-    """A tokenizer as those of transformers are called, as far as pairs need it."""
+    """A tokenizer with the part of transformers' interface that pairs need."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -136,9 +134,10 @@ class PairTokenizer:
         return {"input_ids": [text.ids for text in read], "token_type_ids": [text.type_ids for text in read]}
 
 
-def opened(folder: Path, *, max_tokens: int) -> BertReader | None:
-    """What reads pairs with the model in a folder, cut at `max_tokens` tokens in all; None where it is not one that is
-    known. Raises SettingError where none of its labels says relevant.
+def load_reader(folder: Path, *, max_tokens: int) -> BertReader | None:
+    """A reader of the model in a folder, truncating pairs at `max_tokens`; None if it is not supported.
+
+    Raises SettingError if none of several labels means relevant.
     """
     try:
         _check_modules(folder)
@@ -156,7 +155,7 @@ def opened(folder: Path, *, max_tokens: int) -> BertReader | None:
 
 
 def _check_modules(folder: Path) -> None:
-    """A transformer alone, as transformers saves it or the library of cross-encoders."""
+    """Raises unless the folder is a plain transformer, saved by transformers or as a cross-encoder."""
     if (path := folder / "modules.json").is_file():
         expect([(module["path"], module["type"].rpartition(".")[2]) for module in read(path)], [("", "Transformer")])
         reading = read(folder / "sentence_bert_config.json")

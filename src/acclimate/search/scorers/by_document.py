@@ -1,7 +1,7 @@
-"""An LLM that rates (query, doc) pairs reads each document once, whatever the number of queries that it is rated for.
+"""LLM scorers that read each document once for all of its queries.
 
-A prompt is three parts: what comes before the document, what stands between it and the query, and what follows the
-query. The keys and values up to the query are computed once per document. The document is cut, never prompt or query.
+A prompt has three parts: before the document, between document and query, and after the query. Keys and values up to
+the query are computed once per document. The document is truncated, never prompt or query.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_DOC_TOKENS = 256
 
 
 class ByDocument(ABC):
-    """A scorer that asks an LLM of transformers, loaded when first asked, about a document and each of its queries."""
+    """A scorer that prompts a causal LM with a document and each of its queries; loaded on first use."""
 
     by_document: ClassVar[bool] = True  # pairs of one document belong in one call
     kind: ClassVar[str]
-    prompt: ClassVar[str]  # with {document} and, somewhere behind it, {query}
+    prompt: ClassVar[str]  # with {document} and, later, {query}
 
     def __init__(self, name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int = MAX_DOC_TOKENS) -> None:
         self.name = name
@@ -42,21 +42,21 @@ class ByDocument(ABC):
 
     @property
     def maker(self) -> Callable[[], ByDocument]:
-        """What makes the same scorer in another process, without documents; it is pickled."""
+        """Makes the same scorer in another process, without documents; pickled."""
         return partial(type(self), self.name, {}, max_doc_tokens=self.max_doc_tokens)
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
-        """One float per (query, doc_id), in order. Raises SettingError where there is no room for a query."""
+        """One score per (query, doc_id), in order. Raises SettingError if a query leaves no room."""
         (scores,) = self.score_calls([pairs])
         return scores
 
     def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
-        """The same of each call, in order; others do their share of the calls."""
+        """Scores of each call, in order; other processes share the calls."""
         asked = ([(query, self.corpus[doc_id]) for query, doc_id in pairs] for pairs in calls)
         return distributed.shared(self, self.maker, ByDocument.score_docs, asked)
 
     def score_docs(self, pairs: Sequence[tuple[Query, Doc]]) -> list[float]:
-        """`score_calls` for documents that are at hand."""
+        """`score_calls` for documents passed directly."""
         if not pairs:
             return []
         docs = {doc.doc_id: doc for _, doc in pairs}
@@ -70,7 +70,7 @@ class ByDocument(ABC):
                     f"{self.kind}:{self.name} reads {self._loaded.context} tokens; found {len(read[number])} with "
                     f"document {doc.doc_id} and {len(row)} of query {query.query_id}"
                 )
-        # The last token before the query is read with it: how likely the first one of a query is counts, too.
+        # Leave the last token before the query to be read with it: it predicts the query's first token.
         starts = [tokens[:-1] for tokens in read]
         asked = [[read[number][-1], *row] for number, row in zip(of, rows, strict=True)]
 
@@ -84,30 +84,28 @@ class ByDocument(ABC):
 
     @abstractmethod
     def _rate(self, starts: Rows, rows: Rows, of: Sequence[int]) -> list[float]:
-        """A score for each row behind the start that `of` names."""
+        """A score for each row after the prefix that `of` names."""
 
     def _document(self, doc: Doc) -> list[int]:
-        """The tokens up to the query."""
+        """Tokens up to the query."""
         text = self._loaded.cut(doc.default_text().strip(), self.max_doc_tokens)
         before, between, _ = self._parts
         return [*before, *self._ids(f" {text}"), *between]
 
     def _query(self, text: str) -> list[int]:
-        """The tokens of the query and behind it."""
+        """Tokens of the query and after it."""
         return [*self._ids(f" {text.strip()}"), *self._parts[2]]
 
     def _ids(self, text: str) -> list[int]:
-        """Tokens without special ones, whatever the text says."""
+        """Tokens of a text, in which special ones are not recognized."""
         return self._loaded.tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
 
     @cached_property
     def _parts(self) -> tuple[list[int], list[int], list[int]]:
-        """Tokens before the document, between it and the query, after the query."""
+        """Tokens before the document, between it and the query, and after the query."""
         before, _, rest = self.prompt.partition(" {document}")
         between, _, after = rest.partition(" {query}")
-        start = self._loaded.tokenizer(before, split_special_tokens=True)[
-            "input_ids"
-        ]  # with a first token, if it has one
+        start = self._loaded.tokenizer(before, split_special_tokens=True)["input_ids"]  # with the BOS token, if any
         return start, self._ids(between), self._ids(after)
 
     @cached_property

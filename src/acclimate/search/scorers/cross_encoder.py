@@ -1,7 +1,7 @@
-"""A cross-encoder as a scorer: query and document read together, one logit.
+"""Cross-encoders as scorers: query and document read together, one logit.
 
-Pairs are scored in float32 logits before any activation; of a classifier with several labels, by the log-odds of the
-one that says relevant. A model that `bert_pairs` knows is read of its files alone, any other by its library.
+Scores are float32 logits before any activation; of a classifier with several labels, the log-odds of the one that means
+relevant. Models that `bert_pairs` supports are read from their files, others by the library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acclimate.base.loading import loading
 from acclimate.records import Doc
 from acclimate.search.bert import Bert
 from acclimate.search.scorers.adapter import weights_of
-from acclimate.search.scorers.bert_pairs import BertReader, Rows, opened, tokens_of_pairs
+from acclimate.search.scorers.bert_pairs import BertReader, Rows, load_reader, tokens_of_pairs
 from acclimate.search.scorers.labels import log_odds, relevant
 from acclimate.search.scorers.pairs import PairScorer, Reader
 
@@ -31,12 +31,12 @@ _CLASSIFIERS = {f"{name}ForSequenceClassification" for name in ("Bert", "Roberta
 
 
 def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
-    """A cross-encoder without an activation, in float32: a reranker with its labels, or one to be trained.
+    """A cross-encoder without activation, in float32: a trained reranker with its labels, or a new one.
 
-    is_new: it has one logit, whatever the weights are of: an encoder, or a classifier of several labels. Pair tokens
-    are cut to `max_tokens` in all, special ones included, or to what the model has positions for.
+    is_new: give it a single logit, whatever the weights are of. Pairs are truncated to `max_tokens`, special tokens
+    included, or to the model's positions.
     """
-    from sentence_transformers import CrossEncoder  # takes seconds, which a model that is read of its files does not
+    from sentence_transformers import CrossEncoder  # import takes seconds, which `bert_pairs` avoids
 
     location = models.resolve(name)
     with loading(name):
@@ -54,7 +54,7 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
 
 
 class CrossEncoderReader:
-    """Reads pairs with any cross-encoder of its library; implements `pairs.Reader`."""
+    """Implements `pairs.Reader` with the library, for any cross-encoder."""
 
     def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
         self.model = model
@@ -70,17 +70,17 @@ class CrossEncoderReader:
 
 
 def reader_of(model: CrossEncoder, *, max_tokens: int) -> CrossEncoderReader | BertReader:
-    """What reads pairs with a model whose weights stay as they are."""
+    """The fastest reader for a model whose weights do not change."""
     if is_bert(model):
         transformer: Any = model[0]
         limit = min(max_tokens, models.max_positions(model))
         return BertReader(transformer.model, model.tokenizer, max_tokens=limit, label=_label(model))
-    fast = model if models.dtype() == torch.float32 else _faster(model)
+    fast = model if models.dtype() == torch.float32 else _half_precision(model)
     return CrossEncoderReader(fast, max_tokens=max_tokens)
 
 
 def is_bert(model: CrossEncoder) -> bool:
-    """Whether it is a classifier that `BertReader` computes, and nothing else."""
+    """True for a plain classifier that `BertReader` supports."""
     from sentence_transformers.base.modules import Transformer
 
     transformer: Any = model[0]
@@ -93,16 +93,13 @@ def is_bert(model: CrossEncoder) -> bool:
 
 
 def _label(model: CrossEncoder) -> int | None:
-    """Which of its labels says relevant, where it has several."""
+    """The index of the label for relevant, if there are several."""
     config: Any = model.config
     return relevant(config.id2label, str(config.name_or_path)) if model.num_labels > 1 else None
 
 
 class CrossEncoderScorer(PairScorer):
-    """Scores pairs with a cross-encoder: a folder that `train` wrote, or any other, or a Hugging Face id.
-
-    It is loaded when it is first asked.
-    """
+    """Scores pairs with a cross-encoder by folder or Hugging Face id; loaded on first use."""
 
     def __init__(self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
         self.name = str(name)
@@ -115,7 +112,7 @@ class CrossEncoderScorer(PairScorer):
 
     @cached_property
     def _reader(self) -> CrossEncoderReader | BertReader:
-        return opened(models.folder(self.name), max_tokens=self.max_tokens) or reader_of(
+        return load_reader(models.folder(self.name), max_tokens=self.max_tokens) or reader_of(
             self.model, max_tokens=self.max_tokens
         )
 
@@ -128,16 +125,16 @@ class CrossEncoderScorer(PairScorer):
 
     @property
     def by_pair(self) -> bool:
-        """Whether a pair is rated alike in any company; the model is loaded to know that."""
-        return isinstance(self._reader, BertReader) and self._reader.is_alike
+        """True if scores are batch-invariant; loads the model to find out."""
+        return isinstance(self._reader, BertReader) and self._reader.is_batch_invariant
 
     @property
     def fingerprint(self) -> str:
         return fingerprint("cross-encoder", weights_of(self.name), self.max_tokens, str(models.dtype()))
 
 
-def _faster(model: CrossEncoder) -> CrossEncoder:
-    """A copy in half precision but for the last layer: logits rounded to eight bits would tie the best documents."""
+def _half_precision(model: CrossEncoder) -> CrossEncoder:
+    """A copy in half precision except for the last layer, as half-precision logits would tie the best documents."""
     fast = copy.deepcopy(model).to(models.dtype())
     head = [module for module in fast.modules() if isinstance(module, torch.nn.Linear)][-1].float()
     head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))

@@ -1,7 +1,6 @@
-"""A decoder LLM as a reranker: it reads a chat message or a plain prompt, and the next token answers yes or no.
+"""Decoder LLMs as rerankers: a chat message or plain prompt, answered yes or no by the next token.
 
-What is trained are adapters of low rank (LoRA, arXiv 2106.09685), saved as peft saves them; or, with rank 0, all
-weights.
+Trained by low-rank adapters (LoRA, arXiv 2106.09685), saved in peft's format; or, with rank 0, by all weights.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from acclimate.search.scorers.template import AUTO, template_of
 
 
 class Decoder(Prompted):
-    """The logits behind the last token of the prompt."""
+    """Reads the logits after the last token of the prompt."""
 
     padding: ClassVar[str] = "left"
 
     @classmethod
     def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
-        """The model of that name, or of the base of an adapter's folder, with the adapter in its weights."""
+        """The model of that name, or an adapter's base with the adapter merged into its weights."""
         if not is_adapter(name):
             return super().of(name, max_tokens=max_tokens, template=template, is_new=is_new)
         folder = Path(models.resolve(name).path_or_id)
@@ -43,7 +42,7 @@ class Decoder(Prompted):
         return cls(model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=base)
 
     def add_adapter(self, rank: int) -> None:
-        """Freeze the weights and put adapters to be trained beside every linear layer but the last."""
+        """Freeze the weights, and add trainable adapters to every linear layer but the last."""
         config = peft().LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
         self.model = peft().get_peft_model(self.model, config)
 
@@ -60,14 +59,14 @@ class Decoder(Prompted):
             super().save_weights(folder)
             return
         self.model.save_pretrained(str(folder), save_embedding_layers=False)
-        # peft writes a set, in an order of its own each time, and a path that is this machine's
+        # peft writes a set, in random order, and a path of this machine
         config = read_json(folder / ADAPTER) | {"base_model_name_or_path": self.base}
         write_json(folder / ADAPTER, config | {"target_modules": sorted(config["target_modules"])})
         (folder / "README.md").unlink(missing_ok=True)
 
     @classmethod
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
-        """A checkpoint of training: the same modules with these weights."""
+        """Load a training checkpoint into the same modules."""
         folder = Path(model_name_or_path)
         if not is_adapter(model_name_or_path):
             return cls.of(model_name_or_path, max_tokens=0)
@@ -79,7 +78,7 @@ class Decoder(Prompted):
 
 
 def peft() -> Any:
-    """The library of that name. Raises MissingExtra when it is not installed."""
+    """The peft library. Raises MissingExtra if it is not installed."""
     if importlib.util.find_spec("peft") is None:
         raise MissingExtra("An adapter of low rank (train.lora_rank)", "pip install 'acclimate[lora]'")
     return importlib.import_module("peft")

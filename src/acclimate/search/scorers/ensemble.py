@@ -1,4 +1,4 @@
-"""Several scorers as one: each one's scores brought to [0, 1] per query, then their mean."""
+"""An ensemble of scorers: the mean of their scores, min-max normalized per query."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from acclimate.search.candidates import min_max
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of scorers; a scorer itself.
+    """The mean of several scorers.
 
-    A score depends on the other pairs of its query in the same call: ask for all candidates of a query at once.
-    Raises SettingError without scorers.
+    A score depends on the other pairs of its query in the same call, so score all candidates of a query at once. Raises
+    SettingError without scorers.
     """
 
     scorers: Mapping[str, Scorer]
@@ -32,7 +32,7 @@ class Ensemble:
         return fingerprint("ensemble", sorted((name, scorer.fingerprint) for name, scorer in self.scorers.items()))
 
     def score(self, pairs: Sequence[tuple[Query, str]]) -> list[float]:
-        """One float per (query, doc_id), in order."""
+        """One score per (query, doc_id), in order."""
         total = np.zeros(len(pairs), dtype=np.float64)
         of_query: dict[str, list[int]] = {}
         for place, (query, _) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""What the labels of a cross-encoder mean: which one says that the document is relevant."""
+"""Find the label of a cross-encoder that means relevant."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import torch
 
 _RELEVANT = ("relevant", "entailment", "yes", "true")
-_PAIRS = (["label_0", "label_1"], ["0", "1"])  # of two without names the second is the positive one
+_PAIRS = (["label_0", "label_1"], ["0", "1"])  # of two unnamed labels the second is positive
 
 
 def labels(config: Mapping[str, Any]) -> dict[int, str]:
-    """The labels of a configuration as transformers reads it, by number."""
+    """The labels of a configuration by index, as transformers reads it."""
     named = config.get("id2label")
     if isinstance(named, dict) and all(str(number).isdecimal() for number in named):
         return {int(number): str(label) for number, label in named.items()}
@@ -25,7 +25,7 @@ def labels(config: Mapping[str, Any]) -> dict[int, str]:
 
 
 def relevant(labels: Mapping[int, str], name: str) -> int:
-    """The number of the label that says relevant. Raises SettingError where none of several does."""
+    """The index of the label for relevant. Raises SettingError if none of several is."""
     plain = [re.sub(r"[^a-z0-9]+", "_", labels[number].lower()) for number in sorted(labels)]
     matching = [number for number, label in zip(sorted(labels), plain, strict=True) if label in _RELEVANT]
     if len(labels) == 1 or plain in _PAIRS:
@@ -39,7 +39,7 @@ def relevant(labels: Mapping[int, str], name: str) -> int:
 
 
 def log_odds(scores: torch.Tensor, label: int | None) -> torch.Tensor:
-    """(n,) of that label against the others, in float32, of (n, labels) logits; None: of one label, the logit."""
+    """(n,) float32 log-odds of that label, from (n, labels) logits; None: the logit of a single label."""
     scores = scores.float()
     if label is None:
         return scores.view(-1)

@@ -1,4 +1,4 @@
-"""An LLM rates a document by how likely it finds the query after reading it (UPR, arXiv 2204.07496)."""
+"""Query likelihood of an LLM that has read the document (UPR, arXiv 2204.07496)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acclimate.search.scorers.by_document import ByDocument
 
 
 class Likelihood(ByDocument):
-    """Mean natural log-probability of the query's tokens, given document and prompt: at most 0, higher is better."""
+    """Mean natural log-probability of the query's tokens given the document: at most 0, higher is better."""
 
     kind: ClassVar[str] = "likelihood"
     prompt: ClassVar[str] = "Document: {document}\nQuestion: {query}"

@@ -1,9 +1,8 @@
-"""Which pairs are put to a scorer in one call: what is computed together is what is kept (see `kept`).
+"""Group pairs into calls of a scorer. What is computed together is cached together (see `kept`).
 
-On a CPU a query's documents are a batch already, and where a pair is rated alike in any company, some queries' fill it
-better. A GPU takes those of many queries at once; these are grouped by their ids, so that a call follows from what
-there is to rate, never from what was rated before, and a query that changes changes one call. Within a query documents
-go by their ids: who found them, in which order, does not matter.
+On a CPU one query's documents are a batch; batch-invariant scorers take several queries to fill it better. On a GPU a
+call has many queries, grouped by id, so that it depends on what is to be scored, not on what was scored before, and a
+changed query affects one call. Within a query documents are sorted by id.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from acclimate.base import models
 from acclimate.base.draw import draw
 from acclimate.records import Query, Scorer, SyntheticQuery
 
-_AT_ONCE = 8  # queries on a CPU, of which a killed run loses those at hand
+_AT_ONCE = 8  # queries on a CPU; what an interrupted run loses
 
 Pair = tuple[Query, str]  # with a doc_id
 AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
 
 
-def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) -> Iterator[tuple[Query, list[float]]]:
-    """Each query and the scores of its documents in their order, a call at a time.
+def score_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) -> Iterator[tuple[Query, list[float]]]:
+    """Each query with the scores of its documents in their order, call by call.
 
-    lists: queries and documents, none of them twice.
+    lists: queries with documents, without duplicates.
     """
     documents = dict(lists)
     calls = _calls(scorer, [*documents])
@@ -37,25 +36,25 @@ def rated_lists(scorer: Scorer, lists: Sequence[tuple[Query, Sequence[str]]]) ->
 
 
 def score_calls(scorer: Scorer, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
-    """What a scorer says of the pairs of each call, in order; it may look ahead, and rate some calls at once."""
+    """Scores of each call, in order; the scorer may look ahead and compute several calls at once."""
     several: Callable[[Iterable[Sequence[Pair]]], Iterator[list[float]]] | None = getattr(scorer, "score_calls", None)
     return map(scorer.score, calls) if several is None else several(calls)
 
 
 def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:
-    """The queries that are put to a scorer together."""
+    """The queries of each call."""
     if models.device() != "cpu":
-        return [*rated_together(queries)]
+        return [*query_batches(queries)]
     at_once = _AT_ONCE if getattr(scorer, "by_pair", False) else 1
     return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
 
 
-def rated_together(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
-    """Queries in groups by their ids, 32 to 64 or so: batches that fill a device, and another query changes one.
+def query_batches(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
+    """Group queries by id, 32 to 64 or so per group, to fill a device's batch.
 
-    A scorer's rounding follows from its batch, so a group is rated, and kept, as a whole.
+    Rounding depends on the batch, so a group is scored and cached as a whole.
     """
-    bits = (len(queries) // 64).bit_length()  # of the id's hash, which tell the groups apart
+    bits = (len(queries) // 64).bit_length()  # bits of the id's hash that define the group
     by_group: dict[int, list[AnyQuery]] = {}
     for query in sorted(queries, key=lambda query: query.query_id):
         by_group.setdefault(draw("rated together", query.query_id) >> (64 - bits), []).append(query)

@@ -1,6 +1,6 @@
-"""monoT5 (arXiv 2003.06713): a T5, Flan-T5 or mT5 whose first answered token says whether the document is relevant.
+"""monoT5 (arXiv 2003.06713): a T5, Flan-T5 or mT5 whose first answer token says whether the document is relevant.
 
-Folders of published checkpoints are read as they are, and what is trained here is such a folder.
+Loads published checkpoints, and saves in the same format.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 
 from acclimate.search.scorers.prompted import Prompted
 
-_NO_TOKEN = -100  # where an answer is shorter than the other
+_NO_TOKEN = -100  # padding of the shorter answer
 
 
 class MonoT5(Prompted):
-    """An encoder reads the prompt; the decoder's first step answers."""
+    """The encoder reads the prompt; the decoder's first step answers."""
 
     padding: ClassVar[str] = "right"
 
@@ -27,7 +27,7 @@ class MonoT5(Prompted):
         return answered.logits[:, 0]
 
     def answer_loss(self, features: Mapping[str, torch.Tensor], is_true: torch.Tensor) -> torch.Tensor:
-        """The loss of all tokens of the answers and of their end, as T5 learns any text."""
+        """Cross-entropy of all answer tokens and the end token, as in T5's training."""
         answers = [self.tokenizer(text)["input_ids"] for text in (self.template.false, self.template.true)]
         padded = torch.full((2, max(map(len, answers))), _NO_TOKEN)
         for row, ids in enumerate(answers):
@@ -42,5 +42,5 @@ class MonoT5(Prompted):
 
     @classmethod
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
-        """A checkpoint of training."""
+        """Load a training checkpoint."""
         return cls.of(model_name_or_path, max_tokens=0)

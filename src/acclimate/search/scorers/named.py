@@ -1,10 +1,10 @@
-"""Scorers by name: `KIND:MODEL`, where KIND says how the model is asked.
+"""Scorers by name: `KIND:MODEL`, where KIND is how the model scores.
 
     cross-encoder:MODEL   reads query and document together and gives one logit
-    monot5:MODEL          answers true or false to a prompt that shows both
-    decoder:MODEL         a causal LLM that train made a reranker: its prompt is beside its weights
+    monot5:MODEL          answers true or false to a prompt with both
+    decoder:MODEL         a causal LM trained as reranker, with its prompt beside its weights
     yes-no:LLM            is asked whether the document answers the query
-    likelihood:LLM        says how likely the query is, given the document
+    likelihood:LLM        probability of the query given the document
 
 MODEL is a folder, a Hugging Face id or embedded:NAME; an LLM is a causal one of transformers, or a .gguf file.
 """
@@ -20,11 +20,11 @@ from acclimate.search import scorers
 from acclimate.search.scorers.adapter import weights_of
 
 KINDS = (*scorers.KINDS, "yes-no", "likelihood")
-_QUERY_TOKENS = 64  # beside a document's, for models that read both as one text
+_QUERY_TOKENS = 64  # reserved beside a document, for models that read both as one text
 
 
 def model_of(name: str) -> tuple[str, str]:
-    """Kind and model. Raises SettingError for a name that is no scorer's."""
+    """(kind, model) of a name. Raises SettingError if it is not a scorer's."""
     kind, colon, model = name.partition(":")
     if kind not in KINDS or not colon or not model:
         kinds = ", ".join(f"{kind}:MODEL" for kind in KINDS)
@@ -33,37 +33,37 @@ def model_of(name: str) -> tuple[str, str]:
 
 
 def split(name: str) -> tuple[str, str]:
-    """Kind and model; no kind where a model is named alone, and says itself what it is."""
+    """(kind, model) of a name; without a kind, the kind is empty and follows from the model."""
     kind, _, model = name.partition(":")
     return (kind, model) if kind in KINDS and model else ("", name)
 
 
 def check(name: str) -> None:
-    """Raises SettingError, DataError or MissingExtra for a name that `load` would not take, without loading it."""
+    """Raises SettingError, DataError or MissingExtra for a name that cannot be loaded, without loading it."""
     kind, model = model_of(name)
-    if models.resolve(model).is_local:  # of others nothing is here yet
+    if models.resolve(model).is_local:  # hub models are not downloaded yet
         _check_kind(kind, model)
 
 
-def check_rates(name: str) -> None:
-    """Raises SettingError for a model, with or without a kind, that does not rate so. One of a hub must be here."""
+def check_is_reranker(name: str) -> None:
+    """Raises SettingError for a model, with or without a kind, that cannot score. A hub model must be downloaded."""
     kind, model = split(name)
     if kind:
         _check_kind(kind, model)
     else:
-        scorers.check_rates(model)
+        scorers.check_is_reranker(model)
 
 
 def fingerprint_of(name: str) -> str:
-    """Changes with the model behind a name."""
+    """Fingerprint of the model behind a name."""
     kind, model = model_of(name)
     if kind in scorers.KINDS:
-        return weights_of(model)  # what it is asked is beside its weights
+        return weights_of(model)  # includes the prompt beside its weights
     return models.weights_fingerprint(model)
 
 
 def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer:
-    """The scorer of that name; it reads so many tokens of a document, at most."""
+    """The scorer of that name, reading at most `max_doc_tokens` of a document."""
     kind, model = model_of(name)
     _check_kind(kind, model)
     if kind in scorers.KINDS:
@@ -75,7 +75,7 @@ def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer
 
 
 def load_reranker(name: str, corpus: Mapping[str, Doc], *, max_tokens: int) -> Scorer:
-    """The scorer of a model, with or without a kind; it reads so many tokens of query and document together."""
+    """The scorer of a model, with or without a kind, reading at most `max_tokens` of query and document together."""
     if split(name)[0]:
         return load(name, corpus, max_doc_tokens=max(1, max_tokens - _QUERY_TOKENS))
     return scorers.load(name, corpus, max_tokens=max_tokens)
@@ -86,6 +86,6 @@ def _check_kind(kind: str, model: str) -> None:
     if kind in scorers.KINDS:
         if actual != kind:
             raise SettingError(f"{model} is a {actual}; expected {actual}:{model}")
-        scorers.check_rates(model)
+        scorers.check_is_reranker(model)
     elif actual == "monot5":
         raise SettingError(f"{kind}:{model} is an encoder-decoder; expected a causal LLM, or monot5:{model}")

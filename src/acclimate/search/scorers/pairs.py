@@ -1,4 +1,4 @@
-"""Pairs read at speed: whatever the model, grouped by length under a token budget."""
+"""Score pairs fast with any reader: batches of similar length under a token budget."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from acclimate.base.prefetch import prefetch
 from acclimate.records import Doc
 from acclimate.search.scorers.lists import Pair
 
-_TOKENS_AT_ONCE_ON_CPU = 512  # a core is busy with these, and one query's documents differ in length: less is padded
-_PAIRS_TOKENIZED_AT_ONCE = 1024  # by a thread, while those before are read
+_TOKENS_AT_ONCE_ON_CPU = 512  # enough for a core; larger batches would need more padding
+_PAIRS_TOKENIZED_AT_ONCE = 1024  # tokenized by a thread while earlier ones are scored
 
 
 class Reader(Protocol):
-    """A model that reads a query and a document together."""
+    """A model that reads query and document together."""
 
     def tokens(self, texts: Sequence[tuple[str, str]], /) -> Mapping[str, Sequence[Sequence[int]]]:
-        """(query, document) texts as a row of tokens each; `input_ids` at least."""
+        """Tokenize (query, document) texts; `input_ids` at least."""
         ...
 
     def logits(self, rows: Mapping[str, Sequence[Sequence[int]]], /) -> torch.Tensor:
-        """(n,) one score per row, in float32; higher is more relevant."""
+        """(n,) float32 scores of the rows; higher is more relevant."""
         ...
 
 
 class PairScorer(ABC):
-    """A scorer that reads documents of a corpus with a reader."""
+    """A scorer over the documents of a corpus, by a reader."""
 
     corpus: Mapping[str, Doc]
 
     @abstractmethod
     def reader(self) -> Reader:
-        """The reader, loaded when it is first asked for."""
+        """The reader, loaded on first use."""
 
     @property
     @abstractmethod
     def maker(self) -> Callable[[], PairScorer]:
-        """What makes the same scorer in another process, without documents; it is pickled."""
+        """Makes the same scorer in another process, without documents; pickled."""
 
     def score(
         self,
@@ -53,21 +53,21 @@ class PairScorer(ABC):
         *,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[float]:
-        """What the reader says of each (query, doc_id), in order."""
+        """The reader's score of each (query, doc_id), in order."""
         if distributed.is_shared():
             (scores,) = self.score_calls([pairs])
             return scores
         return rate(self.reader(), self._texts(pairs), progress)
 
     def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
-        """The same of each call, in order; others do their share of the pairs of this and of the next ones."""
+        """Scores of each call, in order; other processes share the pairs of this and later calls."""
         split, ahead = tee(map(self._parts, calls))
         rated = distributed.shared(self, self.maker, _rated, chain.from_iterable(ahead))
         for parts in split:
             yield [score for _ in parts for score in next(rated)]
 
     def _parts(self, pairs: Sequence[Pair]) -> list[list[tuple[str, str]]]:
-        """The texts of a call as `rate` reads them."""
+        """The texts of a call, as `rate` reads them."""
         texts = self._texts(pairs)
         starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
         return [texts[start : start + _PAIRS_TOKENIZED_AT_ONCE] for start in starts]
@@ -105,7 +105,7 @@ def rate(
 def _logits(
     reader: Reader, tokens: Mapping[str, Sequence[Sequence[int]]], most: int, halving: Halving
 ) -> Iterator[tuple[list[int], list[float]]]:
-    """Batch by batch of tokenized pairs: which they are, and their logits."""
+    """Batches of tokenized pairs: their positions, and their logits."""
     lengths = [len(ids) for ids in tokens["input_ids"]]
 
     @torch.inference_mode()

@@ -1,8 +1,8 @@
-"""A language model as a reranker: asked about a query and a document, it answers with one of two tokens.
+"""Language models as rerankers: prompted with query and document, they answer with one of two tokens.
 
-The score is the log-odds of the two, logit(true) - logit(false): the order is that of the probability (monoT5's
-softmax over the two), without its ties near 0 and 1. It is a module of sentence-transformers, so every loss of a
-cross-encoder trains it. The document is cut, never the prompt, in training and scoring alike.
+The score is the log-odds of the two tokens, logit(true) - logit(false): the same order as the probability (monoT5's
+softmax over the two), without ties near 0 and 1. It is a module of sentence-transformers, so that every cross-encoder
+loss can train it. The document is truncated, never the prompt, in training and in scoring.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from acclimate.search.scorers.template import AUTO, Template, save, template_of
 
 
 class Prompted(InputModule):
-    """A language model that is asked; implements `score.pairs.Reader`.
+    """A prompted language model; implements `scorers.pairs.Reader`.
 
-    model: gives the logits of the first token of its answer. max_tokens: of the whole prompt.
+    model: gives the logits of the first answer token. max_tokens: of the whole prompt.
     """
 
     padding: ClassVar[str]
@@ -58,24 +58,23 @@ class Prompted(InputModule):
 
     @abstractmethod
     def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(n, vocabulary) logits of the first token of each answer."""
+        """(n, vocabulary) logits of the first answer token."""
 
     def answer_loss(self, features: Mapping[str, torch.Tensor], is_true: torch.Tensor) -> torch.Tensor:
-        """() mean cross-entropy of the answers' first tokens over the whole vocabulary. is_true: (n,) which answer."""
+        """() mean cross-entropy of the first answer token over the whole vocabulary. is_true: (n,) the right answer."""
         logits = self.first_logits(features).float()
         answers = torch.where(is_true.to(logits.device), self.true_id, self.false_id)
         return torch.nn.functional.cross_entropy(logits, answers)
 
-    def faster(self) -> Self:
-        """The same in half precision but for the last layer: logits of eight bits would tie the best documents. In its
-        place, for which there is room: a copy of a large model may have none."""
+    def to_half_precision(self) -> Self:
+        """Convert to half precision in place, except for the last layer, whose logits would tie the best documents."""
         head = copy.deepcopy(self.model.get_output_embeddings()).float()
         self.model.to(models.dtype()).set_output_embeddings(head)
         head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         return self
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
-        """The filled prompts as tokens, at most `max_tokens` each: first the document is cut, then the query."""
+        """Filled prompts as tokens, at most `max_tokens` each: first the document is truncated, then the query."""
         fill = self.template.fill
         rows = self._ids([fill(query, document) for query, document in texts])
         for place, (query, document) in enumerate(texts):
@@ -89,11 +88,11 @@ class Prompted(InputModule):
         return self(self._padded(rows["input_ids"]))["scores"].view(-1)
 
     def preprocess(self, inputs: Any, prompt: str | None = None, **_: Any) -> dict[str, torch.Tensor]:
-        """What `forward` takes, for the losses of sentence-transformers."""
+        """Input of `forward`, for losses of sentence-transformers."""
         return self._padded(self.tokens(inputs)["input_ids"])
 
     def forward(self, features: dict[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
-        """The scores of the pairs; or, where `is_true` says what is to be answered, the loss of that."""
+        """The scores of the pairs; if `is_true` has the right answers, the loss."""
         if "is_true" in features:
             return features | {"loss": self.answer_loss(features, features["is_true"])}
         logits = self.first_logits(features).float()
@@ -101,7 +100,7 @@ class Prompted(InputModule):
         return features
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        """A folder that plain transformers loads, with the template beside the weights."""
+        """Save in a folder that plain transformers loads, with the template beside the weights."""
         folder = Path(output_path)
         models.forget_last_call(self.tokenizer)
         self.save_weights(folder)
@@ -125,7 +124,7 @@ class Prompted(InputModule):
         return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
     def _ids(self, prompts: list[str]) -> list[list[int]]:
-        """Tokens of prompts. Special ones are never read from their text."""
+        """Tokens of prompts, in which special ones are not recognized."""
         read = partial(self.tokenizer, split_special_tokens=True)
         if not self.template.chat:
             return read(prompts)["input_ids"]
@@ -134,12 +133,12 @@ class Prompted(InputModule):
 
     @cached_property
     def _around(self) -> list[list[int]]:
-        """The tokens of the chat template before and behind a message."""
+        """Tokens of the chat template before and after a message."""
         render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True, **OPTIONS)
         return [self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in around(self.base, render)]
 
     def _cut(self, text: str, fill: Callable[[str], str], row: list[int]) -> list[int]:
-        """The tokens of `fill(text)`, the end of `text` left out as far as it must be."""
+        """The tokens of `fill(text)`, with the end of `text` truncated as needed."""
         read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
         ends = [end for _, end in read["offset_mapping"]]
         kept = len(ends)
@@ -153,7 +152,7 @@ class Prompted(InputModule):
 
 
 class PromptedScorer(PairScorer):
-    """Scores pairs with a language model that is asked; loaded when it is first asked."""
+    """Scores pairs with a prompted language model, loaded on first use."""
 
     def __init__(
         self, load: Callable[[], Prompted], name: str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str
@@ -167,7 +166,7 @@ class PromptedScorer(PairScorer):
     @cached_property
     def _reader(self) -> Prompted:
         model = self._load().eval()
-        return model if models.dtype() == torch.float32 else model.faster()
+        return model if models.dtype() == torch.float32 else model.to_half_precision()
 
     def reader(self) -> Reader:
         return self._reader

@@ -1,9 +1,8 @@
-"""What a language model is asked about a query and a document, and the two answers whose logits make the score.
+"""Prompts for reranking with a language model, and the two answers whose logits make the score.
 
-A template is saved beside the weights that were trained with it, and read from there: neither a model's name nor its
-path says anything. Of published models only the first T5s are known for what they are, by their own configuration and
-vocabulary (monoT5 was made from them); any other needs its template named, or it would be scored with tokens that it
-never learned.
+A template is saved beside the weights trained with it, and read from there; a model's name or path means nothing. Of
+published models only original T5s are recognized, by configuration and vocabulary (monoT5 was made from them); for any
+other the template has to be named, lest it be scored by tokens it was not trained on.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import read_json, write_json
 
-FILE = "reranker.json"  # in the folder of the weights
+FILE = "reranker.json"  # beside the weights
 AUTO = "auto"
 
 
 class Template(NamedTuple):
-    """A prompt with `{query}` and `{document}`, and what answers yes and no to it."""
+    """A prompt with `{query}` and `{document}`, and the positive and negative answers."""
 
     prompt: str
     true: str
     false: str
-    chat: bool = False  # a message in the model's chat template
+    chat: bool = False  # uses the model's chat template
 
     def fill(self, query: str, document: str) -> str:
-        """The prompt about these two. What stands in braces in them stays as it is."""
+        """The prompt for these two; braces in them are kept."""
         texts = {"{query}": query, "{document}": document}
         return "".join(texts.get(part, part) for part in re.split(r"(\{query\}|\{document\})", self.prompt))
 
@@ -47,7 +46,7 @@ TEMPLATES = {
 
 
 def check_template(name: str) -> None:
-    """Raises SettingError for a name that is neither a template's nor `auto`."""
+    """Raises SettingError for a name that is neither a template nor `auto`."""
     if name != AUTO and name not in TEMPLATES:
         raise unknown("template", name, [*TEMPLATES, AUTO])
 
@@ -58,7 +57,7 @@ def save(template: Template, folder: Path) -> None:
 
 
 def saved(folder: Path) -> Template | None:
-    """The template beside these weights; None when there is none. Raises DataError for a file that holds none."""
+    """The template beside these weights; None if there is none. Raises DataError for an invalid file."""
     if not (folder / FILE).is_file():
         return None
     row = read_json(folder / FILE)
@@ -78,10 +77,10 @@ def saved(folder: Path) -> Template | None:
 
 
 def template_of(name: str, folder: Path, config: Any, tokenizer: Any, wanted: str, *, is_new: bool) -> Template:
-    """The template of the model `name`, whose files are in `folder`: as wanted, else as saved, else as known.
+    """The template of the model `name` in `folder`: the wanted one, else the saved one, else the known one.
 
-    is_new: it is about to be trained, so a decoder may take whatever its tokenizer is made for.
-    Raises SettingError for a model that nothing is known of.
+    is_new: it is about to be trained, so a decoder may use any template that fits its tokenizer. Raises SettingError
+    for a model without a known template.
     """
     check_template(wanted)
     if wanted != AUTO:

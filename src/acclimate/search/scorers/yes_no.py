@@ -1,4 +1,4 @@
-"""An LLM is asked whether a document answers a query: the log-odds of yes against no, read off its next token."""
+"""Score by asking an LLM whether a document answers a query: the log-odds of yes against no as its next token."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from acclimate.search.scorers.by_document import ByDocument
 
 
 class YesNo(ByDocument):
-    """Natural log-odds of " yes" against " no", in float32: above 0 the LLM would rather say yes.
+    """Natural log-odds of " yes" against " no", in float32; above 0 the LLM prefers yes.
 
-    Compared are the first tokens in which the two differ.
+    Compares the first tokens in which the two answers differ.
     """
 
     kind: ClassVar[str] = "yes-no"
@@ -28,7 +28,7 @@ class YesNo(ByDocument):
 
     @cached_property
     def _answers(self) -> tuple[list[int], int, int]:
-        """What both answers begin with, and the token of each behind it."""
+        """The common prefix of both answers, and the next token of each."""
         yes, no = self._ids(" yes"), self._ids(" no")
         place = next(place for place, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
         return yes[:place], yes[place], no[place]

@@ -12,11 +12,11 @@ from acclimate.base import distributed
 from acclimate.base.lazy import Lazy
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.search.bm25 import BM25
+from acclimate.search.cached_candidates import CachedCandidates, Finding, Retrievers
 from acclimate.search.candidates import rank_of
-from acclimate.search.kept_candidates import Finding, KeptCandidates, Retrievers
-from acclimate.search.kept_values import KeptValues
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.system import System
+from acclimate.search.value_cache import ValueCache
 
 IDS = Ids([doc.doc_id for doc in DOCS])
 MEMBERS = {
@@ -37,7 +37,7 @@ def retrievers(load=lambda: MEMBERS):
 
 
 def kept(store, load=lambda: MEMBERS, depth=DEPTH):
-    return KeptCandidates(store, retrievers(load), retrievers, Finding(NAMES, NAMES, depth))
+    return CachedCandidates(store, retrievers(load), retrievers, Finding(NAMES, NAMES, depth))
 
 
 def same(one, other):
@@ -55,7 +55,7 @@ def same(one, other):
 def test_what_is_kept_is_what_a_search_finds(tmp_path, rows):
     expected = list(SYSTEM.candidates(QUERIES, rows))
     for load in (lambda: MEMBERS, refuse):
-        with KeptValues(tmp_path / "kept.sqlite") as store:
+        with ValueCache(tmp_path / "kept.sqlite") as store:
             for one, other in zip(kept(store, load).candidates(QUERIES, rows), expected, strict=True):
                 same(one, other)
 
@@ -66,7 +66,7 @@ def test_a_query_is_searched_once_whoever_asks_and_in_whatever_company(tmp_path,
     monkeypatch.setattr(
         System, "candidates", lambda self, queries, rows=(): (searched.extend(queries), find(self, queries, rows))[1]
     )
-    with KeptValues(tmp_path / "kept.sqlite") as store:
+    with ValueCache(tmp_path / "kept.sqlite") as store:
         list(kept(store).candidates(QUERIES[::2], ROWS[::2]))
         whole = list(kept(store).candidates(QUERIES, ROWS))
         renamed = [query._replace(query_id=f"other-{query.query_id}") for query in QUERIES]
@@ -89,11 +89,11 @@ def test_a_killed_search_keeps_its_batches_and_ends_with_the_same(tmp_path, monk
             raise KeyboardInterrupt
         return views(self, queries, encoded)
 
-    with monkeypatch.context() as patch, KeptValues(tmp_path / "kept.sqlite") as store:
+    with monkeypatch.context() as patch, ValueCache(tmp_path / "kept.sqlite") as store:
         patch.setattr(BM25Member, "views", killed)
         with pytest.raises(KeyboardInterrupt):
             list(kept(store).candidates(queries))
-    with KeptValues(tmp_path / "kept.sqlite") as store:
+    with ValueCache(tmp_path / "kept.sqlite") as store:
         list(kept(store, refuse).candidates(queries[:64]))
         for one, other in zip(kept(store).candidates(queries), expected, strict=True):
             same(one, other)
@@ -101,26 +101,26 @@ def test_a_killed_search_keeps_its_batches_and_ends_with_the_same(tmp_path, monk
 
 def test_what_another_index_or_version_kept_is_removed(tmp_path, monkeypatch):
     path = tmp_path / "kept.sqlite"
-    with KeptValues(path, "an index") as store:
+    with ValueCache(path, "an index") as store:
         list(kept(store).candidates(QUERIES))
         store.put({"key": b"value"})
-    with KeptValues(path, "an index") as store:
+    with ValueCache(path, "an index") as store:
         assert store.get(["key", "other"]) == {"key": b"value"}
-    with KeptValues(path, "another index") as store:
+    with ValueCache(path, "another index") as store:
         assert store.get(["key"]) == {}
-    with KeptValues(path) as store:
+    with ValueCache(path) as store:
         store.put({"key": b"value"})
-    monkeypatch.setattr("acclimate.search.kept_values.__version__", "0")
-    with KeptValues(path) as store:
+    monkeypatch.setattr("acclimate.search.value_cache.__version__", "0")
+    with ValueCache(path) as store:
         assert store.get(["key"]) == {}
 
 
 def test_a_value_that_the_disk_has_changed_is_none(tmp_path):
     path, value = tmp_path / "kept.sqlite", b"what was found" * 9
-    with KeptValues(path) as store:
+    with ValueCache(path) as store:
         store.put({"key": value})
     path.write_bytes(path.read_bytes().replace(value, value.replace(b"w", b"W")))
-    with KeptValues(path) as store:
+    with ValueCache(path) as store:
         assert store.get(["key"]) == {}
         store.put({"key": value})
         assert store.get(["key"]) == {"key": value}
@@ -143,7 +143,7 @@ def test_others_find_what_is_missing_and_this_process_keeps_it(tmp_path):
     rows = [ROWS[place % len(ROWS)] for place in range(len(queries))]
     expected = list(SYSTEM.candidates(queries, rows))
     others = processes.Elsewhere()
-    with KeptValues(tmp_path / "kept.sqlite") as store:
+    with ValueCache(tmp_path / "kept.sqlite") as store:
         list(kept(store).candidates(queries[::3], rows[::3]))
         with distributed.using_workers(others):
             counts = []

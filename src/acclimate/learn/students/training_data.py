@@ -1,4 +1,4 @@
-"""The lesson that every student reads: texts of queries and documents, and the vectors of the index."""
+"""Training data shared by all students: texts of queries and documents, and the index's vectors."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ if TYPE_CHECKING:
     from acclimate.search.members import Ids
     from acclimate.search.vectors import Vectors
 
-LIST, BATCH, CORPUS = "list", "batch", "corpus"  # documents that share a query's softmax
-_NEAR = 0.9  # cosine of the base's vectors from which on two documents are looked at word by word
+LIST, BATCH, CORPUS = "list", "batch", "corpus"  # which documents share a query's softmax
+_NEAR = 0.9  # cosine of base vectors from which two documents are compared word by word
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What every student reads: the texts of queries and documents, and the vectors of the index."""
+class TrainingData:
+    """Texts of queries and documents, and the index's vectors."""
 
     queries: Mapping[str, str]  # query_id -> text
     corpus: Mapping[str, Doc]
     ids: Ids
     vectors: Vectors
-    alike: Callable[[str, str], bool] | None = None  # whether two documents are copies; None: no copy is looked for
+    # True for near-duplicate documents; None: duplicates are not detected.
+    alike: Callable[[str, str], bool] | None = None
 
     def query_texts(self, batch: Sequence[NWay]) -> list[str]:
         """The text of each example's query."""
         return [self.queries[example.query_id] for example in batch]
 
     def document_texts(self, doc_ids: Sequence[str]) -> list[str]:
-        """The text of each of these documents."""
+        """The texts of these documents."""
         return [self.corpus[doc_id].default_text() for doc_id in doc_ids]
 
     def answers(self, batch: Sequence[NWay], doc_ids: list[str]) -> NDArray[np.bool_]:
-        """(n_queries, n_docs) True for a document that answers a query as its first one does. All of them: by row.
+        """(n_queries, n_docs) True for documents as relevant as an example's first: its passages and duplicates.
 
-        It is a passage of the same document, or a copy of it, which `alike` says of those whose vectors are near.
+        Duplicates are detected by `alike` among documents with near vectors.
         """
         sources = np.array([self.ids.row[example.doc_ids[0]] for example in batch])
         rows = np.array([self.ids.row[doc_id] for doc_id in doc_ids])
@@ -48,7 +49,7 @@ class Lesson:
         are_answers = documents[sources][:, None] == documents[rows]
         if self.alike is not None:
             vectors = self.vectors.pooled[sources]
-            is_all = len(rows) == len(self.ids)  # which need not be copied
+            is_all = len(rows) == len(self.ids)  # avoid a copy
             cosines = self.vectors.dense_scores(vectors) if is_all else vectors @ self.vectors.pooled[rows].T
             for number, place in np.argwhere((cosines > _NEAR) & ~are_answers):
                 are_answers[number, place] = self.alike(batch[number].doc_ids[0], doc_ids[int(place)])
@@ -56,6 +57,6 @@ class Lesson:
 
 
 def batch_documents(batch: Sequence[NWay]) -> dict[str, int]:
-    """Id of each document of the batch -> its place among them, in the order of their first mention."""
+    """Doc id -> position among the batch's distinct documents, in order of first mention."""
     doc_ids = dict.fromkeys(doc_id for example in batch for doc_id in example.doc_ids)
     return {doc_id: place for place, doc_id in enumerate(doc_ids)}

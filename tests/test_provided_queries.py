@@ -9,7 +9,7 @@ import pytest
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.near_duplicates import groups_of
-from acclimate.corpus.start import Start
+from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.records import Doc
 
 CORPUS = {
@@ -37,7 +37,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("rows", FORMATS.values(), ids=FORMATS)
 def test_published_files_give_the_same_query(rows, tmp_path):
-    (query,) = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS).queries
+    (query,) = ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS).queries
     assert (query.doc_id, query.text) == ("1", "why salt fish")
 
 
@@ -55,13 +55,13 @@ def test_a_folder_of_queries_with_judgments_gives_them(prefix, name, tmp_path):
     qrels.parent.mkdir(exist_ok=True)
     qrels.write_text("query-id\tcorpus-id\tscore\nq\t1\t1\nr\t2\t1\n")
     for path in (tmp_path, tmp_path / f"{prefix}queries.jsonl"):
-        queries = Start.of_queries(path, CORPUS).queries
+        queries = ProvidedQueries.of_queries(path, CORPUS).queries
         assert [(query.query_id, query.doc_id) for query in queries] == [("q", "1"), ("r", "2")]
 
 
 def test_ids_are_text_and_only_equal_ones_meet(tmp_path):
     rows = [{"query_id": f"q{doc_id}", "doc_id": doc_id, "query": f"what of {doc_id}"} for doc_id in ("1", "01", "001")]
-    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+    start = ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
     assert [query.doc_id for query in start.queries] == ["1", "01"]
     assert start.dropped == {"unknown document": 1}
 
@@ -72,28 +72,28 @@ def test_what_is_kept_is_read_back_the_same(tmp_path):
         {"query_id": "b", "doc_id": "1", "query": " why salt fish"},
         {"query_id": "c", "doc_id": "2", "query": "what is\u2028lava", "text": "another text"},
     ]
-    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+    start = ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
     assert (start.dropped, start.n_other_texts) == ({"same query twice": 1}, 1)
     start.write(tmp_path)
-    assert Start.kept(tmp_path.joinpath, has_examples=False).fingerprint == start.fingerprint
+    assert ProvidedQueries.read(tmp_path.joinpath, has_examples=False).fingerprint == start.fingerprint
 
 
 def test_queries_of_other_documents_alone_are_refused_with_both_kinds_of_ids(tmp_path):
     file = put(tmp_path / "file.jsonl", {"doc_id": "MED-1", "query": "why salt fish"})
     with pytest.raises(DataError, match=r"'MED-1' is not in the corpus, .* would know '1', '2', '01'"):
-        Start.of_queries(file, CORPUS)
+        ProvidedQueries.of_queries(file, CORPUS)
 
 
 def test_a_file_of_nothing_but_blank_queries_is_said_to_be_one(tmp_path):
     rows = [{"doc_id": "1", "query": blank} for blank in ("", "  ", None)]
     with pytest.raises(DataError, match="has no query; lines left out without a query: 3"):
-        Start.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
+        ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
 
 
 def test_a_query_for_a_document_that_was_split_is_for_the_passage_that_it_asks_of(tmp_path):
     corpus = {"1#0": Doc("1#0", "It begins with salt."), "1#1": Doc("1#1", "It ends with lava and ash.")}
     rows = [{"doc_id": "1", "query": "lava and ash", "text": "all of it"}, {"doc_id": "1", "query": "of neither"}]
-    start = Start.of_queries(put(tmp_path / "file.jsonl", *rows), corpus, {"1#0": "1", "1#1": "1"})
+    start = ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), corpus, {"1#0": "1", "1#1": "1"})
     assert [query.doc_id for query in start.queries] == ["1#1", "1#0"]
     assert start.n_other_texts == 0
 
@@ -101,7 +101,7 @@ def test_a_query_for_a_document_that_was_split_is_for_the_passage_that_it_asks_o
 def test_the_first_positive_of_a_query_is_its_source(tmp_path):
     queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why salt fish"})
     rows = [{"query_id": "q", "doc_ids": ["1", "2"]}, {"query_id": "q", "doc_ids": ["01", "2"]}]
-    start = Start.of_examples(put(tmp_path / "nway.jsonl", *rows), CORPUS, queries)
+    start = ProvidedQueries.of_examples(put(tmp_path / "nway.jsonl", *rows), CORPUS, queries)
     assert [(query.query_id, query.doc_id) for query in start.queries] == [("q", "1")]
     assert [example.doc_ids for example in start.examples] == [("1", "2"), ("01", "2")]
 

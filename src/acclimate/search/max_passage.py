@@ -1,4 +1,4 @@
-"""A retriever of documents made of one of passages: a document ranks where its best passage does."""
+"""Turn a passage retriever into a document retriever: a document's score is that of its best passage (MaxP)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from acclimate.records import Query, Retriever, ScoredDoc
 
 
 @dataclass(frozen=True)
-class Folded:
-    """`first` finds passages; `parents` has the doc of each passage that is one: what is not in it is a doc itself."""
+class MaxPassage:
+    """Documents by their best passage. `first` finds passages; `parents` maps passages to documents."""
 
     first: Retriever
     parents: Mapping[str, str]
@@ -22,14 +22,15 @@ class Folded:
         return fingerprint("folded", self.first.fingerprint)
 
     def search(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """At most `k` docs per query, each with the score of its best passage; best first, ties by doc_id."""
+        """At most `k` docs per query, with the score of their best passage; best first, ties by doc_id."""
         return [hit._replace(doc_id=self.document(hit.doc_id)) for hit in self.passages(queries, k)]
 
     def passages(self, queries: Sequence[Query], k: int) -> list[ScoredDoc]:
-        """The same docs in the same order, each by the id of its best passage."""
+        """The same ranking, with the id of each document's best passage."""
         best: dict[str, list[ScoredDoc]] = {}
         waiting, depth = list(queries), 2 * k
-        while waiting:  # as many passages as it takes to be sure of `k` docs and of their order, or all there are
+        # Double the passages until the first `k` docs and their order are certain, or all passages are found.
+        while waiting:
             hits = {query.query_id: [] for query in waiting}
             for query_id, passages in groupby(self.first.search(waiting, depth), key=lambda hit: hit.query_id):
                 hits[query_id] = list(passages)
@@ -44,11 +45,11 @@ class Folded:
         return [hit for query in queries for hit in best[query.query_id][:k]]
 
     def document(self, doc_id: str) -> str:
-        """The id of the doc that a passage is of, or that this is."""
+        """The document of a passage; a document's id is returned as it is."""
         return self.parents.get(doc_id, doc_id)
 
     def _best(self, hits: Sequence[ScoredDoc]) -> list[ScoredDoc]:
-        """The first hit of each doc."""
+        """The first hit of each document."""
         first: dict[str, ScoredDoc] = {}
         for hit in hits:
             first.setdefault(self.document(hit.doc_id), hit)

@@ -1,4 +1,4 @@
-"""Check judgments: unknown queries or documents are refused by line, as on them every system looks bad."""
+"""Check judgments: unknown queries or documents are refused with their line, as they make every system look bad."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acclimate.records import Qrel, Query
 
 
 def check_judgments(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], corpus: Corpus) -> None:
-    """Raises DataError for judgments of unknown documents or queries, and where nothing is judged relevant."""
+    """Raises DataError for judgments of unknown documents or queries, and if nothing is relevant."""
     if not queries:
         raise rows[0][0].error(
             "a judgment, but there are no queries; expected a queries.jsonl beside the corpus, or --queries"

@@ -1,4 +1,4 @@
-"""A retriever that leaves out of a query's results the documents that the query itself is."""
+"""A retriever that excludes documents which are the query itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from acclimate.records import Query, Retriever, ScoredDoc
 
 
 @dataclass(frozen=True)
-class Without:
-    """`first` finds; `left_out` has the docs of each query that are not to be found for it."""
+class Excluding:
+    """Removes the documents in `left_out` (query_id -> doc ids) from the results of `first`."""
 
     first: Retriever
     left_out: Mapping[str, Collection[str]]

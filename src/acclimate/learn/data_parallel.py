@@ -1,8 +1,7 @@
-"""A batch that teaches, divided among cores: parts of it pass through a model, and their gradients back, side by side.
+"""Data-parallel training on the cores of a CPU: parts of a batch pass forward and backward through replicas of a model.
 
-Each part has a core of its own, as texts have that are only read (see `base.cores`), and is padded to its own longest
-text. Parts follow from the batch alone and gradients are added up in their order, so they do not depend on how many
-cores there are. What is dropped at random is drawn for each part from a seed of its own.
+Each part has its own core (as in `base.cores`) and is padded to its own longest text. Parts depend on the batch alone
+and gradients are summed in a fixed order, so results do not depend on the number of cores. Dropout is seeded per part.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from acclimate.base import cores
-from acclimate.learn.attention import attending
+from acclimate.learn.attention import float32_attention
 
-PARTS = 4  # at most: each has a gradient of all weights but the embeddings'
-_TOKENS = 256  # in a part, on average and at least: with fewer, reading the weights takes longer than using them
-_OUTPUTS = ("logits", "last_hidden_state", "pooler_output")  # what a model may say of each row
-_BEYOND = ("output_hidden_states", "output_attentions", "past_key_values")  # what else one may ask of it
+PARTS = 4  # maximum; each has its own gradients of all weights except the embeddings
+_TOKENS = 256  # minimum tokens per part: with fewer, reading the weights takes longer than the computation
+_OUTPUTS = ("logits", "last_hidden_state", "pooler_output")  # supported outputs, per row
+_BEYOND = ("output_hidden_states", "output_attentions", "past_key_values")  # unsupported arguments
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @contextmanager
-def divided(model: Any, *, is_padded: bool = True) -> Iterator[None]:
-    """Within, the rows of a batch that teaches pass through `model`, a transformer of its library, on several cores.
+def data_parallel(model: Any, *, is_padded: bool = True) -> Iterator[None]:
+    """Context in which the rows of a training batch pass through `model`, a transformers model, on several cores.
 
-    is_padded: whether what is not attended to at a row's end means nothing.
+    is_padded: padding at the end of rows may be cut.
     """
     width = getattr(model.config, "hidden_size", None)
     if not width or not cores.uses_single_core(width) or "forward" in vars(model):
         yield
         return
-    with attending(model):
-        model.forward = _Divided(model, is_padded)
+    with float32_attention(model):
+        model.forward = _ParallelForward(model, is_padded)
         try:
             yield
         finally:
@@ -48,15 +47,15 @@ def divided(model: Any, *, is_padded: bool = True) -> Iterator[None]:
 
 
 def with_gradients(model: Any, forward: Callable[..., Any], *, recompute: bool) -> Callable[..., Any]:
-    """`forward`, which calls `model`; where `recompute`, computed again when gradients flow back, and not kept."""
-    if isinstance(place := vars(model).get("forward"), _Divided):
+    """Wrap `forward`, which calls `model`; with `recompute`, activations are recomputed in the backward pass."""
+    if isinstance(place := vars(model).get("forward"), _ParallelForward):
         place.recompute = recompute
         return forward
     return partial(checkpoint, forward, use_reentrant=False) if recompute else forward
 
 
 def parts_of(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows of like length, by position, in parts of about as many tokens."""
+    """Positions of rows in parts of similar lengths and about equally many tokens."""
     n_tokens = sum(lengths)
     n_parts = max(1, min(PARTS, n_tokens // _TOKENS))
     parts: list[list[int]] = [[] for _ in range(n_parts)]
@@ -68,7 +67,7 @@ def parts_of(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class _Replica(NamedTuple):
-    """A model's weights, with gradients of their own, and what draws for its dropout."""
+    """A model that shares its weights but has gradients of its own, and the generator of its dropout."""
 
     model: torch.nn.Module
     draws: _Draws
@@ -78,13 +77,13 @@ class _Part(NamedTuple):
     """Some rows of a batch."""
 
     rows: list[int]
-    width: int  # tokens of the longest of them
-    whole: int  # tokens of the longest of all
+    width: int  # longest row of the part, in tokens
+    whole: int  # longest row of the batch, in tokens
     inputs: Tensors
 
 
-class _Divided:
-    """What stands in the place of a model's `forward`."""
+class _ParallelForward:
+    """Replaces a model's `forward`."""
 
     def __init__(self, model: Any, is_padded: bool) -> None:
         self.model, self.whole, self.is_padded = model, model.forward, is_padded
@@ -92,7 +91,7 @@ class _Divided:
 
     @cached_property
     def replicas(self) -> list[_Replica]:
-        """Made when the first batch is divided: small ones never are."""
+        """Made when the first batch is divided; small batches never are."""
         return [_replica(self.model) for _ in range(PARTS)]
 
     def __call__(self, *args: Any, **inputs: Any) -> Any:
@@ -108,7 +107,7 @@ class _Divided:
         return passed.kind(**dict(zip(passed.names, outputs, strict=True)))
 
     def _parts(self, inputs: Tensors) -> list[_Part]:
-        """None where rows cannot be told from one another."""
+        """The parts of a batch; empty if its rows cannot be separated."""
         attended = inputs.get("attention_mask")
         if attended is None or any(value.shape != attended.shape for value in inputs.values()):
             return []
@@ -123,7 +122,7 @@ class _Divided:
         return parts
 
     def _draws(self) -> bool:
-        """Whether it draws in a way that is not known here: parts would take turns at that, in any order."""
+        """True if the model uses randomness that cannot be seeded per part, which threads would draw in any order."""
         return self.model.training and any(
             ("Drop" in type(module).__name__ and type(module) is not torch.nn.Dropout and getattr(module, "p", 0))
             or any("drop" in name and isinstance(value, float) and value for name, value in vars(module).items())
@@ -132,19 +131,19 @@ class _Divided:
 
 
 class _Pass:
-    """One pass of a batch through the model, and back."""
+    """One forward and backward pass of a batch."""
 
     def __init__(self, replicas: Sequence[_Replica], parts: Sequence[_Part], options: Mapping[str, Any], keeps: bool):
         self.replicas, self.parts, self.options, self.keeps = replicas, parts, options, keeps
         self.outputs: list[dict[str, torch.Tensor]] = []
-        is_mixed = torch.is_autocast_enabled("cpu")  # a thread does not know of another's precision
+        is_mixed = torch.is_autocast_enabled("cpu")  # autocast is per thread
         self.precision = partial(torch.autocast, "cpu", torch.get_autocast_dtype("cpu")) if is_mixed else nullcontext
         self.seed = int(torch.randint(2**32, ())) if replicas[0].model.training else 0
         self.kind: Any = dict
         self.names: list[str] = []
 
     def forward(self) -> tuple[torch.Tensor, ...]:
-        """What the model says of all rows, as `names` says."""
+        """The model's outputs for all rows, in the order of `names`."""
         outputs = list(cores.parallel_map(partial(self._of_part, keeps=self.keeps), range(len(self.parts))))
         if self.keeps:
             self.outputs = outputs
@@ -152,7 +151,7 @@ class _Pass:
         return tuple(self._together([output[name] for output in outputs]) for name in self.names)
 
     def backward(self, gradients: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
-        """Of each weight, what flows back to it from the gradients of what `forward` returned."""
+        """The gradient of each weight, from the gradients of the outputs of `forward`."""
 
         def flow(number: int) -> None:
             outputs = self.outputs[number] if self.keeps else self._of_part(number, keeps=True)
@@ -166,14 +165,14 @@ class _Pass:
 
         replicas = self.replicas[: len(self.parts)]
         for replica in replicas:
-            replica.model.zero_grad()  # of a pass that memory had no room for
+            replica.model.zero_grad()  # left by a pass that ran out of memory
         for _ in cores.parallel_map(flow, range(len(self.parts))):
             pass
         self.outputs = []
         return [_sum(weights) for weights in zip(*(replica.model.parameters() for replica in replicas), strict=True)]
 
     def _of_part(self, number: int, *, keeps: bool) -> dict[str, torch.Tensor]:
-        """What the model says of a part; `keeps` what gradients need."""
+        """The model's outputs for a part; `keeps`: record what gradients need."""
         model, draws = self.replicas[number]
         draws.begin(self.seed + number)
         with torch.set_grad_enabled(keeps), self.precision():
@@ -182,7 +181,7 @@ class _Pass:
         return {name: output[name] for name in _OUTPUTS if output.get(name) is not None}
 
     def _together(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Of all rows what is said of those of each part: by row, or by row and token."""
+        """Combine the parts' outputs, which are per row or per row and token."""
         n_rows, of_tokens = sum(len(part.rows) for part in self.parts), outputs[0].dim() > 2
         of_all = [n_rows, self.parts[0].whole] if of_tokens else [n_rows]
         together = outputs[0].new_zeros((*of_all, outputs[0].shape[-1]))
@@ -195,7 +194,7 @@ class _Pass:
 
 
 class _WithGradients(torch.autograd.Function):
-    """A pass as one step of a computation."""
+    """A pass as an autograd function."""
 
     @staticmethod
     def forward(ctx: Any, passed: _Pass, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -209,21 +208,21 @@ class _WithGradients(torch.autograd.Function):
 
 
 class _Draws:
-    """What is drawn at random in a pass of one part. A draw takes sixteen bits: torch's own take six times as long."""
+    """Generates dropout masks of one part's pass from 16 random bits each, six times as fast as torch's own."""
 
     def begin(self, seed: int) -> None:
-        """From here on what follows from this seed."""
+        """Reset to a seed."""
         self._bits = np.random.SFC64(seed)
 
     def kept(self, values: torch.Tensor, share: float) -> torch.Tensor:
-        """As many numbers as `values`, of its kind: 0 for this share of them, 1 for the others."""
+        """A mask like `values`: 0 for this share of the elements, 1 for the others."""
         words = self._bits.random_raw(-(-values.numel() // 4))
         drawn = torch.from_numpy(words.view(np.int16)[: values.numel()]).view(values.shape)
         return torch.ge(drawn, round(share * 2**16) - 2**15, out=torch.empty_like(values))
 
 
 class _Dropout(torch.nn.Module):
-    """Dropout of a share `p` that draws for itself."""
+    """Dropout with probability `p` from its own generator."""
 
     def __init__(self, p: float, draws: _Draws) -> None:
         super().__init__()
@@ -247,12 +246,12 @@ def _replica(model: torch.nn.Module) -> _Replica:
             if type(child) is torch.nn.Dropout and child.p:
                 setattr(module, name, _Dropout(child.p, draws))
         if isinstance(module, torch.nn.Embedding) and owners[id(module.weight)] == 1:
-            module.sparse = True  # of a vocabulary a batch reads little
+            module.sparse = True  # a batch uses few rows of the vocabulary
     return _Replica(replica, draws)
 
 
 def _sum(weights: Sequence[torch.Tensor]) -> torch.Tensor | None:
-    """The gradients of one weight in several replicas, added up in their order, which are given up."""
+    """The sum of one weight's gradients over replicas, in order, releasing them."""
     total: torch.Tensor | None = None
     for weight in weights:
         gradient, weight.grad = weight.grad, None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from acclimate.base import models
 from acclimate.base.testing import DOCS, QUERIES, FakeScorer
-from acclimate.search.kept_values import KeptValues
-from acclimate.search.scorers.kept import KeptScorer
-from acclimate.search.scorers.lists import rated_lists
+from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.scorers.lists import score_lists
+from acclimate.search.value_cache import ValueCache
 
 DOC_IDS = [doc.doc_id for doc in DOCS[:9]]
 
@@ -40,11 +40,11 @@ def said(text, doc_id):
 @settings(deadline=None, max_examples=40)
 def test_a_pair_is_rated_once_in_whatever_calls_it_comes(tmp_path_factory, calls):
     scorer = ByPair(said)
-    with KeptValues(tmp_path_factory.mktemp("kept") / "scores.sqlite") as store:
+    with ValueCache(tmp_path_factory.mktemp("kept") / "scores.sqlite") as store:
         for pairs in calls:
-            found = KeptScorer(scorer, store, "corpus").score(pairs)
+            found = CachedScorer(scorer, store, "corpus").score(pairs)
             assert found == pytest.approx([said(query.text, doc_id) for query, doc_id in pairs], rel=1e-6)
-            assert found == KeptScorer(scorer, store, "corpus").score(pairs)
+            assert found == CachedScorer(scorer, store, "corpus").score(pairs)
         asked = [pair for call in vars(scorer).get("calls", []) for pair in call]
         assert len(asked) == len(set(asked))
         assert set(asked) == {pair for pairs in calls for pair in pairs}
@@ -52,8 +52,8 @@ def test_a_pair_is_rated_once_in_whatever_calls_it_comes(tmp_path_factory, calls
 
 def test_a_score_that_is_no_number_is_handed_on_and_asked_for_again(tmp_path):
     answers = iter([math.nan, 1.0])
-    with KeptValues(tmp_path / "scores.sqlite") as store:
-        scorer = KeptScorer(ByPair(lambda *_: next(answers)), store, "corpus")
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        scorer = CachedScorer(ByPair(lambda *_: next(answers)), store, "corpus")
         pair = (QUERIES[0], DOC_IDS[0])
         assert math.isnan(scorer.score([pair])[0])
         assert scorer.score([pair]) == scorer.score([pair]) == [1.0]
@@ -67,10 +67,10 @@ def test_lists_are_rated_in_calls_that_fill_the_device(kind, device, sizes, monk
     monkeypatch.setattr(models, "device", lambda: device)
     scorer = kind(said)
     lists = [(query, random.Random(query.query_id).sample(DOC_IDS, 5)) for query in QUERIES[:20]]
-    rated = dict(rated_lists(scorer, lists))
+    rated = dict(score_lists(scorer, lists))
     assert rated == {query: [said(query.text, doc_id) for doc_id in doc_ids] for query, doc_ids in lists}
     assert [len({query for query, _ in call}) for call in scorer.calls] == sizes
     before, scorer.calls = scorer.calls, []
     shuffled = [(query, doc_ids[::-1]) for query, doc_ids in lists]
-    assert {query: scores[::-1] for query, scores in rated_lists(scorer, shuffled)} == rated
+    assert {query: scores[::-1] for query, scores in score_lists(scorer, shuffled)} == rated
     assert scorer.calls == before  # in whatever order they were found

@@ -1,6 +1,6 @@
-"""How a reranker that learns reads pairs that it does not learn from: as one at work reads them, where that is known.
+"""Score pairs with a reranker in training, using the fast readers for inference.
 
-The library's own pass, which training needs, takes several times as long.
+The library's forward pass, which training needs, is several times slower.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ _TOKENS = ("input_ids", "token_type_ids")
 
 
 def reader_of(model: CrossEncoder, max_tokens: int) -> Reader:
-    """What reads pairs with the weights that the model has now."""
+    """A reader with the model's current weights."""
     module = model[0]
     return module if isinstance(module, Prompted) else cross_encoder.reader_of(model, max_tokens=max_tokens)
 
 
 @contextmanager
-def as_at_work(model: CrossEncoder, max_tokens: int, pairs: Sequence[tuple[str, str]]) -> Iterator[list[float] | None]:
-    """Within, the model's scores are its reader's, where that is faster; its weights must stay as they are.
+def fast_scoring(
+    model: CrossEncoder, max_tokens: int, pairs: Sequence[tuple[str, str]]
+) -> Iterator[list[float] | None]:
+    """Context in which the model's scores come from the fast reader, if it has one; weights must not change.
 
-    pairs: what it will be asked about, which is read at once. Yields their scores; None where the model scores itself.
+    pairs: all pairs that will be scored, which are scored at once. Yields the scores; None if the model scores itself.
     """
     if isinstance(vars(model).get("forward"), _Scores) or not cross_encoder.is_bert(model):
         yield None
@@ -51,14 +53,14 @@ def as_at_work(model: CrossEncoder, max_tokens: int, pairs: Sequence[tuple[str, 
 
 
 @contextmanager
-def all_equal(model: CrossEncoder) -> Iterator[None]:
-    """Within, the model gives every pair the same score: what a loss is then is chance."""
+def equal_scores(model: CrossEncoder) -> Iterator[None]:
+    """Context in which all scores are equal, for the loss of chance."""
     with _scoring(model, lambda features: torch.zeros(len(features["input_ids"]), 1)):
         yield
 
 
 class _Scores:
-    """In the place of a model's `forward`, which the trainer may have put another in already."""
+    """Replaces a model's `forward`, which the trainer may have wrapped already."""
 
     def __init__(self, scores: Callable[[Features], torch.Tensor], device: torch.device) -> None:
         self._scores, self._device = scores, device
@@ -80,12 +82,12 @@ def _scoring(model: CrossEncoder, scores: Callable[[Features], torch.Tensor]) ->
 
 
 def _keys(rows: Rows) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """What tells each row from the others."""
+    """A hashable key for each row."""
     return zip(*(map(tuple, rows[name]) for name in sorted(rows) if name in _TOKENS), strict=True)
 
 
 def _unpadded(features: Features) -> dict[str, list[list[int]]]:
-    """The tokens of each row, by what is said of them."""
+    """The tokens of each row, by input name."""
     attended = features["attention_mask"].bool().cpu()
     return {
         name: [values[attend].tolist() for values, attend in zip(features[name].cpu(), attended, strict=True)]

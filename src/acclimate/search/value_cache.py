@@ -1,8 +1,7 @@
-"""What took long to find or to rate, in one SQLite file that any number of processes may share.
+"""A cache of expensive results in one SQLite file, shared by any number of processes.
 
-Values are bytes by key, each with a checksum: one that the disk has changed is none. What is kept under a key is what
-would come out if it were asked for again, so a run ends with the same bytes whatever was kept before; a killed one
-loses what it had not put yet.
+Values are bytes with a checksum; a damaged value counts as missing. A cached value equals what would be computed again,
+so results do not depend on the cache; an interrupted run loses what it had not put yet.
 """
 
 from __future__ import annotations
@@ -21,20 +20,18 @@ from acclimate.base.version import __version__
 _AT_ONCE = 500  # keys looked up by one statement
 
 
-class KeptValues:
-    """A context manager; SQLite's errors are one line that names the file."""
+class ValueCache:
+    """The cache, as a context manager; SQLite errors become one line that names the file."""
 
     def __init__(self, path: Path, maker: str = "") -> None:
-        """maker: a fingerprint of who finds or rates. What another one kept is removed, as is what another version of
-        acclimate did, which may have worked in another way.
-        """
+        """maker: fingerprint of what computes the values. Values of another maker or acclimate version are removed."""
         self.path = path
         make_folder(path.parent)
         maker = fingerprint(__version__, maker)
         try:
             self._rows = sqlite3.connect(path, timeout=60.0, isolation_level=None)
             self._rows.execute("PRAGMA journal_mode=WAL")
-            self._rows.execute("PRAGMA synchronous=NORMAL")  # the last puts may be lost with the machine's power
+            self._rows.execute("PRAGMA synchronous=NORMAL")  # a power failure may lose the last puts
             self._rows.execute("CREATE TABLE IF NOT EXISTS makers (maker TEXT PRIMARY KEY)")
             self._rows.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB)")
             (state,) = self._rows.execute("PRAGMA quick_check(1)").fetchone()
@@ -55,7 +52,7 @@ class KeptValues:
             raise unusable(error, self.path) from error
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """What is kept of these keys."""
+        """The cached values of these keys."""
         values: dict[str, bytes] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
@@ -65,7 +62,7 @@ class KeptValues:
         return values
 
     def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep all of these, or none."""
+        """Store all of these values, or none."""
         try:
             self._rows.execute("BEGIN IMMEDIATE")
             self._rows.executemany(
@@ -73,7 +70,7 @@ class KeptValues:
                 [(key, _checksum(value) + value) for key, value in values.items()],
             )
             self._rows.execute("COMMIT")
-        except sqlite3.Error as error:  # no room on the disk, above all
+        except sqlite3.Error as error:  # above all a full disk
             if self._rows.in_transaction:
                 self._rows.execute("ROLLBACK")
             raise unusable(error, self.path) from None

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from acclimate.base import cores
-from acclimate.learn.attention import attending
-from acclimate.learn.divided import PARTS, _Draws, _Dropout, divided, parts_of, with_gradients
+from acclimate.learn.attention import float32_attention
+from acclimate.learn.data_parallel import PARTS, _Draws, _Dropout, data_parallel, parts_of, with_gradients
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LENGTHS = 2 * [60, 3, 41, 57, 59, 17, 22, 9, 50, 38, 60, 44, 31, 60]
@@ -80,7 +80,7 @@ def test_gradients_are_those_of_the_whole_and_the_same_bits_on_any_number_of_cor
     model, batch = a_model(kind), a_batch()
     whole = learned(model, batch, is_mixed=is_mixed)
     in_parts = []
-    with divided(model):
+    with data_parallel(model):
         for n_cores in (1, 2, 3, 1):
             on(n_cores)
             in_parts.append(learned(model, batch, is_mixed=is_mixed))
@@ -107,7 +107,7 @@ def test_models_of_other_shapes_are_divided_alike(name, monkeypatch):
     monkeypatch.setattr(
         type(model), "forward", lambda self, **inputs: rows.append(len(inputs["input_ids"])) or whole(self, **inputs)
     )
-    with divided(model):
+    with data_parallel(model):
         parts = learned(model, a_batch())
     assert len(rows) == PARTS
     assert sum(rows) == len(LENGTHS)
@@ -123,7 +123,7 @@ def test_what_is_dropped_follows_from_the_seed_and_not_from_the_number_of_cores(
         a_model("BertForSequenceClassification", dropout=0.4),
         a_model("BertForSequenceClassification"),
     )
-    with divided(dropping):
+    with data_parallel(dropping):
         on(1)
         first = learned(dropping, batch)
         on(3)
@@ -156,7 +156,7 @@ def test_parts_are_at_work_at_the_same_time_each_with_its_own_texts(on, monkeypa
         "forward",
         lambda self, **inputs: shapes.append((inputs["input_ids"].shape, cores.count())) or whole(self, **inputs),
     )
-    with divided(model):
+    with data_parallel(model):
         model(**a_batch())
     assert len(shapes) == PARTS
     assert [shape[1] for shape, _ in shapes] != [max(LENGTHS)] * PARTS, "each is padded to its own longest text"
@@ -166,7 +166,7 @@ def test_parts_are_at_work_at_the_same_time_each_with_its_own_texts(on, monkeypa
 def test_nothing_is_left_behind():
     model = a_model("BertModel")
     implementation = model.config._attn_implementation
-    with divided(model):
+    with data_parallel(model):
         assert model.config._attn_implementation != implementation
         learned(model, a_batch(), is_mixed=True)
     assert "forward" not in vars(model)
@@ -178,7 +178,7 @@ def test_nothing_is_left_behind():
 def test_a_step_of_the_optimizer_is_seen_by_the_next_batch():
     model, batch = a_model("BertForSequenceClassification"), a_batch()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    with divided(model):
+    with data_parallel(model):
         learned(model, batch)
         optimizer.step()
         in_parts = model(**batch).logits
@@ -197,7 +197,7 @@ def test_what_cannot_be_divided_passes_whole(case, monkeypatch):
     monkeypatch.setattr(
         type(model), "forward", lambda self, **inputs: rows.append(len(inputs["input_ids"])) or whole(**inputs)
     )
-    with divided(model):
+    with data_parallel(model):
         model(**batch)
     assert rows == [len(batch["input_ids"])]
 
@@ -205,14 +205,14 @@ def test_what_cannot_be_divided_passes_whole(case, monkeypatch):
 def test_a_batch_that_is_wider_than_its_longest_text_stays_as_wide():
     model, batch = a_model("BertModel"), a_batch()
     wider = {name: torch.nn.functional.pad(batch[name], (0, 5)) for name in ("input_ids", "attention_mask")}
-    with divided(model):
+    with data_parallel(model):
         assert model(**wider).last_hidden_state.shape[:2] == wider["input_ids"].shape
 
 
 def test_a_pass_that_memory_had_no_room_for_leaves_nothing_in_the_next(monkeypatch):
     model, batch = a_model("BertForSequenceClassification"), a_batch()
     backward = torch.autograd.backward
-    with divided(model):
+    with data_parallel(model):
         exact = learned(model, batch)
         n_calls = []
 
@@ -231,7 +231,7 @@ def test_a_pass_that_memory_had_no_room_for_leaves_nothing_in_the_next(monkeypat
 def test_what_is_not_attended_to_keeps_its_vectors_where_it_means_something():
     model, batch = a_model("BertModel"), a_batch()
     whole = model(**batch).last_hidden_state.detach()
-    with divided(model, is_padded=False):
+    with data_parallel(model, is_padded=False):
         in_parts = model(**batch).last_hidden_state.detach()
     assert in_parts.numpy() == pytest.approx(whole.numpy(), abs=1e-4)
 
@@ -244,7 +244,7 @@ def test_attention_is_what_it_was(kind, is_mixed):
     model = getattr(transformers, kind)(getattr(transformers, kind.replace("Model", "Config"))(**sizes)).eval()
     batch = a_batch()
     exact = learned(model, batch)
-    with attending(model):
+    with float32_attention(model):
         here = learned(model, batch, is_mixed=is_mixed)
     assert here[0] == pytest.approx(exact[0], rel=0.05 if is_mixed else 1e-4, abs=0.05)
 
@@ -254,7 +254,7 @@ def test_attention_that_drops_nothing_after_all_is_fused_attention():
     exact = learned(model, batch)
     for layer in model.encoder.layer:
         layer.attention.self.dropout.p = 1e-9  # is drawn, and drops nothing
-    with attending(model):
+    with float32_attention(model):
         here = learned(model, batch)
     largest = max(gradient.abs().max().item() for gradient in exact[1].values())
     for name, gradient in exact[1].items():

@@ -1,4 +1,4 @@
-"""What a run is given beside its documents: files, and a model that others trained."""
+"""What the user provides beside the documents: files, and possibly a trained model."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ StrPath = str | PathLike[str]
 
 
 @dataclass(frozen=True)
-class Given:
-    """Paths, and the name of a model; each is an option of the command line, and a field of `run.json`."""
+class Provided:
+    """File paths, and the name of a reranker; each is an option of the command line, and a field of `run.json`."""
 
     queries: str | None = None  # to measure on
     qrels: str | None = None
     log: str | None = None  # real queries without judgments
-    from_queries: str | None = None  # synthetic queries, in the place of those that an LLM would write
-    from_nway: str | None = None  # training examples, in the place of those that would be mined or labelled
+    from_queries: str | None = None  # synthetic queries, instead of generating them
+    from_nway: str | None = None  # training examples, instead of mining or labelling them
     first_stage: str | None = None  # a TREC run
-    reranker: str | None = None  # in the place of one that would be trained
+    reranker: str | None = None  # instead of training one
 
     @classmethod
-    def of(cls, **given: StrPath | None) -> Given:
-        """Raises SettingError for an option without text, and for queries without judgments or these alone."""
-        for name, value in given.items():
+    def of(cls, **options: StrPath | None) -> Provided:
+        """Validate options. Raises SettingError for an empty one, and for queries without qrels or the reverse."""
+        for name, value in options.items():
             if value is not None and not fspath(value):
                 raise SettingError(f"{option(name)} is empty; expected {'a model' if name == 'reranker' else 'a file'}")
-        if (given.get("queries") is None) != (given.get("qrels") is None):
+        if (options.get("queries") is None) != (options.get("qrels") is None):
             raise SettingError("--queries and --qrels go together: give both, or neither")
-        return cls(**{name: None if value is None else fspath(value) for name, value in given.items()})
+        return cls(**{name: None if value is None else fspath(value) for name, value in options.items()})
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files by the names of their fields."""
+        """The files by field name."""
         return {name: Path(value) for name, value in asdict(self).items() if value is not None and name != "reranker"}
 
     @property
     def brings_queries(self) -> bool:
-        """True where synthetic queries are there, so that no LLM writes any."""
+        """True if synthetic queries are provided, so no LLM writes any."""
         return self.from_queries is not None or self.from_nway is not None
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
-        """What a recipe sets otherwise, by stage: whoever made training examples has chosen their queries already."""
+        """Settings that follow from what is provided, by stage: with training examples, queries are not filtered."""
         return {} if self.from_nway is None else {"filter": {"filters": ()}}
 
     def as_json(self) -> dict[str, str | None]:
-        """With paths that mean the same in every folder."""
+        """The fields with absolute paths."""
         return {**asdict(self), **{name: str(path.absolute()) for name, path in self.files.items()}}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Given:
-        """Runs of earlier versions have some of the fields only."""
+    def from_json(cls, values: Mapping[str, Any]) -> Provided:
+        """Load fields; runs of earlier versions lack some."""
         return cls(**{field.name: values.get(field.name) for field in fields(cls)})
 
 
-NOTHING = Given()
+NOTHING = Provided()
 
 
 def option(name: str) -> str:
-    """A field as the command line has it."""
+    """The command line option of a field."""
     return f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""The rerankers of a run, one for each group of its queries: those that are done are kept, several may be merged."""
+"""Train all rerankers of a run, one per group of queries; finished ones are reused, and several may be merged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_state, write_json
 from acclimate.base.version import __version__
-from acclimate.learn.rerankers.groups import NAME, Group, grouped
+from acclimate.learn.rerankers.groups import NAME, Group, group_queries
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
 WITHOUT_NEGATIVES = "mine.n_ways is 1, and a reranker learns nothing without a negative; expected 2 or more"
-TAUGHT = "queries.json"  # reranker -> the ids of the queries that it learned from
+TRAINING_QUERIES = "queries.json"  # reranker -> ids of its training queries
 
 
 def train_rerankers(
@@ -33,10 +33,10 @@ def train_rerankers(
     progress: Callable[[int, int], None],
     keeps_one: bool = False,
 ) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Train rerankers into `folder`, see `stages.train`, whose `settings` these are, the seed among them.
+    """Train rerankers into `folder`; `settings` are those of `stages.train`, and the seed.
 
-    Of several, those that an interrupted run left done are kept; with keeps_one, so is one that is alone. Returns where
-    they are, by name, and how their training went. Raises DataError where examples are too few.
+    Several rerankers that an interrupted run finished are reused; with keeps_one, so is a single one. Returns paths by
+    name, and notes on the training. Raises DataError if there are too few examples.
     """
     from acclimate.learn.rerankers.hyperparameters import Hyperparameters
     from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
@@ -49,7 +49,7 @@ def train_rerankers(
     n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
     parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
     n_queries = min(max_queries, hyperparameters.most_queries or max_queries)
-    groups = [_limited(group, n_ways, n_queries, seed) for group in grouped(examples, dev, prompts, **parts)]
+    groups = [_limited(group, n_ways, n_queries, seed) for group in group_queries(examples, dev, prompts, **parts)]
     for group in groups:
         if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
             raise DataError(
@@ -84,8 +84,9 @@ def train_rerankers(
                 write_json(folder / f"{group.name}.json", {"key": keys[group.name], "notes": notes[group.name]})
             remove_checkpoints(folder)
     if distributed.is_main():
-        remove_checkpoints(folder)  # of a killed run, where all that it was to make is there
-        write_json(folder / TAUGHT, {group.name: [example.query_id for example in group.examples] for group in groups})
+        remove_checkpoints(folder)  # left if interrupted right after finishing
+        query_ids = {group.name: [example.query_id for example in group.examples] for group in groups}
+        write_json(folder / TRAINING_QUERIES, query_ids)
     paths = {group.name: folder / group.name for group in groups}
     summary: dict[str, Any] = {
         "queries": sum(len(group.examples) for group in groups),
@@ -99,12 +100,12 @@ def train_rerankers(
         paths = {NAME: folder / NAME}
     for note in [*summary["rerankers"], *([summary["merged"]] if "merged" in summary else [])]:
         if note["collapsed"]:
-            distributed.warn("train", collapse(note))
+            distributed.warn("train", collapse_warning(note))
     return paths, summary
 
 
-def collapse(note: Mapping[str, Any]) -> str:
-    """What to tell people about a reranker that has collapsed."""
+def collapse_warning(note: Mapping[str, Any]) -> str:
+    """A warning for a reranker that has collapsed."""
     return (
         f"{note['name']} has collapsed: it learned nothing that helps on held-out queries (nDCG@10 "
         f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
@@ -113,7 +114,7 @@ def collapse(note: Mapping[str, Any]) -> str:
 
 
 def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
-    """The group with at most `max_queries` examples, drawn, and the first `n_ways` documents of each."""
+    """The group with at most `max_queries` examples, drawn, each with its first `n_ways` documents."""
     examples = sorted(subset(group.examples, max_queries, seed), key=lambda example: example.query_id)
     dev = sorted(group.dev, key=lambda example: example.query_id)
     return group._replace(examples=_cut(examples, n_ways), dev=_cut(dev, n_ways))
@@ -126,7 +127,7 @@ def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
 
 
 def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
-    """Digest of all that a reranker is made from."""
+    """Digest of all that a reranker depends on."""
     alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
     sides = (group.examples, group.dev)
     docs = sorted({doc_id for side in sides for example in side for doc_id in example.doc_ids})
@@ -141,12 +142,12 @@ def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], sett
 
 
 def _done(folder: Path, name: str, key: str) -> dict[str, Any] | None:
-    """The notes of a reranker that is there already, made from the same."""
+    """The notes of an existing reranker with this key; None if there is none."""
     return read_state(folder / f"{name}.json", key).get("notes") if (folder / name).is_dir() else None
 
 
 def _clear(folder: Path, kept: set[str]) -> None:
-    """Remove rerankers that are not to be kept, whole or not."""
+    """Remove all rerankers but these, finished or not."""
     for path in sorted(folder.glob(f"{NAME}*")):
         if path.name.removesuffix(".json") not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -162,7 +163,7 @@ def _merged(
     max_tokens: int,
     method: str,
 ) -> dict[str, Any]:
-    """Write the merged reranker, and measure it on all held-out queries."""
+    """Write the merged reranker, and evaluate it on all held-out queries."""
     from acclimate.learn.rerankers.merge import merge as merge_weights
     from acclimate.learn.rerankers.ranking import FLAT, by_list, ranking_of
 

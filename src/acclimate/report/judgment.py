@@ -1,4 +1,4 @@
-"""What an LLM's grades came to, for a terminal: the verdict on them, how far to trust them, and people's say."""
+"""An LLM's grades for a terminal: the verdict by them, how far to trust them, and people's grades."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.
 
 
 def text(judgment: Mapping[str, Any]) -> str:
-    """The verdict, the systems, the grades, and people's say where there is one; of no judge, why it is none."""
+    """The verdict, the systems, the grades, and people's if any; for an unusable judge, why it is one."""
     judgment = safe(judgment)
     verdict = f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."
     grades = ["\n".join(map(_wrap, remarks(judgment))), _confusion(judgment)]
     parts = [_wrap(verdict), _systems(judgment), *grades, _powered(judgment["prediction_powered"])]
     if not judgment["usable"]:
-        parts = [_wrap(no_judge(judgment)), *grades]
+        parts = [_wrap(unusable(judgment)), *grades]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def remarks(judgment: Mapping[str, Any]) -> list[str]:
-    """What was graded, how the LLM did, and how far people agree with it, in sentences."""
+    """Sentences on what was graded, how the LLM did, and how well people agree with it."""
     queries, counts = judgment["queries"], judgment["grades"]
     by_grade = ", ".join(f"{count:,} of grade {grade}" for grade, count in sorted(counts.items(), reverse=True))
     said = [
@@ -43,8 +43,8 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
     return [*said, *agreement(judgment["agreement"])]
 
 
-def no_judge(judgment: Mapping[str, Any]) -> str:
-    """Why a judgment decides nothing, and what to do."""
+def unusable(judgment: Mapping[str, Any]) -> str:
+    """Why the grades decide nothing, and what to do."""
     why = (
         f"of {judgment['pairs']:,} answers, {judgment['unreadable']:,} were not a grade"
         if judgment["unreadable"] > judgment["pairs"] / 2
@@ -57,7 +57,7 @@ def no_judge(judgment: Mapping[str, Any]) -> str:
 
 
 def agreement(agreed: Mapping[str, Any] | None) -> list[str]:
-    """How far people and the LLM agree."""
+    """How well people and the LLM agree."""
     if agreed is None:
         return [
             "There are no human grades of these pairs, so agreement with people is unknown; add some: --grades FILE."
@@ -100,7 +100,7 @@ def _confusion(judgment: Mapping[str, Any]) -> str:
 
 
 def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
-    """Means and differences that people's grades corrected."""
+    """Means and differences corrected by people's grades."""
     if not powered:
         return ""
     first = powered[0]

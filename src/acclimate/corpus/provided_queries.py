@@ -1,7 +1,7 @@
-"""Given synthetic queries, and perhaps training examples, with which a run starts instead of writing its own.
+"""Synthetic queries, and possibly training examples, provided by the user instead of generated.
 
-Files of any known format are read. Records of unknown documents are dropped and counted, because published queries are
-often for another version of a corpus; documents whose text was different then are counted too.
+Files of any known format are read. Records of unknown documents are dropped and counted, since published queries are
+often for another version of a corpus; documents whose text differs are counted, too.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ from acclimate.corpus.formats import (
 from acclimate.corpus.formats.lookup import text_key
 from acclimate.records import Doc, NWay, SyntheticQuery
 
-FILES = QUERIES, EXAMPLES, ACCOUNT = "given-queries.jsonl", "given-nway.jsonl", "given.json"  # where a run keeps it
+FILES = QUERIES, EXAMPLES, ACCOUNT = "given-queries.jsonl", "given-nway.jsonl", "given.json"  # stored in a run's folder
 NO_PARENTS: Mapping[str, str] = MappingProxyType({})
 UNKNOWN = "unknown document"
 AGAIN = "same query twice"
 
 
 @dataclass(frozen=True)
-class Start:
-    """Queries with a source document in the corpus, in the order of the file, and examples of some of them."""
+class ProvidedQueries:
+    """Queries with a source document in the corpus, in file order, and examples for some of them."""
 
     queries: Sequence[SyntheticQuery]
     examples: Sequence[NWay] = ()  # all with scores, or all without
-    dropped: Mapping[str, int] = field(default_factory=dict)  # records of the file that are not among them, by reason
-    n_other_texts: int = 0  # documents that had another text when queries were written for them
+    dropped: Mapping[str, int] = field(default_factory=dict)  # dropped records, by reason
+    n_other_texts: int = 0  # documents whose text differs from the one queries were written for
 
     @classmethod
-    def of_queries(cls, path: Path, corpus: Mapping[str, Doc], parents: Mapping[str, str] = NO_PARENTS) -> Start:
+    def of_queries(
+        cls, path: Path, corpus: Mapping[str, Doc], parents: Mapping[str, str] = NO_PARENTS
+    ) -> ProvidedQueries:
         """Read synthetic queries from a file or folder; duplicates (text and source) are dropped.
 
         parents: passage -> document. A query for a document that was split goes to the passage with most of its words.
@@ -81,8 +83,8 @@ class Start:
         return cls(list(queries.values()), (), counts, len(other_texts))
 
     @classmethod
-    def of_examples(cls, path: Path, corpus: Mapping[str, Doc], queries: Path | None) -> Start:
-        """Training examples of a file; the first positive of a query is its source. queries: where their texts are.
+    def of_examples(cls, path: Path, corpus: Mapping[str, Doc], queries: Path | None) -> ProvidedQueries:
+        """Read training examples; the first positive of a query is its source. queries: a file with their texts.
 
         Raises DataError for a document that is not in the corpus, and for a query without a text.
         """
@@ -94,14 +96,14 @@ class Start:
         return cls(written, training.examples, _counts(training.dropped))
 
     @classmethod
-    def kept(cls, path_of: Callable[[str], Path], *, has_examples: bool) -> Start:
-        """What `write` left. path_of: where its files are, by name."""
+    def read(cls, path_of: Callable[[str], Path], *, has_examples: bool) -> ProvidedQueries:
+        """Read what `write` stored. path_of: file name -> path."""
         account = read_json(path_of(ACCOUNT))
         examples = list(read_nway(path_of(EXAMPLES))) if has_examples else ()
         return cls(list(read_synthetic(path_of(QUERIES))), examples, account["dropped"], account["other_texts"])
 
     def write(self, folder: Path) -> list[str]:
-        """Keep it in a folder; returns the names of its files."""
+        """Store in a folder; returns the file names."""
         write_json(folder / ACCOUNT, {"dropped": dict(self.dropped), "other_texts": self.n_other_texts})
         write_synthetic(folder / QUERIES, self.queries)
         if not self.examples:
@@ -111,19 +113,19 @@ class Start:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of queries, examples and what was left out."""
+        """Digest of queries, examples and counts."""
         known = [query._replace(logprob=0.0 if math.isnan(query.logprob) else query.logprob) for query in self.queries]
         return fingerprint(known, self.examples, dict(self.dropped), self.n_other_texts)
 
 
 def _best_passage(query: str, passages: Sequence[Doc]) -> Doc:
-    """The passage with most of a query's words; the first of those with as many."""
+    """The passage with most of a query's words; the first of several."""
     words = set(words_of(query))
     return max(passages, key=lambda passage: len(words & set(words_of(passage.default_text()))))
 
 
 def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> None:
-    """Raises DataError for queries of other documents."""
+    """Raises DataError for queries of another corpus."""
     known = ", ".join(map(repr, islice(corpus, 3)))
     raise DataError(
         f"document {unknown!r} is not in the corpus, nor is any of the {count:,} that queries are for, while the "

@@ -1,7 +1,7 @@
-"""The vectors of a corpus on a GPU, and products with them whose shapes follow from the corpus alone.
+"""Vectors of a corpus on a GPU, with products whose shapes depend on the corpus alone.
 
-A query has a product of its own with all pooled vectors, a document one with the tokens of a query; tokens that do not
-count fill up both. So what is compared together does not move the rounding of a score. Products are in float32.
+Each query has its own product with all pooled vectors, each document with a query's tokens, both padded to fixed
+shapes, so scores are batch-invariant. Products are in float32.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from acclimate.search.four_bits import FourBits
 
-_QUERY_TOKENS = 32  # those of a query are filled up to a multiple of it
-_DOCS_UNPACKED, _NUMBERS = 256, 1 << 25  # documents, and numbers of token vectors, at once
-_SHARE = 1 / 4  # of a GPU's memory, at most, that vectors of one encoder stay in
-_ROOM = 1 << 32  # bytes at most on devices that do not tell
+_QUERY_TOKENS = 32  # a query's tokens are padded to a multiple of this
+_DOCS_UNPACKED, _NUMBERS = 256, 1 << 25  # documents, and components of token vectors, at once
+_SHARE = 1 / 4  # maximum share of GPU memory for the vectors of one encoder
+_ROOM = 1 << 32  # limit in bytes if a device does not report its memory
 
 
 def has_room(n_bytes: int) -> bool:
-    """Whether vectors of that size are compared on the device: whatever else is on it, so always or never."""
+    """True if vectors of this size go to the device, whatever else is there, so that it is always or never."""
     if models.device() == "cpu":
         return False
     if models.device() == "cuda":
@@ -34,8 +34,8 @@ def has_room(n_bytes: int) -> bool:
     return n_bytes <= _ROOM
 
 
-class OnDevice:
-    """Pooled and token vectors, as `Vectors` has them, on one device."""
+class DeviceVectors:
+    """Pooled and token vectors of `Vectors`, on one device."""
 
     def __init__(
         self,
@@ -59,8 +59,7 @@ class OnDevice:
         return torch.stack([self._pooled @ query for query in wanted]).cpu().numpy()
 
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> torch.Tensor:
-        """(n_rows,) the mean over the query's tokens of each one's best inner product; on the device, which is not
-        waited for."""
+        """(n_rows,) MaxSim averaged over the query's tokens; on the device, without waiting for it."""
         if not len(rows):
             return self._scales[:0]
         dim, longest = query.shape[1], self._longest
@@ -70,7 +69,7 @@ class OnDevice:
         wanted = self._there(filled).T.expand(n_docs, -1, -1)
         columns = torch.arange(longest, device=self._device)
         scores: list[torch.Tensor] = []
-        # The last ones are filled up by the first.
+        # Pad the last ones with the first.
         for some in self._there(torch.from_numpy(np.resize(rows, -(-len(rows) // n_docs) * n_docs))).split(n_docs):
             is_token = columns < self._lengths[some, None]
             places = torch.where(is_token, self._firsts[some, None] + columns, 0).flatten()

@@ -1,9 +1,8 @@
-"""What stages come to where others did their work: queries that are written, examples that are mined or rated, and a
-reranker that is trained already.
+"""Outputs of stages whose work the user provided: written queries, mined or scored examples, or a trained reranker.
 
-Each leaves what the stage in whose place it is would leave, so that nobody after it knows the difference: files in the
-same formats, and a manifest that says what was given. Documents with queries get their sides as drawn ones do; those
-that nearly are each other are on one side, and so are all positives of a query.
+Each writes what the stage it replaces would write, in the same formats, with a manifest that says what was provided, so
+later stages need not know. Documents with queries are split as drawn ones are; near-duplicate documents, and all
+positives of one query, are on the same side.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from acclimate.base.progress import Progress
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
 from acclimate.corpus.formats import write_nway, write_synthetic
-from acclimate.corpus.judged import SYNTHETIC, Judged
+from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.corpus.near_duplicates import groups_of
+from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.corpus.sides import sides_of
-from acclimate.corpus.start import Start
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.selection import RERANKER, TEACHER
 from acclimate.measure.measures import MAIN
@@ -38,28 +37,28 @@ from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
 from acclimate.search.scales import scale
 from acclimate.search.scorers import named
-from acclimate.search.weights import answers_of, mean_ndcg
+from acclimate.search.weights import mean_ndcg, relevance_of
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.label import Labeled
 from acclimate.stages.mine import Mined
-from acclimate.stages.sample import Sample, Sampled, drawn_examples, text_key
-from acclimate.stages.skipped import taken
-from acclimate.stages.train import TAUGHT, Trained
+from acclimate.stages.sample import Sample, Sampled, draw_examples, text_key
+from acclimate.stages.skipped import provided_stages
+from acclimate.stages.train import TRAINING_QUERIES, Trained
 
-GIVEN = "given"  # who rated the lists that were given, and who wrote the queries
-JUDGED = "judged query"  # which measures or chooses, and so does not teach
+PROVIDED = "given"  # name of the "teacher" of provided scores
+JUDGED = "judged query"  # it measures or chooses, so it does not train
 SHOWN = "example of a prompt"
 
 
-def foreseen(run: Run, test_share: float) -> Sample:
-    """The documents that have queries, each with its side."""
-    start = run.input.start
-    assert start is not None
-    queries, _ = _usable(run, start)
+def preview(run: Run, test_share: float) -> Sample:
+    """The documents that have provided queries, each with its split."""
+    provided = run.input.provided_queries
+    assert provided is not None
+    queries, _ = _usable(run, provided)
     source = {query.query_id: query.doc_id for query in queries}
     positives = [
-        (source[example.query_id], example.doc_ids[0]) for example in start.examples if example.query_id in source
+        (source[example.query_id], example.doc_ids[0]) for example in provided.examples if example.query_id in source
     ]
     alike = run.settings["sample"]["near_duplicates"]
     groups = groups_of(source.values(), run.input.corpus, alike, parents=run.input.parents, together=positives)
@@ -69,38 +68,38 @@ def foreseen(run: Run, test_share: float) -> Sample:
 
 
 def sampled(run: Run) -> Sampled | None:
-    """The documents that the given queries are for; None where an LLM writes them."""
-    test_share, start = run.input.labels.test_share, run.input.start
-    if start is None:
+    """The documents that the provided queries are for; None if an LLM is to write queries."""
+    test_share, provided = run.input.labels.test_share, run.input.provided_queries
+    if provided is None:
         return None
 
     def work(folder: Path, progress: Progress) -> Account:
-        drawn = foreseen(run, test_share)
+        drawn = preview(run, test_share)
         write_json(folder / "splits.json", drawn.splits)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (example._asdict() for example in drawn.examples))
-        n_documents = len({query.doc_id for query in start.queries})
+        n_documents = len({query.doc_id for query in provided.queries})
         left_out = n_documents - len(drawn.splits)
         return Account(n_documents, len(drawn.splits), {"no query left": left_out} if left_out else {})
 
-    inputs = {DOCUMENTS: run.input.corpus.fingerprint, "test_share": str(test_share), **_inputs(run, start)}
+    inputs = {DOCUMENTS: run.input.corpus.fingerprint, "test_share": str(test_share), **_inputs(run, provided)}
     reads = ("near_duplicates", "dev_share", "examples", "n_examples")
     return run.make(Sampled, work, inputs=inputs, unit="documents", reads=reads)
 
 
 def generated(run: Run, sampled: Sampled) -> Generated | None:
-    """The given queries, but for those that would teach what measures; None where an LLM writes them."""
-    start = run.input.start
-    if start is None:
+    """The provided queries that are neither judged nor shown in prompts; None if an LLM is to write queries."""
+    provided = run.input.provided_queries
+    if provided is None:
         return None
 
     def work(folder: Path, progress: Progress) -> Account:
-        queries, dropped = _usable(run, start)
+        queries, dropped = _usable(run, provided)
         write_synthetic(folder / "queries.jsonl", queries)
         write_jsonl(folder / "rejects.jsonl", ())
         prompts = Counter(query.prompt for query in queries)
         notes = {
-            GIVEN: {"documents_with_other_text": start.n_other_texts},
+            PROVIDED: {"documents_with_other_text": provided.n_other_texts},
             "documents": len(sampled.splits),
             "documents_cut": 0,
             "prompts": dict(sorted(prompts.items())),
@@ -109,36 +108,36 @@ def generated(run: Run, sampled: Sampled) -> Generated | None:
         return Account(len(queries) + sum(dropped.values()), len(queries), dropped, notes=notes)
 
     return run.make(
-        Generated, work, inputs={"sample": sampled.fingerprint, **_inputs(run, start)}, unit="queries", reads=()
+        Generated, work, inputs={"sample": sampled.fingerprint, **_inputs(run, provided)}, unit="queries", reads=()
     )
 
 
 def mined(run: Run, filtered: Filtered) -> Mined | None:
-    """The given training examples of the queries that are left; None where there are none without scores."""
-    start = run.input.start
-    if start is None or "mine" not in taken(run):
+    """The provided examples of the queries that passed the filters; None if there are none, or they have scores."""
+    provided = run.input.provided_queries
+    if provided is None or "mine" not in provided_stages(run):
         return None
 
     def work(folder: Path, progress: Progress) -> Account:
-        examples, dropped = _of_queries(start.examples, filtered.queries)
+        examples, dropped = _of_queries(provided.examples, filtered.queries)
         write_nway(folder / "examples.jsonl", examples)
-        return Account(len(start.examples), len(examples), dropped, notes={"filled_at_random": 0})
+        return Account(len(provided.examples), len(examples), dropped, notes={"filled_at_random": 0})
 
-    inputs = {"filter": filtered.fingerprint, GIVEN: start.fingerprint}
+    inputs = {"filter": filtered.fingerprint, PROVIDED: provided.fingerprint}
     return run.make(Mined, work, inputs=inputs, unit="queries", reads=())
 
 
 def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
-    """The given lists with the scores that they came with, on the scale of label.normalize; None where none have."""
-    start = run.input.start
-    if start is None or "label" not in taken(run):
+    """The provided lists with their scores, on the scale of label.normalize; None if none have scores."""
+    provided = run.input.provided_queries
+    if provided is None or "label" not in provided_stages(run):
         return None
     settings = run.settings["label"]
 
     def work(folder: Path, progress: Progress) -> Account:
         ids, sides = run.base.ids, filtered.sides(sampled)
         queries = {query.query_id: query.as_query() for query in (*sides["train"], *sides["dev"])}
-        examples, dropped = _of_queries(start.examples, [*sides["train"], *sides["dev"]])
+        examples, dropped = _of_queries(provided.examples, [*sides["train"], *sides["dev"]])
         lists = [_candidates(example, queries[example.query_id], ids.row) for example in examples]
         sources = [ids.row[example.doc_ids[0]] if example.has_positive else None for example in examples]
         in_dev = {query.query_id for query in sides["dev"]}
@@ -150,84 +149,83 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
         ndcg = _ndcg([of_query for of_query, _ in held_out], [doc_id for _, doc_id in held_out], ids)
         teacher = {"name": TEACHER, MAIN: ndcg, "weight": 1.0, "used": True, "reason": "its lists were given"}
         kind = settings["normalize"]
-        to_scale, rules = scale(kind, lists, [GIVEN]), Rules(**{name: settings[name] for name in Rules._fields})
+        to_scale, rules = scale(kind, lists, [PROVIDED]), Rules(**{name: settings[name] for name in Rules._fields})
         turns, n_false, unused = turns_of(
-            [(GIVEN, {GIVEN: 1.0})], lists, [np.arange(len(of_query.rows)) for of_query in lists], sources, (),
-            to_scale, {GIVEN: 1.0}, ids, in_dev, rules._replace(windows=0),
+            [(PROVIDED, {PROVIDED: 1.0})], lists, [np.arange(len(of_query.rows)) for of_query in lists], sources, (),
+            to_scale, {PROVIDED: 1.0}, ids, in_dev, rules._replace(windows=0),
         )  # fmt: skip
         (turn,) = turns
         result = Labels.of(
-            turns, {}, [teacher], lists, [GIVEN], ids, to_scale,
+            turns, {}, [teacher], lists, [PROVIDED], ids, to_scale,
             normalize=kind, dropped=dropped | unused, false_negatives=n_false,
         )  # fmt: skip
         write_nway(folder / "train.jsonl", turn.train)
         write_nway(folder / "dev.jsonl", turn.dev)
         write_jsonl(folder / "scores.jsonl", result.rated)
         notes = {**result.notes, "chosen_on": ""}
-        return Account(len(start.examples), len(turn.train) + len(turn.dev), result.dropped, notes=notes)
+        return Account(len(provided.examples), len(turn.train) + len(turn.dev), result.dropped, notes=notes)
 
     inputs = {
         **{output.name: output.fingerprint for output in (sampled, filtered)},
         DOCUMENTS: run.input.corpus.fingerprint,
-        GIVEN: start.fingerprint,
+        PROVIDED: provided.fingerprint,
     }
     reads = [name for name in Rules._fields if name != "windows"]
     return run.make(Labeled, work, inputs=inputs, unit="pairs", reads=reads)
 
 
 def trained(run: Run) -> Trained | None:
-    """The given reranker, of which nothing is copied; None where one is trained."""
-    model = run.given.reranker
+    """The provided reranker, referenced by name and not copied; None if one is to be trained."""
+    model = run.provided.reranker
     if model is None:
         return None
 
     def work(folder: Path, progress: Progress) -> Account:
-        write_json(folder / TAUGHT, {})
-        return Account(notes={GIVEN: model, "rerankers": [], "weights": _weights(model)})
+        write_json(folder / TRAINING_QUERIES, {})
+        return Account(notes={PROVIDED: model, "rerankers": [], "weights": _weights(model)})
 
     return run.make(Trained, work, inputs={RERANKER: _weights(model)}, unit="queries", reads=())
 
 
 def check(run: Run, *, asks: bool) -> None:
-    """Raises DataError and its like for documents that are nowhere, and for files and a reranker that are none,
-    without reading the documents.
+    """Check that the documents exist, and that provided files and reranker are usable, without reading the documents.
 
-    asks: see `chain.check`.
+    Raises DataError or SettingError. asks: see `chain.check`.
     """
     if run.input.kept is None:
         collections.check_name(run.input.source)
     run.input.check()
-    if (reranker := run.given.reranker) is None:
+    if (reranker := run.provided.reranker) is None:
         return
     model = named.split(reranker)[1]
     if asks or models.resolve(model).is_local:
-        named.check_rates(reranker)
-        check_model(model, scorers.kind_of(model))  # which fetches one of a hub
+        named.check_is_reranker(reranker)
+        check_model(model, scorers.kind_of(model))  # downloads one from a hub
 
 
-def left_out(run: Run, start: Start) -> dict[str, int]:
-    """How many of the given queries may not teach, by reason."""
-    return _usable(run, start)[1]
+def left_out(run: Run, provided: ProvidedQueries) -> dict[str, int]:
+    """Number of provided queries that may not be trained on, by reason."""
+    return _usable(run, provided)[1]
 
 
-def _inputs(run: Run, start: Start) -> dict[str, str]:
-    """What decides which of the given queries there are."""
+def _inputs(run: Run, provided: ProvidedQueries) -> dict[str, str]:
+    """Fingerprints of all that decides which provided queries are used."""
     return {
-        GIVEN: start.fingerprint,
+        PROVIDED: provided.fingerprint,
         "judged": fingerprint(sorted(_judged(run))),
         "examples": fingerprint(_shown(run)),
     }
 
 
-def _usable(run: Run, start: Start) -> tuple[list[SyntheticQuery], dict[str, int]]:
-    """The given queries that may teach, and how many in the file may not, by reason."""
+def _usable(run: Run, provided: ProvidedQueries) -> tuple[list[SyntheticQuery], dict[str, int]]:
+    """The provided queries that may be trained on, and how many may not, by reason."""
     judged, shown = _judged(run), _shown(run)
     corpus, parents = run.input.corpus, run.input.parents
     of_examples = {example.doc_id for example in shown} | {text_key(Doc("", example.document)) for example in shown}
     texts = {normalized(example.query) for example in shown}
     queries: list[SyntheticQuery] = []
-    dropped = Counter(start.dropped)
-    for query in start.queries:
+    dropped = Counter(provided.dropped)
+    for query in provided.queries:
         text, doc_id = normalized(query.text), query.doc_id
         if text in judged:
             dropped[JUDGED] += 1
@@ -239,20 +237,20 @@ def _usable(run: Run, start: Start) -> tuple[list[SyntheticQuery], dict[str, int
 
 
 def _judged(run: Run) -> set[str]:
-    """The queries that somebody judged and that measure or choose, normalized."""
+    """Normalized texts of the judged queries, which measure or choose."""
     labels = run.input.labels
     return {normalized(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries)}
 
 
 def _shown(run: Run) -> list[PromptExample]:
-    """The examples of the task that whoever wrote the queries showed to an LLM, as far as they are named."""
+    """The task examples (`sample.examples`) that were shown to the LLM that wrote the queries."""
     settings = run.settings["sample"]
     source = settings["examples"]
-    return drawn_examples(run.input.pairs(source) if source else (), settings["n_examples"], run.seed)
+    return draw_examples(run.input.pairs(source) if source else (), settings["n_examples"], run.seed)
 
 
 def _of_queries(examples: Sequence[NWay], queries: Sequence[SyntheticQuery]) -> tuple[list[NWay], dict[str, int]]:
-    """The examples of these queries with two documents or more, and how many are none of them."""
+    """The examples of these queries that have at least two documents, and how many were dropped, by reason."""
     query_ids = {query.query_id for query in queries}
     known = [example for example in examples if example.query_id in query_ids]
     kept = [example for example in known if len(example.doc_ids) > 1]
@@ -261,22 +259,22 @@ def _of_queries(examples: Sequence[NWay], queries: Sequence[SyntheticQuery]) -> 
 
 
 def _candidates(example: NWay, query: Query, row_of: Mapping[str, int]) -> Candidates:
-    """A list as if retrievers had found it."""
+    """A provided list in the form in which retrievers return candidates."""
     rows = np.array([row_of[doc_id] for doc_id in example.doc_ids], dtype=np.int64)
-    return Candidates(query, rows, {GIVEN: np.array(example.scores, dtype=np.float32)})
+    return Candidates(query, rows, {PROVIDED: np.array(example.scores, dtype=np.float32)})
 
 
 def _ndcg(lists: Sequence[Candidates], sources: Sequence[str], ids: Ids) -> float:
-    """What the given scores reach on lists of which the source document alone counts as relevant."""
+    """nDCG@10 of the provided scores, with the source document as the only relevant one."""
     if not lists:
         return 0.0
     queries = [candidates.query for candidates in lists]
     qrels = [Qrel(query.query_id, doc_id, 1) for query, doc_id in zip(queries, sources, strict=True)]
-    return round(mean_ndcg(lists, answers_of(Judged(SYNTHETIC, queries, qrels), ids), GIVEN), 4)
+    return round(mean_ndcg(lists, relevance_of(JudgedQueries(SYNTHETIC, queries, qrels), ids), PROVIDED), 4)
 
 
 def _weights(model: str) -> str:
-    """Changes with a reranker."""
+    """Fingerprint of a reranker."""
     if named.split(model)[0]:
         return named.fingerprint_of(model)
     return folder_fingerprint(Path(model)) if Path(model).is_dir() else models.weights_fingerprint(model)

@@ -1,4 +1,4 @@
-"""Batches of prompts that the processes of a run answer together, each with a copy of the LLM."""
+"""Answer batches of prompts in several processes, each with its own copy of the LLM."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from acclimate.records import Completion
 
 
 @runtime_checkable
-class Copied(LLM, Protocol):
-    """An LLM that other processes can load, too, each on a GPU of its own."""
+class Replicable(LLM, Protocol):
+    """An LLM that other processes can load, each on its own GPU."""
 
     @property
     def maker(self) -> Callable[[], LLM]:
-        """What makes it there, in whatever decoding; it is pickled."""
+        """Makes it in another process, with any decoding; pickled."""
         ...
 
     @property
     def cores(self) -> int:
-        """How many batches it answers at once on a processor, each on a core; 1: one, on all cores. Loads it."""
+        """Number of batches to answer at once on a CPU, one per core; 1: one on all cores. Loads the model."""
         ...
 
     @property
     def decoding(self) -> Decoding:
-        """How it answers."""
+        """Its decoding."""
         ...
 
 
-def completions(llm: LLM, batches: Iterable[Sequence[str]]) -> Iterator[list[Completion]]:
-    """The answers to each batch, in order."""
-    if not isinstance(llm, Copied):
+def complete_batches(llm: LLM, batches: Iterable[Sequence[str]]) -> Iterator[list[Completion]]:
+    """Answers to each batch, in order."""
+    if not isinstance(llm, Replicable):
         yield from map(llm.complete, batches)
         return
     batches = iter(batches)
-    for first in batches:  # nothing is loaded where nothing is asked
+    for first in batches:  # load nothing if nothing is asked
         asked = ((llm.decoding, batch) for batch in chain([first], batches))
         cores = 1 if distributed.is_shared() else llm.cores
         yield from distributed.shared(llm, llm.maker, _answer, asked, cores=cores)

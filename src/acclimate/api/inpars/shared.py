@@ -1,4 +1,4 @@
-"""What the steps share: a folder for what is made on the way, a collection with its judgments, BM25."""
+"""Shared by the steps: a folder for intermediate files, a collection with judgments, and BM25."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from acclimate.search.bm25 import BM25
 
 
 @contextmanager
-def partial(output: Path) -> Iterator[Path]:
-    """A folder for what is made on the way: it goes when the work is done, and stays where it is killed. Raises
-    DataError for an output that no file can take the place of."""
+def partial_folder(output: Path) -> Iterator[Path]:
+    """A folder for intermediate files, removed when the work is done and kept if it is interrupted.
+
+    Raises DataError for an output that a file cannot replace.
+    """
     if output.is_dir():
         raise DataError("is a folder; expected a file to write to", path=output)
     folder = output.with_name(f"{output.name}.partial")
@@ -31,14 +33,14 @@ def partial(output: Path) -> Iterator[Path]:
         try:
             yield folder
         except (SettingError, DataError):
-            if is_new:  # a mistake leaves nothing behind
+            if is_new:  # an error leaves nothing behind
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
 
 
 def judged_collection(dataset: str, folder: Path) -> Collection:
-    """A collection with the queries that its test split (or else its dev split) judges. Raises SettingError without."""
+    """A collection with the judged queries of its test split, else of its dev split. Raises SettingError without."""
     collection = collections.load(dataset, folder)
     split = collection.qrels.get("test") or collection.qrels.get("dev", [])
     judged = {qrel.query_id for qrel in split}
@@ -49,7 +51,7 @@ def judged_collection(dataset: str, folder: Path) -> Collection:
 
 
 def bm25_hits(corpus: Mapping[str, Doc], queries: Sequence[Query], k: int) -> Iterator[ScoredDoc]:
-    """BM25's first documents of each query that share a word with it, best first, ties by id."""
+    """BM25's first `k` documents of each query that share a term with it, best first, ties by id."""
     doc_ids = sorted(corpus)
     index = BM25.build(corpus[doc_id].default_text() for doc_id in doc_ids)
     for query in queries:
