@@ -197,7 +197,7 @@ def test_one_row_is_tried_once_more_where_something_could_be_spared():
         tried.append(len(rows))
         raise MemoryError
 
-    with pytest.raises(OutOfMemory, match="room in memory for it"):
+    with pytest.raises(OutOfMemory, match="enough memory for it"):
         Halving()(full, [1, 2], what="it", free_caches=lambda: True)  # as one whose every try leaves something
     assert tried == [2, 1, 1]
 

@@ -23,5 +23,5 @@ def unusable(error: sqlite3.Error, path: Path) -> DataError:
     if path.exists() and not path.is_file():
         return DataError("is not a file, so no answers can be stored in it; move it out of the way", path=path)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary result code
-    remedy = "the same command goes on" if code in _TRANSIENT else "remove it, and its answers are requested again"
-    return DataError(f"{error}; {remedy}", path=path)
+    resume, remove = "run the same command again to resume", "remove it, and its answers are requested again"
+    return DataError(f"{error}; {resume if code in _TRANSIENT else remove}", path=path)
