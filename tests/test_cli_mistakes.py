@@ -122,7 +122,7 @@ def test_an_address_with_a_secret_in_it_is_refused_before_anything_is_written(mi
 
 def test_a_run_inside_its_own_corpus(mistake, tmp_path):
     (tmp_path / "a.txt").write_text("A document.", encoding="utf-8")
-    assert "choose it elsewhere" in mistake("adapt", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert "choose another folder" in mistake("adapt", str(tmp_path), "--out", str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

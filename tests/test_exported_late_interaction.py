@@ -60,7 +60,7 @@ def test_a_student_is_written_for_pylate_without_marks_and_with_the_identity(fin
 
 
 def test_colbert_would_read_other_texts_than_such_a_student_knows(finished, tmp_path):
-    with pytest.raises(DataError, match=r"ColBERT puts a mark before every text .* use the format pylate"):
+    with pytest.raises(DataError, match=r"ColBERT adds a marker to every text .* use the format pylate"):
         acclimate.open(finished).export("colbert", tmp_path / "out", system="late-interaction:adapted")
 
 

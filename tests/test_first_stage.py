@@ -55,7 +55,7 @@ def test_where_documents_were_split_a_run_finds_passages_and_a_document_ranks_wh
 
 def test_a_run_of_other_documents_or_of_none_of_the_queries_is_refused(path):
     first_stage.check(path, {"a", "b", "c"}, {"q1"})
-    with pytest.raises(DataError, match=r"3 of its lines are of documents .* the first of 'b'"):
+    with pytest.raises(DataError, match=r"3 of its lines are for documents .* the first 'b'"):
         first_stage.check(path, {"c"}, {"q1"})
-    with pytest.raises(DataError, match="no query of those that measure, such as 'Q1'; it has others, such as 'other'"):
+    with pytest.raises(DataError, match="none of the evaluation queries, such as 'Q1'; it has others, such as 'other'"):
         first_stage.check(path, {"a", "b", "c"}, {"Q1"})

@@ -111,7 +111,7 @@ def test_what_is_served_can_be_searched_by_name_and_a_run_cannot(headline):
     run = acclimate.open(headline)
     assert "reranker" in run.search(QUERIES[0].text, k=3, system=HEADLINE)[0].members
     for name in ("first-stage", BROUGHT):
-        with pytest.raises(SettingError, match="answers its own queries only"):
+        with pytest.raises(SettingError, match="answers only its own queries"):
             run.search("lava", system=name)
 
 
@@ -164,9 +164,9 @@ def test_a_run_of_other_documents_or_queries_is_refused_before_work_begins(argum
     for line, message in (
         (
             "q01 Q0 nothing 1 1 t",
-            "1 of its lines are of documents that the corpus does not have, the first of 'nothing'",
+            "1 of its lines are for documents missing from the corpus, the first 'nothing'",
         ),
-        (f"other Q0 {DOCS[0].doc_id} 1 1 t", "it has no query of those that measure"),
+        (f"other Q0 {DOCS[0].doc_id} 1 1 t", "it has none of the evaluation queries"),
     ):
         (tmp_path / "bad.trec").write_text(line + "\n")
         assert run_adapt(corpus, tmp_path / "run", *labels, option, str(tmp_path / "bad.trec")) == 2

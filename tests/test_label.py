@@ -66,7 +66,7 @@ def test_a_random_reranker_gets_no_weight_and_is_not_asked_about_training_querie
     labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: NOISE}, n_ways=8)
     of = {teacher["name"]: teacher for teacher in labels.teachers}
     assert (of[RERANKER]["used"], of[RERANKER]["weight"]) == (False, 0.0)
-    assert "does not help" in of[RERANKER]["reason"]
+    assert "does not improve" in of[RERANKER]["reason"]
     assert RERANKER not in labels.weights
     assert asked == {query.text for query in DEV}
     assert labels.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8).train

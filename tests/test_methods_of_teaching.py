@@ -221,7 +221,7 @@ def run_of(**train):
 def test_queries_that_taught_a_reranker_are_not_labelled(tmp_path):
     taught = {query.query_id for query in TRAIN[:20]}
     assert unseen(TRAIN, taught, tmp_path) == TRAIN[20:]
-    with pytest.raises(DataError, match=r"learn from all of the 20 queries, and label\.queries=unseen leaves none"):
+    with pytest.raises(DataError, match=r"are trained on all 20 queries, so label\.queries=unseen leaves none"):
         unseen(TRAIN[:20], taught, tmp_path)
 
 
@@ -244,5 +244,5 @@ def test_that_nothing_would_be_left_to_label_is_said_before_rerankers_learn(trai
     if is_enough:
         check_unseen(run_of(**train), None, filtered)
     else:
-        with pytest.raises(DataError, match="rerankers learn from all of the 25 queries"):
+        with pytest.raises(DataError, match="rerankers are trained on all 25 queries"):
             check_unseen(run_of(**train), None, filtered)

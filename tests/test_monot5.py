@@ -236,7 +236,7 @@ def test_what_could_not_be_loaded_again_or_merged_is_refused_before_training(ada
     other = write_t5(tmp_path / "other", WORDS, first=False)
     prompts = {query_id: "ab"[n % 2] for n, query_id in enumerate(TEXTS)}
     for base, changes, said in (
-        (adapted.path, {}, "is an adapter, and no other can be put on it"),
+        (adapted.path, {}, "is an adapter, and adapters cannot be stacked"),
         (llama, {"merge": "average", "rerankers": "prompt"}, "adapters cannot be merged"),
         (other, {}, "name its template"),
     ):
@@ -246,7 +246,7 @@ def test_what_could_not_be_loaded_again_or_merged_is_refused_before_training(ada
     broken = shutil.copytree(adapted.path, tmp_path / "broken")
     config = json.loads((broken / "adapter_config.json").read_text())
     (broken / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": None}))
-    with pytest.raises(DataError, match="the model that the adapter is for"):
+    with pytest.raises(DataError, match="the base model of the adapter"):
         Decoder.of(str(broken), max_tokens=64)
 
 

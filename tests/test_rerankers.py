@@ -200,7 +200,7 @@ def test_weights_of_another_shape_are_not_merged(two, tmp_path):
     save_file(
         {name: tensor[..., :1].contiguous() for name, tensor in state.items()}, tmp_path / "other/model.safetensors"
     )
-    with pytest.raises(DataError, match="merged are rerankers of one base"):
+    with pytest.raises(DataError, match="only rerankers of one base can be merged"):
         merge([two.paths[NAMES[0]], tmp_path / "other"], tmp_path / "out", method="average")
 
 

@@ -108,7 +108,7 @@ def test_a_plan_is_refused_as_the_run_would_be(tmp_path, tiny_encoder, monkeypat
     for corpus, more, message in (
         (few, {}, "5 of 5 documents"),
         (enough, {"first_stage": other}, "answers the queries of its file alone"),
-        (enough, {**of_own_queries, "first_stage": other}, "documents that the corpus does not have"),
+        (enough, {**of_own_queries, "first_stage": other}, "documents missing from the corpus"),
         (enough, {"settings": [*settings, f"mine.retriever={other}"]}, "nowhere"),
         (enough, {"settings": [*settings, *promptagator]}, "has no training judgments"),
     ):

@@ -41,7 +41,7 @@ def test_scorers_are_added_as_long_as_they_help():
     scorers = {RERANKER: NOISE, LLM: teacher_of(0.9)}
     made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, teachers=ALL, n_ways=8)
     assert {LLM} <= set(made.weights) <= {"bm25", "dense", LLM}
-    assert "does not help" in named(made)[RERANKER]["reason"]
+    assert "does not improve" in named(made)[RERANKER]["reason"]
     assert asked == {query.text for query in DEV}
     assert (
         made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {LLM: scorers[LLM]}, teachers=ALL, n_ways=8).train

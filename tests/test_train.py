@@ -192,10 +192,10 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
         ({"rerankers": "two"}, "expected one, prompt, or 1 to 1,000"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a number: above 0"),
         ({"max_tokens": 3}, "max_tokens is 3; expected a whole number: 8 to"),
-        ({"loss": "token"}, "a cross-encoder answers with no token"),
+        ({"loss": "token"}, "a cross-encoder outputs no tokens"),
     ):
         with pytest.raises(SettingError, match=said):
             trained(tiny_encoder, tmp_path, **changes)
-    with pytest.raises(SettingError, match=r"mine\.n_ways is 1, and a reranker learns nothing without a negative"):
+    with pytest.raises(SettingError, match=r"mine\.n_ways is 1, and a reranker needs negatives"):
         trained(tiny_encoder, tmp_path, [example._replace(doc_ids=example.doc_ids[:1]) for example in TRAIN])
     assert list(tmp_path.iterdir()) == []

@@ -201,7 +201,7 @@ def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:
     if not known:
         raise DataError(
             f"none of its queries, such as {quoted(qrels[0].query_id)}, is among those to judge on, such as "
-            f"{quoted(min(query_ids))}; give the queries that were graded, too, with --queries FILE",
+            f"{quoted(min(query_ids))}; give the graded queries with --queries FILE",
             path=path,
         )
     documents = run.input.documents

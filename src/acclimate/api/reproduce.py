@@ -132,7 +132,7 @@ def reproduce(
     chosen = recipe(name)
     changed = replace(chosen, settings=resolve(STAGES, chosen.settings, settings))
     if changed.headline is None:
-        raise SettingError(f"{name} has no system of its own to compare; name it: --set evaluate.systems=...")
+        raise SettingError(f"{name} has no system to compare; set it with --set evaluate.systems=...")
     left_out: list[str] = []
     if collections is None:
         collections, left_out = by_name(figures)

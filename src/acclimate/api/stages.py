@@ -99,8 +99,8 @@ def _check_same(run: StageRun, corpus: StrPath | None) -> None:
     """Raises SettingError if `corpus` is not the one of the existing run."""
     if corpus is not None and realpath(collections.located(fspath(corpus))) != realpath(run.input.source):
         raise SettingError(
-            f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for one of "
-            f"{fspath(corpus)}, or no documents to go on with this one"
+            f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for "
+            f"{fspath(corpus)}, or no documents to continue this run"
         )
 
 

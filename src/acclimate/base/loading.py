@@ -141,7 +141,7 @@ def tensor_shapes(path: Path) -> Shapes:
         raise DataError("its header is not a safetensors header; download or convert it again", path=path) from None
     if 8 + length + end != size:
         raise DataError(
-            f"{size:,} bytes, and its header tells of {8 + length + end:,}: it is cut short; download it again",
+            f"{size:,} bytes, but its header describes {8 + length + end:,}: it is cut short; download it again",
             path=path,
         )
     return shapes
@@ -177,7 +177,7 @@ def _weight_shapes(folder: Path) -> Shapes:
         if not isinstance(parts, dict):
             raise DataError("expected a weight_map, of tensors and their files", path=index)
         if missing := sorted({str(part) for name, part in parts.items() if name not in tensors}):
-            raise DataError(f"{missing[0]} has not all of its tensors, or is not there; download it again", path=folder)
+            raise DataError(f"{missing[0]} is missing or incomplete; download it again", path=folder)
     if not tensors:
         raise models.no_weights(folder)
     return tensors
@@ -253,6 +253,6 @@ def _check_tokenizer(path: Path, rows: int) -> None:
         raise DataError(f"the tokenizer could not be read: {error}", path=path) from None
     if tokens and max(tokens.values()) >= rows:
         raise DataError(
-            f"it has a token {max(tokens.values())}, and the model embeds {rows:,}: they do not belong together",
+            f"it has a token {max(tokens.values())}, and the model embeds {rows:,}: they do not match",
             path=path,
         )

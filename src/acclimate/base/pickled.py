@@ -79,7 +79,7 @@ def _parts(source: Path) -> list[Path]:
     parts = [source, *(source / path for path in paths if path)]
     for part in parts:
         if not part.resolve().is_relative_to(source.resolve()) or not part.is_dir():
-            raise DataError(f"names {part}; expected a folder beside it", path=listing)
+            raise DataError(f"names {part}; expected a folder next to it", path=listing)
     return parts
 
 
@@ -119,7 +119,7 @@ def _convert_weights(part: Path, target: Path, model: Any) -> None:
     for path in _pickles(part):
         tensors = _tensors(path)
         if missing := sorted(name for name, file in index.items() if file == path.name and name not in tensors):
-            raise DataError(f"no {missing[0]}, which {_INDEX} says is here; download it again", path=path)
+            raise DataError(f"no {missing[0]}, which {_INDEX} lists; download it again", path=path)
         tensors = dict(_untied(tensors, model))
         name = path.name.replace("pytorch_model", "model").replace(".bin", ".safetensors")
         save_file(tensors, target / name, metadata={"format": "pt"})

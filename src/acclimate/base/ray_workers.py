@@ -146,7 +146,7 @@ class RayWorkers:
         result, problem = self._get(reference)
         if problem is not None:
             raise AcclimateError(
-                f"a worker of the cluster: {problem}; workers need the models, files and packages that this process has"
+                f"a worker of the cluster: {problem}; workers need the same models, files and packages as this process"
             )
         return result
 

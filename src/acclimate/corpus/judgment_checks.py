@@ -43,5 +43,5 @@ def _refuse_unknown(
     known_ids = ", ".join(map(repr, islice(examples, 3)))
     raise place.error(
         f"{message}, nor is any of the judged ids ({listed}), while the {where} would know {known_ids}; "
-        "do the two belong together?"
+        "do the files match?"
     )

@@ -129,7 +129,7 @@ def _refuse(path: Path, unknown: str, count: int, corpus: Mapping[str, Doc]) -> 
     known = ", ".join(map(repr, islice(corpus, 3)))
     raise DataError(
         f"document {unknown!r} is not in the corpus, nor is any of the {count:,} that queries are for, while the "
-        f"corpus would know {known}; do the two belong together?",
+        f"corpus would know {known}; do the files match?",
         path=path,
     )
 

@@ -145,12 +145,12 @@ def _check(path: Path, seen: _RunWatcher, query_ids: set[str], qrels: Path) -> N
     if seen.queries.isdisjoint(query_ids):
         raise DataError(
             f"none of its {len(seen.queries):,} queries, such as {quoted(min(seen.queries))}, is judged in {qrels}, "
-            f"which has {quoted(min(query_ids))}; do the two belong together?",
+            f"which has {quoted(min(query_ids))}; do the files match?",
             path=path,
         )
     if not seen.has_judged_doc:
         raise DataError(
             f"none of its documents, such as {quoted(seen.first_doc)}, is judged in {qrels}, which has "
-            f"{quoted(min(seen.doc_ids))}; do the two belong together?",
+            f"{quoted(min(seen.doc_ids))}; do the files match?",
             path=path,
         )

@@ -76,14 +76,14 @@ def check(path: Path, documents: Container[str], query_ids: Collection[str]) -> 
             n_unknown, first = n_unknown + 1, first or hit.doc_id
     if n_unknown:
         raise DataError(
-            f"{n_unknown:,} of its lines are of documents that the corpus does not have, the first of {quoted(first)}; "
-            "expected a run over the documents that are searched",
+            f"{n_unknown:,} of its lines are for documents missing from the corpus, the first {quoted(first)}; "
+            "expected a run over the indexed documents",
             path=path,
         )
     if queries.isdisjoint(query_ids):
         others = f"others, such as {quoted(min(queries))}" if queries else "none at all"
         raise DataError(
-            f"it has no query of those that measure, such as {quoted(min(query_ids))}; it has {others}", path=path
+            f"it has none of the evaluation queries, such as {quoted(min(query_ids))}; it has {others}", path=path
         )
 
 

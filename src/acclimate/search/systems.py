@@ -148,7 +148,7 @@ def check_systems(names: Iterable[str], known: Iterable[str]) -> None:
             raise SettingError(f"{where}; expected @DEPTH of 1 or more and =WEIGHT above 0, to 1")
         if name.weight is None and not name.is_servable:
             raise SettingError(
-                f"{where}: a run has no queries to choose a weight on; expected it, as in {name}=1 (the reranker alone)"
+                f"{where}: a run has no queries to choose a weight on; give it, as in {name}=1 (the reranker alone)"
             )
 
 

@@ -162,7 +162,7 @@ class Evaluated(StageOutput):
         if name not in self.names:
             raise unknown("system", name, self.names)
         if not SystemName(name).is_servable:
-            raise SettingError(f"{name} begins with a run, which answers its own queries only; expected another")
+            raise SettingError(f"{name} starts with a run, which answers only its own queries; expected another")
         return SystemName(name)
 
     @cached_property

@@ -176,7 +176,7 @@ def n_tokens(query: SyntheticQuery) -> int:
 def check_filters(*, filters: Sequence[str], reranker: str, percentile_of: str, **_: Any) -> None:
     """Raises SettingError for a filter whose required setting is missing, before hours of other work."""
     if not reranker and ("reranker" in filters or ("percentile" in filters and percentile_of == "reranker")):
-        raise SettingError("filter.reranker names no model; expected the path or Hugging Face id of one that rates")
+        raise SettingError("filter.reranker names no model; expected the path or Hugging Face id of a reranker")
 
 
 class Filtered(StageOutput):

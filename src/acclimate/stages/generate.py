@@ -165,7 +165,7 @@ def _cutter(model: LLM, cut: str, max_tokens: int) -> Callable[[str], str]:
         return lambda text: model.cut(text.strip(), max_tokens)
     if not isinstance(model, Tokenizing):
         raise SettingError(
-            f"generate.cut is {cut}, and what the tokens of {model.name} are is not known here; expected sentence"
+            f"generate.cut is {cut}, and the tokenizer of {model.name} is not available; expected sentence"
         )
     return lambda text: model.cut_tokens(text, max_tokens)
 
@@ -234,9 +234,7 @@ def check(run: Run) -> None:
     if ready or not settings["prompt"]:
         prompts.load_mix(ready, material)
     if examples and not any(prompts.template(name).examples is None for name in plain_names(ready)):
-        raise SettingError(
-            "sample.examples names examples of the task, and no prompt in generate.prompt shows any; promptagator does"
-        )
+        raise SettingError("sample.examples is set, but no prompt in generate.prompt shows examples; use promptagator")
 
 
 def estimate(run: Run, drawn: Sample) -> Estimate:

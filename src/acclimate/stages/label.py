@@ -278,9 +278,12 @@ def make(
     labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
     treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
     share, count = settings["false_negative_share"], labeled.notes["false_negatives"]
-    distributed.say("label", f"{count:,} candidates rated above {share:g} of their source document: {treated}")
+    distributed.say("label", f"{count:,} candidates scored above {share:g} of their source document: {treated}")
     if log := labeled.notes.get("log"):
-        distributed.say("label", f"{log['queries']:,} queries of the log teach; {log['held_out']:,} measure or choose")
+        distributed.say(
+            "label",
+            f"{log['queries']:,} log queries are used for training; {log['held_out']:,} for evaluation or choices",
+        )
     for warning in labeled.warnings(run.student_kinds):
         distributed.warn("label", warning)
     return labeled

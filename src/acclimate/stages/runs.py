@@ -94,9 +94,11 @@ def new_run(
 def _refuse_runs(out: Path, corpus: Path) -> None:
     """Raises SettingError for a corpus that is itself a run, or that contains the run's folder."""
     if Workspace(corpus).is_run():
-        raise SettingError(f"{corpus} is a run; expected the documents that it was made from, or others")
+        raise SettingError(f"{corpus} is a run; expected documents")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(corpus)):
-        raise SettingError(f"{out} is inside {corpus}, so the run would become part of the corpus; choose it elsewhere")
+        raise SettingError(
+            f"{out} is inside {corpus}, so the run would become part of the corpus; choose another folder"
+        )
 
 
 def resume_run(folder: Path, changes: Changes = ()) -> Run:

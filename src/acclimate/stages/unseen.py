@@ -56,7 +56,6 @@ def unseen(queries: Sequence[SyntheticQuery], taught: Collection[str], folder: P
 
 def _nothing_unseen(n_queries: int, folder: Path) -> DataError:
     return DataError(
-        f"rerankers learn from all of the {n_queries:,} queries, and label.queries=unseen leaves none to label; "
-        f"{_ADVICE}",
+        f"rerankers are trained on all {n_queries:,} queries, so label.queries=unseen leaves none to label; {_ADVICE}",
         path=folder,
     )

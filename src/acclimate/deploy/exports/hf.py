@@ -55,13 +55,13 @@ def write(source: Source, folder: Path) -> Written:
             count, line = write_reranker(source, folder / RERANKER)
             counts["models"] += count
         else:
-            line = f"{source.name.reranker}: nothing that this run trained; it is used by its own name"
+            line = f"{source.name.reranker}: not trained by this run; use it under its own name"
         lines.append(line)
     if encoders:
         notes["top ten"] = share = checks.share_of_top(
             source.search(source.queries, checks.TOP), checks.hits_with(source, encoders)
         )
-        lines.append(f"of the ten best of {source.name.first}, these encoders find {share:.4f}")
+        lines.append(f"these encoders find {share:.4f}")
     write_text(folder / "README.md", _overview(source, names))
     return Written(counts, notes, lines)
 
@@ -97,11 +97,11 @@ def _overview(source: Source, names: list[str]) -> str:
     weights = source.outputs["evaluate"].chosen.weights[first]
     fused = ", ".join(f"{member} {weight:g}" for member, weight in weights.items() if weight)
     how = (
-        f"Scores of each member, brought to [0, 1] over a query's candidates, are added with these weights: {fused}."
+        f"The members' scores are normalized to [0, 1] over a query's candidates and added with these weights: {fused}."
         if len(weights) > 1
-        else "The ranks that its members give are added as 1 / (60 + rank)."
+        else "The members' ranks are added as 1 / (60 + rank)."
         if not weights
-        else "It is one retriever."
+        else "It is a single retriever."
     )
     folders = [f"- `{SystemName(name).file_name}/query`, `{SystemName(name).file_name}/document`" for name in names]
     folders += [f"- `{RERANKER}`"] if source.name.reranker == RERANKER else []

@@ -47,7 +47,7 @@ def reading_of(query: Side, document: Side) -> Reading:
     transformer: Any = modules[0]
     linear = [module for module in modules if type(module) is Linear]
     if len(linear) > 1 or any(module.use_residual or module.bias for module in linear):
-        raise DataError("its token vectors are projected otherwise than by one matrix; use the format hf")
+        raise DataError("its token vectors are not projected by a single matrix; use the format hf")
     size = transformer.get_embedding_dimension()
     projection = linear[0].linear.weight.detach().float().cpu() if linear else torch.eye(size)
     filling = query.modules[0].query_expansion or {}
@@ -108,12 +108,12 @@ def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
     marks = [prefix.strip() for prefix in (reading.query_prefix, reading.document_prefix)]
     if not all(marks) or not reading.is_filled:
         raise DataError(
-            "ColBERT puts a mark before every text and fills queries up, which this model never saw: its base is no "
-            "ColBERT; use the format pylate"
+            "ColBERT adds a marker to every text and pads queries, which this model was not trained for: its base is not "
+            "a ColBERT; use the format pylate"
         )
     kind = side.modules[0].model.config.model_type
     if kind != "bert" or sorted(reading.skipped) not in ([], sorted(string.punctuation)):
-        raise DataError(f"a {kind} with these marks and masks is none that ColBERT reads; use the format pylate")
+        raise DataError(f"a {kind} with these markers and masks cannot be read by ColBERT; use the format pylate")
     with quiet():
         write_transformer(side.modules[0], side.max_tokens, folder)
     weights = {f"bert.{name}": value for name, value in load_file(folder / "model.safetensors").items()}

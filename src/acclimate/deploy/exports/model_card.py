@@ -29,9 +29,9 @@ def card(source: Source, member: str, side: Side) -> str:
     name = SystemName(member)
     what = "queries" if side.task == "query" else "documents"
     learned = (
-        f"It began as {_plain_name(base)}, and learned for the documents below."
+        f"It was initialized from {_plain_name(base)} and trained for the documents below."
         if _learned(source, name, side)
-        else f"It is {_plain_name(base)} as it is, without training."
+        else f"It is {_plain_name(base)} without training."
     )
     other_side = "document" if side.task == "query" else "query"
     return "\n".join(
@@ -64,7 +64,7 @@ def reranker_card(source: Source, base: str) -> str:
             "# Reranker",
             "",
             "A cross-encoder: it reads a query with a document, and its one logit says how relevant that is. "
-            f"It began as {_plain_name(base)}, and learned for the documents below.",
+            f"It was initialized from {_plain_name(base)} and trained for the documents below.",
             "",
             "## How to load it",
             "",
@@ -104,14 +104,14 @@ def provenance(source: Source, names: tuple[SystemName, ...]) -> list[str]:
     caveat = sentences.CAVEATS[report["verdict_basis"]]
     measured = sentences.QUERIES[report["verdict_basis"]] + (f", {caveat}" if caveat else "")
     return [
-        "## What it was made from",
+        "## Training data",
         "",
         f"- Documents: {_plain_name(report['corpus']['name'])}, {report['corpus']['documents']:,} of them.",
         f"- Queries: {generated:,} {written}, {kept:,} kept.",
         f"- Recipe: {report['recipe']}, seed {report['seed']}, acclimate {__version__}.",
         *(f"- Settings of {stage}: {_plain(settings)}." for stage, settings in learned.items()),
         "",
-        "## What was measured",
+        "## Evaluation",
         "",
         f"{sentences.verdict(report)}: {report['candidate']} against {report['baseline']}. These are "
         f"{report['queries']['count']:,} {measured}.",
@@ -152,7 +152,7 @@ _SIMILARITY = {
     "dense": "their cosine",
     "static": "their cosine",
     "sparse": "their dot product",
-    "late-interaction": "MaxSim: of each vector of the query the best dot product in the document, averaged",
+    "late-interaction": "MaxSim: the best dot product in the document for each query vector, averaged",
 }
 
 
@@ -180,7 +180,7 @@ def _license(base: str) -> list[str]:
     except (OSError, AcclimateError):
         text = ""
     match = _LICENSE.search(text.partition("\n---")[0])
-    return [*named, f"license: {match[1]}" if match else "# license: its base's, whose folder does not say which"]
+    return [*named, f"license: {match[1]}" if match else "# license: that of the base, whose folder does not state it"]
 
 
 def _loading(side: Side) -> list[str]:
@@ -217,7 +217,7 @@ def _loading(side: Side) -> list[str]:
             "vectors = torch.nn.functional.normalize(vectors, dim=-1)",
             "```",
             "",
-            "Text Embeddings Inference and vLLM, each side as a server of its own:",
+            "Text Embeddings Inference and vLLM, one server per side:",
             "",
             "```",
             "text-embeddings-router --model-id FOLDER"

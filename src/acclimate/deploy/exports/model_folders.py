@@ -87,7 +87,7 @@ def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[st
     elif type(module) is StaticEmbedding:
         module.save(str(folder / path))
     else:
-        raise DataError(f"{name}, a part of the {side.kind} encoder, has no plain form; expected a base without it")
+        raise DataError(f"{name}, a part of the {side.kind} encoder, cannot be exported; expected a base without it")
     return {"idx": number, "name": str(number), "path": path, "type": f"{_MODULES}.{name}"}
 
 
@@ -130,7 +130,7 @@ def _pooling(pooling: Any) -> dict[str, Any]:
 
 def _write_linear(linear: Any, folder: Path) -> None:
     if linear.use_residual or linear.module_input_name != "sentence_embedding":
-        raise DataError("Dense, a part of the encoder, is of a kind that earlier versions do not know")
+        raise DataError("Dense, a part of the encoder, is of a kind that earlier versions do not support")
     config = linear.get_config_dict()
     keys = ("in_features", "out_features", "bias", "activation_function")
     write_json(folder / "config.json", {key: config[key] for key in keys})

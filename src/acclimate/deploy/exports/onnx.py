@@ -86,10 +86,10 @@ def write(source: Source, folder: Path) -> Written:
     names = [name for name in source.members if SystemName(name).retriever == "dense"]
     if not names:
         raise DataError(
-            f"{source.name} has no dense encoder, which alone is written as ONNX; expected another, by --system"
+            f"{source.name} has no dense encoder, the only kind exported to ONNX; expected another system (--system)"
         )
     notes: dict[str, Any] = {}
-    lines = [f"{name}: no graph is made of it" for name in source.members if name not in (*names, "bm25")]
+    lines = [f"{name}: cannot be exported as a graph" for name in source.members if name not in (*names, "bm25")]
     graphs: dict[str, dict[str, Graph]] = {WHOLE: {}, EIGHT_BITS: {}}
     for name in names:
         into = folder / SystemName(name).file_name

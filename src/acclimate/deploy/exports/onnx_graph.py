@@ -36,7 +36,7 @@ class _Whole(torch.nn.Module):
 def write_graph(side: Side, path: Path) -> None:
     """Write the graph. Raises DataError for pooling that excludes the prompt, whose length a graph does not know."""
     if side.prompt and not getattr(side.modules[1], "include_prompt", True):
-        raise DataError("its pooling leaves out the prompt, which a graph cannot; use the format hf", path=path)
+        raise DataError("its pooling excludes the prompt, which a graph cannot do; use the format hf", path=path)
     modules = models.copies_for_saving(side.modules)
     tokenizer: Any = modules[0].tokenizer
     batch = tokenizer(_EXAMPLE, padding=True, return_tensors="pt")

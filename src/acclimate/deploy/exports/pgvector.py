@@ -50,9 +50,9 @@ def write(source: Source, folder: Path) -> Written:
     write_text(folder / "hnsw.sql", pgvector_sql.hnsw(source))
     write_text(folder / "load.sql", _load_script(data))
     shutil.copyfile(reader.__file__, folder / "search.py")
-    lines = ["load it with: psql DATABASE -f load.sql, or with --url postgresql://..., which checks what is found, too"]
+    lines = ["load it with: psql DATABASE -f load.sql, or with --url postgresql://..., which also checks the results"]
     if n_zeros:
-        lines.append(f"{n_zeros:,} documents have zero bytes, which PostgreSQL cannot hold: they are U+FFFD there")
+        lines.append(f"{n_zeros:,} documents have zero bytes, which PostgreSQL cannot store: replaced by U+FFFD")
     return Written(_counts(data), {"zero_bytes": n_zeros}, lines)
 
 
@@ -68,12 +68,12 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
                 (count,) = connection.execute(f"select count(*) from acclimate.{table}").fetchone()
                 if count != expected:
                     raise DataError(f"{count:,} rows in acclimate.{table}; expected {expected:,}", path=folder)
-            distributed.say("export", "PostgreSQL makes its indexes")
+            distributed.say("export", "PostgreSQL: building indexes")
             _run(connection, folder / "indexes.sql")
             _run(connection, folder / "functions.sql")
             search = reader.searcher(connection, folder)
             exact = check(source, search)
-            distributed.say("export", "PostgreSQL makes the HNSW index of dense vectors")
+            distributed.say("export", "PostgreSQL: building the HNSW index of dense vectors")
             _run(connection, folder / "hnsw.sql")
             indexed = check(source, search)
     except psycopg.Error as error:

@@ -30,7 +30,7 @@ def write(source: Source, folder: Path) -> Written:
     (folder / "parts").mkdir(exist_ok=True)
     n_docs = arrays.write(source, folder / "parts")
     shutil.copyfile(_READER, folder / "search.py")
-    line = "load it with: python search.py URL, or with --url URL (or a folder), which checks what is found, too"
+    line = "load it with: python search.py URL, or with --url URL (or a folder), which also checks the results"
     return Written({"documents": n_docs}, lines=[line])
 
 

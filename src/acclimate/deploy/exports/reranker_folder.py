@@ -32,7 +32,7 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
     trained = source.outputs.get("train")
     assert trained is not None
     if "given" in trained.notes:
-        raise DataError(f"the reranker of this run is {trained.notes['given']}, which nothing here changed")
+        raise DataError(f"the reranker of this run is {trained.notes['given']}, which this run did not change")
     scorers = trained.scorers(source.run)
     base, limit = source.run.settings["train"]["base"], source.run.settings["train"]["max_tokens"]
     worst = 0.0
@@ -40,8 +40,8 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
         saved, into = trained.folder / name, folder if len(scorers) == 1 else folder / name
         kinds = read_json(saved / "config.json").get("architectures") or [""]
         if not kinds[0].endswith("ForSequenceClassification"):
-            raise DataError(f"{kinds[0]} is no classifier; a language model that rates is loaded from this folder by "
-                            "acclimate", path=saved)  # fmt: skip
+            raise DataError(f"{kinds[0]} is not a classifier; a language model used as reranker is loaded from this "
+                            "folder by acclimate", path=saved)  # fmt: skip
         if not into.exists():
             with atomic_folder(into) as partial:
                 _copy(saved, partial)

@@ -26,7 +26,7 @@ def weights_of(source: Source, engine: str) -> dict[str, float]:
     weights = {name: weight for name, weight in source.system.weights.items() if source.kinds[name] != LATE_INTERACTION}
     if source.system.weights and not weights:
         raise SettingError(
-            f"{engine} gets no token vectors, and {source.name} is nothing else; expected another system"
+            f"{engine} has no token vectors, and {source.name} uses nothing else; expected another system"
         )
     total = sum(weights.values())
     return {name: round(weight / total, 6) for name, weight in weights.items()}

@@ -51,9 +51,7 @@ def write(source: Source, folder: Path) -> Written:
         "load it with: vespa deploy application && vespa feed feed/*.jsonl",
     ]
     if n_replaced:
-        lines.append(
-            f"{n_replaced:,} texts or titles have characters that Vespa's strings cannot hold: they are U+FFFD there"
-        )
+        lines.append(f"{n_replaced:,} texts or titles have characters that Vespa cannot store: replaced by U+FFFD")
     return Written({"documents": n_docs}, {"replaced": n_replaced}, lines)
 
 

@@ -25,20 +25,19 @@ def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers
     """Raises SettingError for settings that do not fit the base, and MissingExtra, without reading its weights."""
     kind = scorers.kind_of(base)
     if kind == "cross-encoder" and loss == "token":
-        raise SettingError("train.loss is token, and a cross-encoder answers with no token; expected bce")
+        raise SettingError("train.loss is token, and a cross-encoder outputs no tokens; expected bce")
     if kind == "monot5":
         scorers.check_asked(base, template)
     if kind == "decoder" and lora_rank:
         check_lora()
         if scorers.is_adapter(base):
             raise SettingError(
-                f"train.base, {base}, is an adapter, and no other can be put on it; set train.lora_rank=0, or name its "
-                "own base"
+                f"train.base, {base}, is an adapter, and adapters cannot be stacked; set train.lora_rank=0, or name "
+                "its own base"
             )
         if merge != "none" and n_parts(rerankers) != 1 and rerankers != "one":
             raise SettingError(
-                f"train.merge is {merge}, and adapters cannot be merged number by number; set train.lora_rank=0 or "
-                "train.merge=none"
+                f"train.merge is {merge}, and adapters cannot be merged; set train.lora_rank=0 or train.merge=none"
             )
 
 

@@ -33,7 +33,9 @@ def _merge_weights(folders: Sequence[Path], into: Path, method: str) -> None:
         states = [load_file(folder / name) for folder in folders]
         for folder, state in zip(folders, states, strict=True):
             if _shapes(state) != _shapes(states[0]):
-                raise DataError("other weights than the first one's; merged are rerankers of one base", path=folder)
+                raise DataError(
+                    "the weights differ from the first one's; only rerankers of one base can be merged", path=folder
+                )
         merged = {key: _merge_tensors([state[key] for state in states], method) for key in states[0]}
         save_file(merged, into / name, metadata={"format": "pt"})
 

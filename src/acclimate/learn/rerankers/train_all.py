@@ -17,7 +17,7 @@ from acclimate.learn.rerankers.groups import NAME, Group, group_queries
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
-WITHOUT_NEGATIVES = "mine.n_ways is 1, and a reranker learns nothing without a negative; expected 2 or more"
+WITHOUT_NEGATIVES = "mine.n_ways is 1, and a reranker needs negatives; expected 2 or more"
 TRAINING_QUERIES = "queries.json"  # reranker -> ids of its training queries
 
 

@@ -35,7 +35,7 @@ def check_negatives(
     if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):
         setting = "distill.negatives is list" if negatives == "list" else "distill.batch_size is 1"
         raise SettingError(
-            f"mine.n_ways is 1 and {setting}, so that a query's document is compared with no other; set mine.n_ways=8, "
+            f"mine.n_ways is 1 and {setting}, so a query's document is compared with no other; set mine.n_ways=8, "
             "or let a batch have negatives"
         )
 
@@ -45,7 +45,7 @@ def check_fits(names: Sequence[str], base: str, *, is_late_interaction: bool) ->
     others = [name for name in names if STUDENT_KINDS[name] != "late-interaction"]
     if is_late_interaction and others:
         raise SettingError(
-            f"{base} is a late-interaction model, which no {others[0]} student begins from; set "
+            f"{base} is a late-interaction model, which cannot be the base of a {others[0]} student; set "
             "distill.student=late-interaction-query, or late-interaction"
         )
 

@@ -195,7 +195,7 @@ def _tokenizer(encoder: Encoder) -> Tokenizer:
     """The encoder's tokenizer without truncation and padding. Raises SettingError for a slow tokenizer."""
     whole: Any = encoder.model.tokenizer
     if not whole.is_fast:
-        raise SettingError("distill.student=static takes a base whose tokenizer is a fast one (tokenizer.json)")
+        raise SettingError("distill.student=static needs a base with a fast tokenizer (tokenizer.json)")
     tokenizer = Tokenizer.from_str(whole.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()

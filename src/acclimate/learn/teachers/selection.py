@@ -162,7 +162,7 @@ def _add_scorers(
         group = max(trials, key=lambda group: trials[group].ndcg)
         if best is not None and trials[group].ndcg < best.ndcg + min_gain:
             reasons = {
-                name: f"with it {trial.ndcg:.3f}, without it {best.ndcg:.3f}: it does not help to rank"
+                name: f"with it {trial.ndcg:.3f}, without it {best.ndcg:.3f}: it does not improve the ranking"
                 for group, trial in trials.items()
                 for name in groups[group]
             }

@@ -22,7 +22,7 @@ def base_of(folder: Path) -> str:
     config = read_json(folder / ADAPTER)
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     if not isinstance(base, str) or not base:
-        raise DataError("expected base_model_name_or_path, the model that the adapter is for", path=folder / ADAPTER)
+        raise DataError("expected base_model_name_or_path, the base model of the adapter", path=folder / ADAPTER)
     if not (folder / "adapter_model.safetensors").is_file():
         raise models.no_weights(folder)
     return base
