@@ -130,7 +130,7 @@ def test_the_command_says_what_it_compared(finished, tmp_path, capsys):
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     assert main(["export", str(finished), "hf", "--system", "dense", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
-    assert "of the ten best of dense, these encoders find 1.0000" in printed.out
+    assert "top-ten overlap of these encoders with dense: 1.0000" in printed.out
     loaded = [line for line in printed.err.splitlines() if "loading" in line]
     assert sorted(loaded) == sorted({*loaded})  # nothing is read twice
 

@@ -101,7 +101,7 @@ def test_weights_are_those_of_the_members_that_the_engine_has(odd, tmp_path):
     opensearch.write(odd.source("hybrid:tuned"), tmp_path / "opensearch")
     (processor,) = json.loads((tmp_path / "opensearch" / "pipeline.json").read_text())["phase_results_processors"]
     assert sum(processor["normalization-processor"]["combination"]["parameters"]["weights"]) == 1
-    with pytest.raises(SettingError, match="gets no token vectors, and late-interaction is nothing else"):
+    with pytest.raises(SettingError, match="has no token vectors, and late-interaction uses nothing else"):
         opensearch.write(odd.source("late-interaction"), tmp_path / "other")
 
 

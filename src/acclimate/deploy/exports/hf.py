@@ -61,7 +61,7 @@ def write(source: Source, folder: Path) -> Written:
         notes["top ten"] = share = checks.share_of_top(
             source.search(source.queries, checks.TOP), checks.hits_with(source, encoders)
         )
-        lines.append(f"these encoders find {share:.4f}")
+        lines.append(f"top-ten overlap of these encoders with {source.name.first}: {share:.4f}")
     write_text(folder / "README.md", _overview(source, names))
     return Written(counts, notes, lines)
 

@@ -72,7 +72,7 @@ def write_members(
         if encoders:
             share = checks.share_of_top(ours, checks.hits_with(source, {**whole, **encoders}))
             notes[f"top ten{what}"] = share
-            lines.append(f"of the ten best of {source.name.first}, these encoders of queries{what} find {share:.4f}")
+            lines.append(f"top-ten overlap of these query encoders{what} with {source.name.first}: {share:.4f}")
     return Written({"models": 2 * len(names)}, notes, lines)
 
 

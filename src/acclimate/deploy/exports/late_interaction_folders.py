@@ -108,8 +108,8 @@ def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
     marks = [prefix.strip() for prefix in (reading.query_prefix, reading.document_prefix)]
     if not all(marks) or not reading.is_filled:
         raise DataError(
-            "ColBERT adds a marker to every text and pads queries, which this model was not trained for: its base is not "
-            "a ColBERT; use the format pylate"
+            "ColBERT adds a marker to every text and pads queries, which this model was not trained for: its base is "
+            "not a ColBERT; use the format pylate"
         )
     kind = side.modules[0].model.config.model_type
     if kind != "bert" or sorted(reading.skipped) not in ([], sorted(string.punctuation)):

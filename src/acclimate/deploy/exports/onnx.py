@@ -113,7 +113,7 @@ def write(source: Source, folder: Path) -> Written:
         hits = checks.hits_with(source, by_member)
         notes["ndcg"][file], share = _ndcg(source, hits), checks.share_of_top(ours, hits)
         lines.append(
-            f"{file} for queries: of the ten best of {source.name.first} it finds {share:.4f}; {MAIN} "
+            f"{file} for queries: top-ten overlap with {source.name.first} {share:.4f}; {MAIN} "
             f"{notes['ndcg'][file]:.4f}, and {notes['ndcg']['ours']:.4f} without ONNX, on {len(source.queries)} queries"
         )
         notes[f"top ten {file}"] = share
