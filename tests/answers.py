@@ -1,11 +1,11 @@
-"""A table of answers as LLMs give them: good queries, and what is no query."""
+"""A table of LLM answers: good queries, and answers that are none, with their reasons."""
 
 from __future__ import annotations
 
 DOC = "Dhows. A dhow is a sailing ship with one or two masts. They carried dates, fish and timber along the coast."
 Q = "what is a dhow"
 
-# Queries that need no cleaning: they come back as they are, and are kept.
+# Queries that need no cleaning: returned unchanged.
 GOOD = """
 what is the K segment of DHN1?
 3.5 inch floppy drive capacity
@@ -157,7 +157,7 @@ int x; in c and what it means
 """.strip().splitlines()
 
 
-# Answers that are no queries, and why.
+# Answers that are not queries, with the rejection reason.
 BAD = [
     ("", "stop", "empty"),
     ("  ?!", "stop", "empty"),
@@ -181,7 +181,7 @@ BAD = [
     ("Reasoning: the text is about ships.", "stop", "preamble"),
     ("", "context", "too long for the LLM"),
     ("", "error", "unusable answer"),
-    ("what is a dh\ufffdw", "stop", "unusable answer"),  # of bytes that are no character
+    ("what is a dh\ufffdw", "stop", "unusable answer"),  # an undecodable byte
     ("Here are two questions that could be asked about it:", "stop", "preamble"),
     ("Sure! Here is a query:", "stop", "preamble"),
     ("what did the ships that sailed along", "length", "unfinished"),

@@ -1,4 +1,4 @@
-"""A folder to work in as the examples do: documents, the finished run of them, and a recipe `quick` that is tiny."""
+"""A working folder for examples: documents, a finished run of them, and a tiny recipe `quick`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acclimate.base.testing import DOCS, FakeLLM
 from acclimate.run.settings import Layer, Recipe
 
 TINY = {
-    "sample": {"n_docs": 500, "dev_share": 0.3, "min_chars": 40},  # as the examples say
+    "sample": {"n_docs": 500, "dev_share": 0.3, "min_chars": 40},  # values that the examples show
     "index": {"max_tokens": 48},
     "generate": {"max_doc_tokens": 30},
     "mine": {"n_ways": 3},
@@ -27,7 +27,7 @@ TINY = {
 
 @contextmanager
 def at_home(folder: Path, encoder: Path) -> Iterator[Path]:
-    """Within it, `folder` is where one works, with `docs/` and `run`, and an LLM that is a fake."""
+    """Make `folder` the current folder, with `docs/` and `run`, and a fake LLM."""
     (folder / "docs").mkdir()
     for doc in DOCS:
         name = doc.title.lower().replace(" ", "-")

@@ -1,4 +1,4 @@
-"""The whole chain in tests: small settings, an LLM that is a fake, and what a run left, to be compared.
+"""Helpers for tests of the whole chain: small settings, a fake LLM, and the contents of a run for comparison.
 
 The runs themselves are fixtures: `run_adapt`, `corpus`, `finished` and `copied` of conftest.py.
 """
@@ -19,7 +19,7 @@ from acclimate import llm
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
 from acclimate.llm.completions import Completions
 
-SERVED = llm.load  # before the fake takes its place
+SERVED = llm.load  # the real one, before the fake replaces it
 STAGES = ["index", "sample", "generate", "filter", "steer", "mine", "train", "label", "distill", "evaluate"]
 SMALL = """
 sample.n_docs=36 sample.dev_share=0.3 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert('volcano')</script>"
 
 
 class CountingLLM(FakeLLM):
-    """The fake, and how many prompts it was asked."""
+    """A fake LLM that counts the prompts it answers."""
 
     asked = 0
 
@@ -41,7 +41,7 @@ class CountingLLM(FakeLLM):
 
 @contextmanager
 def fake_answers() -> Iterator[None]:
-    """Whatever LLM is named, the fake answers. (A subprocess has the real ones.)"""
+    """Replace every LLM by the fake (not in subprocesses)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(acclimate.llm, "load", lambda name, **_: CountingLLM())
         yield
@@ -60,7 +60,7 @@ def write_labels(folder: Path, qrels=tuple(QRELS)) -> tuple[str, str]:
 
 
 def write_answers(folder: Path) -> Path:
-    """An LLM's answers to two prompts, kept in the folder as a run keeps them."""
+    """Store an LLM's answers to two prompts in the folder, as in a run."""
     with Completions(folder / "completions.sqlite", "generate") as completions:
         completions.complete(FakeLLM(), ["Document: one two", "Document: three four five"])
     return folder
@@ -71,12 +71,12 @@ def report_of(run: Path) -> dict[str, Any]:
 
 
 def made_again(run: Path) -> list[str]:
-    """Stages that the last command made, by the report."""
+    """Stages that the last command ran, by the report."""
     return [stage["name"] for stage in report_of(run)["stages"] if not stage["resumed"]]
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run without what a clock writes: seconds and latencies, and whatever is told from them."""
+    """The content of every file of a run, without seconds, latencies and values derived from them."""
     files: dict[str, bytes] = {}
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()

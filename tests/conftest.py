@@ -1,10 +1,10 @@
-"""What all tests share: no network, no hub, and an encoder small enough to train in a second."""
+"""Fixtures of all tests: no network, no hub, and an encoder small enough to train in a second."""
 
 from __future__ import annotations
 
 import os
 
-# Read when the libraries are imported. Models this small only wait for each other's threads.
+# Read when the libraries are imported. With models this small, threads would only wait for each other.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 import gc
@@ -47,8 +47,8 @@ def _guarded(method):
 
 
 def pytest_configure():
-    """Whatever leaves this machine raises, from the first import of the first test on."""
-    os.environ.pop("COLUMNS", None)  # which workers of xdist are given, and help would be laid out for
+    """Make every connection to another machine raise, from the first import on."""
+    os.environ.pop("COLUMNS", None)  # set by xdist's workers; would change the layout of help
 
     def getaddrinfo(host, *args, **kwargs):
         _refuse(host)
@@ -65,13 +65,13 @@ def pytest_unconfigure():
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory):
-    """What is kept for later processes is kept for those of this session, and never at home."""
+    """Use a cache folder of this session instead of the user's."""
     os.environ["ACCLIMATE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def unhurried() -> Iterator[None]:
-    """What is served is never the faster of two: on a busy machine that would be another one each time."""
+    """Never choose the served system by latency, which varies on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recommend, "LEAST_MS", 1e9)
         yield
@@ -79,15 +79,14 @@ def unhurried() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def little_garbage():
-    """What earlier tests imported and left behind is looked through once, and not again at each of many collections."""
+    """Freeze objects left by earlier imports and tests, so that garbage collection does not scan them again."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture
 def interruptible():
-    """Signals as they are for a program in the foreground: in the background it is started without SIGINT, by nohup
-    without SIGHUP."""
+    """Restore default signals: a background process is started with SIGINT ignored, one under nohup with SIGHUP."""
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
@@ -97,25 +96,25 @@ def interruptible():
 
 @pytest.fixture
 def short_waits(monkeypatch):
-    """A server that failed is asked again at once, with a key of this name."""
+    """Retry failed servers at once; set a key."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     monkeypatch.setattr("acclimate.llm.backends.server._FIRST_WAIT", 0.01)
 
 
 @pytest.fixture(scope="session")
 def quick_training() -> Iterator[None]:
-    """Part of the time that a tiny model trains goes into model cards."""
+    """Skip writing model cards, which takes a large part of training a tiny model."""
     pytest.importorskip("torch", reason="torch is not installed")
     from sentence_transformers import CrossEncoder
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CrossEncoder, "_create_model_card", lambda *_, **__: None)  # of each checkpoint
+        patch.setattr(CrossEncoder, "_create_model_card", lambda *_, **__: None)  # for each checkpoint
         yield
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(quick_training, tmp_path_factory):
-    """The folder of a SentenceTransformer: BERT with one layer, 32 dimensions and random weights, a word a token."""
+    """Folder of a SentenceTransformer: BERT with one layer, 32 dimensions, random weights, and words as tokens."""
     torch = pytest.importorskip("torch")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -147,7 +146,7 @@ def tiny_encoder(quick_training, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def base(tiny_encoder):
-    """The tiny encoder, loaded once: what students begin from, and leave as it is."""
+    """The tiny encoder, loaded once; the base of students, which do not modify it."""
     from acclimate.search.encoder import Encoder
 
     return Encoder.load(str(tiny_encoder), max_tokens=64)
@@ -173,12 +172,12 @@ def encoder(tiny_encoder):
     return Encoder.load(str(tiny_encoder), max_tokens=64)
 
 
-# Runs of the whole chain, with the tiny encoder and an LLM that is a fake
+# Runs of the whole chain, with the tiny encoder and a fake LLM
 
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Models are on a device of their own (see `fake_device`), which is no CUDA: what Apple's is."""
+    """Put models on a fake device (see `fake_device`) that is not CUDA, like Apple's."""
     fake_device = pytest.importorskip("fake_device", reason="torch is not installed")
     from acclimate.base import models
 
@@ -190,7 +189,7 @@ def elsewhere(monkeypatch):
 
 @pytest.fixture
 def as_cuda(elsewhere, monkeypatch):
-    """The same, and what is done for CUDA alone is done there; the tensors that were pinned."""
+    """The same fake device posing as CUDA; yields the tensors that were pinned."""
     import fake_device
     import torch
 
@@ -237,7 +236,7 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(corpus, run_adapt, tmp_path_factory) -> Path:
-    """A run without labels. Tests read it, or work on a copy."""
+    """A finished run without labels; tests read it, or use `copied`."""
     out = tmp_path_factory.mktemp("finished") / "run"
     with fake_answers():
         assert run_adapt(corpus, out) == 0
@@ -246,7 +245,7 @@ def finished(corpus, run_adapt, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def students(corpus, run_adapt, tmp_path_factory) -> Path:
-    """The same with the students that `finished` has not."""
+    """Like `finished`, with the other kinds of students."""
     out = tmp_path_factory.mktemp("students") / "run"
     changes = ("distill.student=dense,sparse,static", "distill.epochs=1", "evaluate.max_queries=6", "evaluate.rerank=")
     with fake_answers():
@@ -262,7 +261,7 @@ def copied(finished, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def labelled(tiny_encoder, tmp_path_factory) -> Path:
-    """A run with labelled test queries, made up to its lists."""
+    """A run with labelled test queries, up to its mined lists."""
     from acclimate.run.provided import Provided
     from acclimate.run.recipes import load_recipe
     from acclimate.run.run import Run

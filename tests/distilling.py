@@ -1,4 +1,4 @@
-"""What students learn in tests: the built-in documents, lists with a teacher's scores, a training of any student."""
+"""Helpers for tests of students: built-in documents, scored lists, and a training of any student."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEARN = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8}
 
 
 def examples(numbers):
-    """The right document first with the best score, seven others below."""
+    """Lists with the relevant document first, with the best score, and seven others."""
     made = []
     for number in numbers:
         rng = random.Random(number)
@@ -42,7 +42,7 @@ def training_of(name, base, data, path, **changes):
 
 
 def log_probs(student, batch, temperature=0.05):
-    """Of each example by itself; all have equally many documents."""
+    """Log-probabilities of each example's documents; all examples have the same number."""
     (similarities,) = student.similarities(student.read(batch))
     return list(similarities.log_probs(temperature))
 

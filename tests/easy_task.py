@@ -1,4 +1,4 @@
-"""An easy task for a reranker: whatever is asked, the documents about rice are right."""
+"""An easy task for a reranker: documents about rice are always relevant."""
 
 from __future__ import annotations
 

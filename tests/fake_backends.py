@@ -1,5 +1,5 @@
-"""Stand-ins for `vllm` and `llama_cpp`: what their documentation says of the functions that we call, computed by
-transformers with a tiny model. They take no argument that the real ones do not have."""
+"""Fakes of `vllm` and `llama_cpp`: the functions that we call, by their documentation, computed by transformers with a
+tiny model. They accept only arguments that the real ones have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def module(name, **attributes):
 
 
 class Model:
-    """Logits of the next token, by the whole prompt."""
+    """Computes logits of the next token from the whole prompt, without a cache."""
 
     def __init__(self, folder):
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -92,7 +92,7 @@ class RequestOutput:
 
 
 def vllm():
-    """The module; its `made` are the engines that were started."""
+    """The module; `made` lists the engines that were started."""
 
     class LLM:
         made = []  # noqa: RUF012
@@ -124,7 +124,7 @@ def vllm():
             ]
 
         def _output(self, prompt, sampling):
-            """As vLLM's: the tokens have those of the stop, the text has not."""
+            """Like vLLM: the tokens include those of the stop, the text does not."""
             ids, logprobs, rng = [], [], random.Random(sampling.seed)
             assert len(prompt) + sampling.max_tokens <= self.settings["max_model_len"]
             while len(ids) < sampling.max_tokens:
@@ -157,7 +157,7 @@ class Jinja2ChatFormatter:
 
 
 class Llama:
-    """Reads a file that holds the name of a model's folder. `read` counts the tokens that were computed."""
+    """Reads a file that contains the name of a model's folder. `read` counts computed tokens."""
 
     made: list[Llama] = []  # noqa: RUF012
 
@@ -244,7 +244,7 @@ class Llama:
 
 
 def _bytes_to_letters():
-    """How a byte-level tokenizer spells bytes."""
+    """The characters by which a byte-level tokenizer represents bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return {byte: chr(byte) for byte in plain} | {byte: chr(256 + at) for at, byte in enumerate(others)}

@@ -1,7 +1,7 @@
-"""A second device that is none: its tensors hold their numbers on the CPU and say that they are elsewhere.
+"""A fake second device: its tensors compute on the CPU but report another device.
 
-Within `Elsewhere()`, an operation on tensors of both places raises as it does on a GPU, `.numpy()` of what is elsewhere
-too, and everything else gives the numbers that the CPU does. So whatever would mix devices on a GPU does so here.
+Inside `Elsewhere()`, operations that mix both devices raise as on a GPU, as does `.numpy()` of a remote tensor;
+everything else gives the CPU's numbers. So code that would mix devices on a GPU fails here too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-NAME = "meta"  # of the devices that any torch has, the one without numbers of its own
+NAME = "meta"  # a device that every torch has
 
 
 class AsCuda(str):
-    """The name of this device, which is "cuda" where one asks: so that what is done for CUDA alone is done here."""
+    """The name of the fake device, which also equals "cuda", so that code for CUDA only runs."""
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -27,15 +27,15 @@ class AsCuda(str):
 
 
 _aten = torch.ops.aten
-# What moves between devices, and what a GPU takes indexes from the CPU for.
+# Operations that move tensors between devices, or accept indexes from the CPU.
 _MIXING = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor, _aten.index_put_.default}
-# What a GPU is waited for: its numbers come here, or decide how large something is.
+# Operations that wait for a GPU: they need its numbers on the CPU, or to determine a size.
 _WAITING = {_aten._local_scalar_dense.default, _aten.nonzero.default, _aten.masked_select.default, _aten.equal.default}
-waits: list[str] = []  # the operations for which it would have been waited for
+waits: list[str] = []  # operations that would have waited for the GPU
 
 
 class Remote(torch.Tensor):
-    """A tensor that is elsewhere; `here` has its numbers."""
+    """A tensor on the fake device; `here` holds its numbers."""
 
     here: torch.Tensor
 
@@ -71,14 +71,14 @@ class Remote(torch.Tensor):
         return copied
 
     def __reduce_ex__(self, protocol):
-        return self.here.__reduce_ex__(protocol)  # as with torch.load(map_location="cpu")
+        return self.here.__reduce_ex__(protocol)  # like torch.load(map_location="cpu")
 
     def __repr__(self, **_):
         return f"elsewhere: {self.here!r}"
 
 
 class _Given(TorchFunctionMode):
-    """`torch.tensor(numbers, device=...)` drops the numbers on this device: they are moved instead."""
+    """Makes `torch.tensor(numbers, device=...)` keep the numbers, which the meta device would drop."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -88,10 +88,10 @@ class _Given(TorchFunctionMode):
 
 
 class Elsewhere(TorchDispatchMode):
-    """Within, what is made on or moved to `NAME` is there."""
+    """Puts tensors created on, or moved to, `NAME` on the fake device."""
 
     def __enter__(self):
-        # Tensors of inference mode know no views of tensors from outside of it: without gradients is near enough.
+        # Inference mode does not support views of outside tensors; no_grad is close enough.
         self._kept = torch.inference_mode.__enter__, torch.inference_mode.__exit__
         torch.inference_mode.__enter__ = lambda mode: torch._C._set_grad_enabled(False)
         torch.inference_mode.__exit__ = lambda *_: torch._C._set_grad_enabled(True)
@@ -108,7 +108,7 @@ class Elsewhere(TorchDispatchMode):
 
 
 def _as_tensors(at):
-    """An index whose lists are tensors: torch would make them on the device, where they would lose their numbers."""
+    """An index with its lists as tensors; torch would create them on the device, losing their numbers."""
     parts = at if isinstance(at, tuple) else (at,)
     return tuple(torch.tensor(list(part)) if isinstance(part, list | range) else part for part in parts)
 
@@ -129,7 +129,7 @@ def run(func, args, kwargs):
         waits.append(str(func))
     here_args, here_kwargs = _changed((args, kwargs), lambda one: one.here if isinstance(one, Remote) else one)
     result = func(*here_args, **here_kwargs)
-    changed = {id(one.here): one for one in remote}  # in place: it stays the tensor that it was
+    changed = {id(one.here): one for one in remote}  # in-place operations return the same tensor
 
     def back(one):
         return changed[id(one)] if id(one) in changed else Remote(one) if is_remote else one
@@ -138,7 +138,7 @@ def run(func, args, kwargs):
 
 
 def _changed(parts, change):
-    """The same with each of its tensors changed; torch's own way to do it takes most of the time of these tests."""
+    """Apply `change` to each tensor in nested arguments; torch's own function takes most of these tests' time."""
     if isinstance(parts, torch.Tensor):
         return change(parts)
     if isinstance(parts, list | tuple):
@@ -149,13 +149,13 @@ def _changed(parts, change):
 
 
 def _leaves(func, args, is_remote):
-    """Whether it brings numbers here."""
+    """True if the operation copies numbers to the CPU."""
     source = args[1] if func is _aten.copy_.default else args[0] if func is _aten._to_copy.default else None
     return isinstance(source, Remote) and not is_remote
 
 
 def _counts(func, args, kwargs):
-    """Whether numbers that are elsewhere say how large the result is: masks do, and repetitions of unknown sum."""
+    """True if remote numbers determine the size of the result, as masks and repetitions of unknown sum do."""
     if func is _aten.index.Tensor:
         return any(isinstance(at, Remote) and at.dtype == torch.bool for at in args[1])
     return func is _aten.repeat_interleave.Tensor and kwargs.get("output_size") is None

@@ -1,4 +1,4 @@
-"""docs/files.md as data: the files and fields that it names, and what of a run is not on it."""
+"""docs/files.md as data: the files and fields it documents, and those of a run that are missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Field(NamedTuple):
 
 
 def rows(text: str, head: str) -> Iterator[list[str]]:
-    """The cells of every table whose first column is called so."""
+    """The rows of every table whose first column is headed `head`."""
     for table in re.findall(r"(?:^\|.*\|$\n)+", text, re.M):
         lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
         if lines[0][0] == head:
@@ -63,7 +63,7 @@ FILES, FIELDS = documented_files(), documented_fields()
 
 
 def matches(pattern: str, name: str) -> bool:
-    """`*` stands for a part of a name, `**` for whatever comes."""
+    """Match a name; `*` matches within a part, `**` anything."""
     expression = re.escape(pattern).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
     return re.fullmatch(expression, name) is not None
 
@@ -75,7 +75,7 @@ def agrees(field: Field, path: tuple[str, ...]) -> bool:
 
 
 def values(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value in JSON with the path that leads to it, objects and lists included."""
+    """Every value in JSON with its path, including objects and lists."""
     yield path, value
     inside = (
         value.items() if isinstance(value, dict) else [("[]", one) for one in value] if isinstance(value, list) else []
@@ -98,12 +98,12 @@ def has_our_fields(name: str) -> bool:
 
 
 def files_of(run: Path) -> dict[str, Path]:
-    """Every file of a run, by its name in the folder."""
+    """Every file of a run, by its path in the folder."""
     return {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.is_file()}
 
 
 def undocumented(run: Path) -> set[str]:
-    """Files that the page does not name, and fields that it does not name or gives another type."""
+    """Undocumented files, and fields that are undocumented or have another type."""
     strange: set[str] = set()
     for name, path in files_of(run).items():
         if not any(matches(file.pattern, name) for file in FILES):

@@ -1,4 +1,4 @@
-"""Every kind of file that acclimate reads: a valid one, who reads it, and the command that is given it."""
+"""Every kind of file that acclimate reads: a valid example, its reader, and a command that takes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN = [PromptExample(str(n), str(n), f"query {n}", f"document {n}") for n in r
 
 
 class Kind(NamedTuple):
-    """A file and its reader, which gets its path and an empty folder; `argv` gives it to the command line."""
+    """A file and its reader, called with its path and an empty folder; `argv` passes it to the command line."""
 
     name: str
     content: bytes
@@ -78,7 +78,7 @@ ASKING = [f"Document: {n}\nQuestion:" for n in range(5)]
 
 
 def asking(folder: Path) -> list[str]:
-    """A cache that waits for answers; the ids of its requests."""
+    """Make a cache with pending requests; returns their ids."""
     with BatchedCompletions(folder / "completions.sqlite", "generate") as kept:
         kept.complete(LLM, ASKING)
         return list(kept.requests)

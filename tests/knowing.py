@@ -1,4 +1,4 @@
-"""Retrievers that know the answers as well as they are told to, and the systems made of them."""
+"""Fake members of adjustable quality, and systems made of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEV = replace(HELD_OUT, split="dev")
 
 @dataclass(frozen=True)
 class Knowing(DenseMember):
-    """A dense member whose score of the answer is `knows`; the others' are random in [0, 1]."""
+    """A dense member that scores the relevant document `knows`, and others randomly in [0, 1]."""
 
     knows: float = 0.5
     number: int = 0
@@ -37,21 +37,21 @@ class Knowing(DenseMember):
 
 
 class KnowingTokens(LateInteractionMember):
-    """The same, as late interaction."""
+    """The same as a late-interaction member."""
 
     def views(self, queries, encoded):
         return Knowing(None, None, 0.6, 7).views(queries, encoded)
 
 
 class KnowingBetter(KnowingTokens):
-    """Sure of the answer."""
+    """Ranks the relevant document first."""
 
     def views(self, queries, encoded):
         return Knowing(None, None, 2.0, 8).views(queries, encoded)
 
 
 class KnowingLess(KnowingTokens):
-    """Puts the answer low."""
+    """Ranks the relevant document low."""
 
     def views(self, queries, encoded):
         return Knowing(None, None, 0.1, 9).views(queries, encoded)
@@ -85,7 +85,7 @@ PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])]
 
 
 def behind(ndcg):
-    """A reranker that reaches this behind any system."""
+    """A reranker that reaches this nDCG on any first stage."""
     return lambda name, first: ChosenWeights({"first": 0.25, "reranker": 0.75}, ndcg)
 
 

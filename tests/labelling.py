@@ -1,4 +1,4 @@
-"""What tests of labels share: queries whose source is near the top, and scorers that are right, at times, or never."""
+"""Helpers for tests of labels: queries whose source ranks high, and scorers of different quality."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HELD_OUT = JudgedQueries(
 
 
 def draw(*parts):
-    """A generator of random numbers that follows from the parts."""
+    """A random generator seeded by the parts."""
     return np.random.default_rng(list("|".join(map(str, parts)).encode()))
 
 
 def find(queries, also=()):
-    """All documents; the source is near the top for both members."""
+    """Candidates: all documents, with the source near the top for both members."""
     for query in queries:
         source = int(query.text.split()[-1])
         scores = {}
@@ -39,7 +39,7 @@ def find(queries, also=()):
 
 
 class Counting(FakeScorer):
-    """Remembers which queries it was asked about."""
+    """Records the queries it scores."""
 
     def score(self, pairs):
         asked.update(query.text for query, _ in pairs)
@@ -54,7 +54,7 @@ NOISE = Counting(lambda text, doc_id: float(draw(text, doc_id, "noise").random()
 
 
 def teacher_of(quality):
-    """Right with that probability, by query."""
+    """A scorer that is right with probability `quality`, drawn by query."""
 
     def rate(text, doc_id):
         is_source = int(text.split()[-1]) == int(doc_id[1:])

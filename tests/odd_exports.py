@@ -1,4 +1,4 @@
-"""Systems over odd documents, as an export reads them from a run: hostile texts, odd ids, ties, passages."""
+"""Export sources with odd documents: hostile texts, odd ids, ties, passages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SYSTEMS = {
 
 
 def expected(source: Source) -> dict[str, list[str]]:
-    """Query -> the first ten that the run finds."""
+    """Query -> the run's first ten documents."""
     texts = {query.query_id: query.text for query in QUERIES}
     lists: dict[str, list[str]] = {text: [] for text in texts.values()}
     for hit in source.search(QUERIES, 10):
@@ -80,7 +80,7 @@ def expected(source: Source) -> dict[str, list[str]]:
 
 
 class Odd:
-    """The members, made once; `source` has a system of some of them."""
+    """Members, created once; `source` returns systems made of them."""
 
     def __init__(self, base: Any, folder: Path, texts: Mapping[str, str] = TEXTS) -> None:
         self.texts = texts
@@ -128,7 +128,7 @@ class Odd:
         return StaticQuery.open(folder)
 
     def source(self, name: str) -> Source:
-        """The system of that name, of `SYSTEMS`; "of passages" behind it: some documents are passages."""
+        """The system of that name in `SYSTEMS`; with the suffix "of passages" some documents are passages."""
         name, _, of_passages = name.partition(" of ")
         parents = PASSAGES if of_passages else {}
         settings = {"index": {"max_tokens": 64, "query_prompt": "auto", "language": "en"}}

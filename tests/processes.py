@@ -1,4 +1,4 @@
-"""Processes of their own, forked from one that has imported what a run needs: each saves the seconds that takes."""
+"""Child processes forked from one that has already imported the libraries of a run, which saves seconds each time."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _run(target: Callable[..., Any], arguments: tuple[Any, ...], log: Path, envi
         with path.open("ab") as file:
             os.dup2(file.fileno(), number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as for a program in the foreground
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a foreground program
     os.environ |= environment
     target(*arguments)
 
 
 def end(process: ForkServerProcess, seconds: float = 300) -> int | None:
-    """The exit code of a process that ends by itself; what is left running then is killed."""
+    """Wait for a process to end; returns its exit code. Kills its remaining children."""
     process.join(seconds)
     code = process.exitcode
     process.kill()
@@ -47,7 +47,7 @@ def end(process: ForkServerProcess, seconds: float = 300) -> int | None:
 
 
 class Elsewhere:
-    """Workers of a cluster that is this process: as there, whatever they get and say is pickled."""
+    """Cluster workers simulated in this process; everything passed is pickled, as on a cluster."""
 
     def __init__(self) -> None:
         self.n_units = 0

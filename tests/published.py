@@ -1,7 +1,7 @@
-"""One small subject in the layouts of everybody who publishes such files, byte by byte as their own tools write them.
+"""A small collection in the layouts of other tools, byte for byte as those tools write them.
 
-Nothing here is written with acclimate: a writer that is as wrong as its reader would hide that. Training examples are
-in published_examples.py.
+Nothing here is written with acclimate, whose writers could share a mistake with its readers. Training examples are in
+published_examples.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Rows = Iterable[Sequence[Any]]
 
 
 class Subject(NamedTuple):
-    """A document with the query that somebody wrote for it, and what a teacher thinks of it and of two others."""
+    """A document, a query written for it, and a teacher's scores of it and two others."""
 
     number: int  # that of its line, which is its id in formats that have no other
     title: str
@@ -43,8 +43,8 @@ SUBJECTS = [
     Subject(n, doc.title, f"{ODD[n]} {doc.text}" if n in ODD else doc.text, query.text)
     for n, (doc, query) in enumerate(zip(DOCS[:24], QUERIES, strict=False))
 ]
-JUDGED = SUBJECTS[:6]  # whose queries measure where somebody judged some
-SCORES = (1.0, 0.25, 0.0)  # of the source and its negatives: from 0 to 1, so that no format has to change them
+JUDGED = SUBJECTS[:6]  # their queries are judged
+SCORES = (1.0, 0.25, 0.0)  # of the source and its negatives; within [0, 1], so that every format can hold them
 
 
 def put_lines(path: Path, lines: Iterable[str], end: str = "\n") -> None:
@@ -57,7 +57,7 @@ def put_jsonl(path: Path, rows: Iterable[Any], *, ascii_only: bool = True) -> No
 
 
 def put_pandas(path: Path, rows: Iterable[Any]) -> None:
-    """As `DataFrame.to_json(orient="records", lines=True)` writes: no blanks, slashes escaped."""
+    """Like `DataFrame.to_json(orient="records", lines=True)`: no spaces, slashes escaped."""
     put_lines(path, (json.dumps(row, separators=(",", ":")).replace("/", "\\/") for row in rows))
 
 
@@ -85,7 +85,7 @@ def put_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def put_saved(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """As `save_to_disk` of Hugging Face's datasets leaves it."""
+    """Like `save_to_disk` of Hugging Face's datasets."""
     import pyarrow as pa
 
     table = pa.Table.from_pylist(list(rows))
@@ -101,7 +101,7 @@ def put_saved(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def beir(folder: Path, split: str = "") -> None:
-    """BEIR. split: of the judgments; empty for a corpus alone."""
+    """A BEIR folder. split: of the judgments; "": corpus only."""
     docs = ({"_id": str(n), "title": title, "text": text, "metadata": {"url": ""}} for n, title, text, _ in SUBJECTS)
     put_jsonl(folder / "corpus.jsonl", docs)
     if split:
@@ -115,7 +115,7 @@ def beir_train(folder: Path) -> None:
 
 
 def judged(folder: Path) -> None:
-    """Some of the queries, judged as BEIR's are."""
+    """Some of the queries, with judgments in BEIR's format."""
     put_jsonl(folder / "queries.jsonl", ({"_id": str(s.number), "text": s.query, "metadata": {}} for s in JUDGED))
     put_tsv(
         folder / "qrels" / "test.tsv", [("query-id", "corpus-id", "score"), *((s.number,) * 2 + (1,) for s in JUDGED)]
@@ -123,7 +123,7 @@ def judged(folder: Path) -> None:
 
 
 def hub_corpus(folder: Path) -> None:
-    """BEIR's documents as they lie on the hub: Parquet in a folder, in shards."""
+    """BEIR's documents as on the Hugging Face hub: a folder of Parquet shards."""
     rows = [{"_id": str(n), "title": title, "text": text} for n, title, text, _ in SUBJECTS]
     put_parquet(folder / "corpus" / "corpus-00000-of-00002.parquet", rows[:10])
     put_parquet(folder / "corpus" / "corpus-00001-of-00002.parquet", rows[10:])
@@ -134,7 +134,7 @@ def saved_corpus(folder: Path) -> None:
 
 
 def inpars_corpus(folder: Path) -> None:
-    """The documents of one's own that the InPars toolkit takes."""
+    """A user's own documents, as the InPars toolkit reads them."""
     put_csv(folder / "corpus.csv", [("doc_id", "text"), *((s.number, s.default_text) for s in SUBJECTS)])
 
 
@@ -143,14 +143,14 @@ def tevatron_corpus(folder: Path) -> None:
 
 
 def collection(folder: Path) -> None:
-    """ColBERT's collection and queries, without names."""
+    """ColBERT's collection and queries, without headers."""
     put_tsv(folder / "collection.tsv", ((s.number, s.default_text) for s in SUBJECTS))
     put_tsv(folder / "queries.tsv", ((s.number, s.query) for s in SUBJECTS))
 
 
 def lotte(folder: Path) -> None:
     put_tsv(folder / "collection.tsv", ((s.number, s.default_text) for s in SUBJECTS))
-    for kind, step in (("search", 0), ("forum", 1)):  # which number their queries alike
+    for kind, step in (("search", 0), ("forum", 1)):  # both number their queries from the same start
         asked = [SUBJECTS[n] for n in range(step, len(SUBJECTS), 2)]
         put_tsv(folder / f"questions.{kind}.tsv", ((n, s.query) for n, s in enumerate(asked)))
         rows = ({"qid": n, "query": s.query, "url": "", "answer_pids": [s.number]} for n, s in enumerate(asked))
@@ -158,7 +158,7 @@ def lotte(folder: Path) -> None:
 
 
 def llama_index(folder: Path) -> None:
-    """What `EmbeddingQAFinetuneDataset.save_json` writes."""
+    """The output of `EmbeddingQAFinetuneDataset.save_json`."""
     whole = {
         "queries": {str(s.number): s.query for s in SUBJECTS},
         "corpus": {str(s.number): s.default_text for s in SUBJECTS},
@@ -169,7 +169,7 @@ def llama_index(folder: Path) -> None:
 
 
 def trec_docs(folder: Path) -> None:
-    """As on TREC's disks; `cat` puts their files one behind the other."""
+    """As on TREC's disks, with several files concatenated."""
     lines = (
         f"<DOC>\n<DOCNO> {s.number} </DOCNO>\n<DATE>\n<P>\nMay 6, 1994\n</P>\n</DATE>\n"
         f"<HEADLINE>\n{_escaped(s.title)}\n</HEADLINE>\n"
@@ -194,13 +194,13 @@ def _escaped(text: str) -> str:
 
 
 def trec(folder: Path) -> None:
-    """Topics as the InPars toolkit takes them, and judgments."""
+    """Topics as the InPars toolkit reads them, and judgments."""
     put_tsv(folder / "topics.tsv", ((s.number, s.query) for s in JUDGED))
     put_lines(folder / "qrels.txt", (f"{s.number} 0 {s.number} 1" for s in JUDGED))
 
 
 def trec_run(folder: Path) -> None:
-    """A run of Pyserini's."""
+    """A run of Pyserini."""
     rows = ((s, doc, rank) for s in SUBJECTS for rank, doc in enumerate(s.listed, 1))
     put_lines(folder / "run.txt", (f"{s.number} Q0 {doc.number} {n} {9 - n:.6f} Anserini" for s, doc, n in rows))
 
@@ -244,7 +244,7 @@ def udapdr(folder: Path) -> None:
     put_tsv(folder / "questions.tsv", ((s.number, s.query) for s in SUBJECTS))
 
 
-# Ours, to compare with
+# Our own formats, to compare with
 
 
 def synthetic(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Each published layout, how a run is given it, and which of our own files says the same."""
+"""All published layouts, the option that passes each to a run, and the equivalent file in our own format."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import published as p
 import published_examples as e
 
 TAUGHT = ("distill.student=dense-query", "distill.epochs=1", "evaluate.rerank=", "sample.dev_share=0.2")
-CONTRASTIVE = (*TAUGHT, "distill.loss=contrastive")  # a student that learns from examples without scores
+CONTRASTIVE = (*TAUGHT, "distill.loss=contrastive")  # for examples without scores
 
 
 class Case(NamedTuple):
-    """A published layout, how it is given, and which of our own files says the same."""
+    """A published layout, its option, and the equivalent file of ours."""
 
     write: Callable[[Path], None]
     format: str
@@ -25,7 +25,7 @@ class Case(NamedTuple):
 
 
 def ours(number_of: Callable[[p.Subject], str] | None = None, *, log_probs: bool = False) -> Callable[[Path], None]:
-    """Synthetic queries in our format. number_of: their ids; by default hashes of what they are."""
+    """Synthetic queries in our format. number_of: gives their ids; by default hashes of their content."""
     from acclimate.corpus.formats import synthetic_id
 
     def write(folder: Path) -> None:
@@ -46,7 +46,7 @@ def ours(number_of: Callable[[p.Subject], str] | None = None, *, log_probs: bool
 def examples(
     rows_of: Callable[[p.Subject], list[dict[str, object]]], number_of: Callable[[p.Subject], str] | None = None
 ) -> Callable[[Path], None]:
-    """The same with training examples in our format. rows_of: those of a subject, without their query."""
+    """The same with training examples in our format. rows_of: the examples of a subject, without the query."""
 
     def write(folder: Path) -> None:
         ours(number_of)(folder)
@@ -88,7 +88,7 @@ def number(s: p.Subject) -> str:
 
 
 def generated(s: p.Subject) -> str:
-    """GPL's ids of queries."""
+    """Query ids as GPL makes them."""
     return f"genQ{s.number}"
 
 
@@ -167,7 +167,7 @@ CASES = [
 ]  # fmt: skip
 
 
-# How documents are given: a layout, its file in the folder, and where adapt itself does not read it, what it becomes.
+# Document layouts: writer, file in the folder, and the format to convert it to if adapt does not read it.
 TITLED = [
     (p.beir, "documents", "corpus.jsonl", ""),
     (p.beir, "beir", ".", ""),
@@ -176,7 +176,7 @@ TITLED = [
     (p.hub_corpus, "documents", "corpus", "new.jsonl"),
     (p.saved_corpus, "documents", "corpus", "new.jsonl"),
 ]
-PLAIN = [  # whose title is in the text
+PLAIN = [  # with the title in the text
     (p.inpars_corpus, "documents", "corpus.csv", ""),
     (p.tevatron_corpus, "documents", "corpus.jsonl", ""),
     (p.collection, "documents-tsv", "collection.tsv", ""),
@@ -186,7 +186,7 @@ PLAIN = [  # whose title is in the text
     (e.nemo, "nemo", ".", "new.jsonl"),
     (p.llama_index, "llama-index", "dataset.json", "new.jsonl"),
 ]
-# How judged queries and what a search engine found for them are given.
+# Layouts of judged queries, and of a search engine's results for them.
 JUDGED = [
     (p.judged, ("--queries", "queries.jsonl", "--qrels", "qrels/test.tsv"), ("queries", "qrels"), "trec-run"),
     (p.trec, ("--queries", "topics.tsv", "--qrels", "qrels.txt"), ("queries-tsv", "trec-qrels"), "colbert-ranking"),

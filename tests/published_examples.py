@@ -1,4 +1,4 @@
-"""Training examples in the layouts of everybody who publishes them; of the subject of published.py."""
+"""Training examples in the layouts of other tools, for the collection of published.py."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def gpl_training(folder: Path) -> None:
 
 
 def pylate(folder: Path) -> None:
-    """As on the hub: a table each, lists kept as their text."""
+    """As on the hub: one table each, with lists stored as text."""
     put_parquet(folder / "train.parquet", _pylate_lists())
     put_parquet(folder / "queries.parquet", ({"query_id": s.number, "text": s.query} for s in SUBJECTS))
     put_parquet(folder / "documents.parquet", ({"document_id": s.number, "text": s.default_text} for s in SUBJECTS))
 
 
 def pylate_train(folder: Path) -> None:
-    """Its lists alone."""
+    """The training lists alone."""
     collection(folder)
     put_parquet(folder / "train.parquet", _pylate_lists())
 
@@ -150,7 +150,7 @@ def nemo(folder: Path) -> None:
 
 
 def triples(folder: Path) -> None:
-    """As the InPars toolkit and Hugging Face have them: quoted as csv does."""
+    """As in the InPars toolkit and on Hugging Face: quoted as CSV."""
     rows = ((s.query, s.default_text, doc.default_text) for s in SUBJECTS for doc in s.negatives)
     put_csv(folder / "triples.tsv", rows, delimiter="\t", lineterminator="\n")
 
@@ -186,7 +186,7 @@ def columns_csv(folder: Path) -> None:
 
 
 def triplets(folder: Path) -> None:
-    """What `mine_hard_negatives` gives as `triplet`, saved."""
+    """The `triplet` output of `mine_hard_negatives`, saved."""
     rows = (
         {"anchor": s.query, "positive": s.default_text, "negative": doc.default_text}
         for s in SUBJECTS

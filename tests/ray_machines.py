@@ -1,6 +1,6 @@
-"""A Ray cluster of two machines that are none: says its address, and ends with its stdin.
+"""A Ray cluster of two simulated machines: prints its address, and ends when its stdin closes.
 
-In a process of its own, because the tests' processes reach no address but that of this machine to itself.
+A separate process, because test processes may only connect to localhost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A report with every key, every kind of value that may be missing, and text that is hostile; and a page read back."""
+"""A report with every key, every kind of missing value, and hostile text; and a parser of HTML pages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def step(what: str, before: str, after: str, delta: float, p: float, ms=(21.0, 3
 
 
 def full_report() -> dict[str, Any]:
-    """Every key, every kind of value that may be missing."""
+    """A report with every key and every kind of missing value."""
     return {
         "verdict": "WIN",
         "verdict_basis": "qrels",
@@ -125,7 +125,7 @@ def full_report() -> dict[str, Any]:
 
 
 class Page(HTMLParser):
-    """The tags, attributes and text of a page; fails when tags do not nest."""
+    """The tags, attributes and text of a page; fails if tags are not nested."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class Page(HTMLParser):
 
 
 def with_text(value: Any, text: str) -> Any:
-    """`value` with `text` after every string that is free to vary."""
+    """`value` with `text` appended to every string that may have any content."""
     fixed = {"verdict", "verdict_basis", "adapted", "measure", "split", "kind", "step", "stage"}
     if isinstance(value, dict):
         return {key: item if key in fixed else with_text(item, text) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""A run that is served on a free port of this machine, as `acclimate serve` does it."""
+"""Serving a run on a free port of this machine, as `acclimate serve` does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acclimate.deploy.serving.service import Service
 
 
 class Served:
-    """Where it is, and how to end it."""
+    """A running service: its address, and how to stop it."""
 
     def __init__(self, service: Service, uvicorn, thread: threading.Thread, port: int) -> None:
         self.service, self.uvicorn, self.thread, self.port = service, uvicorn, thread, port

@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that answers as an LLM's server does, or fails, stalls and lies as it is told."""
+"""A local HTTP server that answers like an LLM server, or fails, stalls and lies as configured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.server.gate import Patience
 
 PROMPTS = [f"Document: number {n}\nQuestion:" for n in range(24)]
-HASTY = Patience(retries=5, request_seconds=1.0, prompt_seconds=20)  # more than a busy machine needs for an answer
+HASTY = Patience(retries=5, request_seconds=1.0, prompt_seconds=20)  # long enough for a busy machine
 
 
 def chat(text, finish="stop", logprobs=None, **more):
@@ -38,13 +38,13 @@ def echo(request):
 
 
 class Server(ThreadingHTTPServer):
-    """Answers by `reply(request, nth)`: an answer, (status, headers, text), or None for a cut line."""
+    """Answers by `reply(request, nth)`: an answer, (status, headers, text), or None to close the connection."""
 
     daemon_threads = True
-    request_queue_size = 64  # connections that wait to be taken; one more than five would come again after a second
+    request_queue_size = 64  # with the default of 5, further connections would be delayed by a second
     reply = staticmethod(lambda request, nth: echo(request))
-    part, pause = 1 << 30, 0.0  # bytes of an answer at a time, and seconds between
-    drips_headers = False  # they come so, too
+    part, pause = 1 << 30, 0.0  # bytes of an answer sent at a time, and seconds between
+    drips_headers = False  # send headers like this too
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -57,7 +57,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Dripping:
-    """A file to which a server writes as slowly as it is told."""
+    """A file that a server writes to slowly."""
 
     def __init__(self, file, server):
         self.file, self.server = file, server

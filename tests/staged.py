@@ -1,4 +1,4 @@
-"""A stage whose work is to write one file, and how a workspace makes it."""
+"""A stage that writes one file, and a helper that runs it in a workspace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from acclimate.run.output import Account
 
 
 class Stage:
-    """Work that writes one file and counts its calls; what it finds in its folder is kept in `found`."""
+    """Writes one file and counts its calls; `found` records what was in its folder before."""
 
     def __init__(self, text="content", stop=None):
         self.text = text

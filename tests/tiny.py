@@ -1,4 +1,4 @@
-"""LLMs small enough to run in tests: random weights, and a byte-level tokenizer with tokens of several letters."""
+"""Tiny models for tests: random weights, and a byte-level tokenizer with tokens of several letters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PROMPTS = [f"{SHARED}{doc}\nQuery:" for doc in DOCS]
 
 
 def write_tokenizer(path, *special, chat_template=None, texts=()):
-    """Save a tokenizer whose first special token is `<|end|>`, id 0. Returns how many tokens it has."""
+    """Save a tokenizer whose first special token is `<|end|>`, id 0; returns its number of tokens."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
@@ -35,8 +35,8 @@ def write_llama(path, *special, chat_template=None, texts=()):
 
 
 def write_causal(path, architecture, *special, chat_template=None, texts=(), **settings):
-    """A causal model of one of transformers' architectures (`Qwen2`), with grouped heads; random throughout where it
-    is no Llama: biases and norms, too."""
+    """A causal model of an architecture of transformers (such as `Qwen2`), with grouped heads; unless it is a Llama,
+    biases and norms are random too."""
     import torch
     import transformers
 
@@ -67,7 +67,7 @@ def write_causal(path, architecture, *special, chat_template=None, texts=(), **s
 
 
 def write_gguf(path, *, texts=()):
-    """A Llama as a single file, its tokenizer included."""
+    """A Llama as a GGUF file, with its tokenizer."""
     import gguf
     from safetensors.numpy import load_file
     from transformers import AutoConfig, AutoTokenizer
@@ -100,7 +100,7 @@ def write_gguf(path, *, texts=()):
 
 
 def same(first, second):
-    """Equal completions, log-probabilities to float32 rounding in sums of another order."""
+    """True for equal completions, with log-probabilities equal up to float32 rounding."""
     import pytest
 
     assert [answer._replace(logprobs=()) for answer in first] == [answer._replace(logprobs=()) for answer in second]
@@ -109,7 +109,7 @@ def same(first, second):
 
 
 def shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch):
-    """Answers of different lengths, in a batch that loses rows as they end, are those of each prompt alone."""
+    """Check that answers in a batch that is compacted as rows finish equal those of each prompt alone."""
     sizes, step = [], llm._loaded.decoder.step
     monkeypatch.setattr(
         llm._loaded.decoder, "step", lambda tokens, cache: (sizes.append(len(tokens)), step(tokens, cache))[1]
@@ -122,7 +122,7 @@ def shrinks_and_moves_nothing(llm, prompts, alone, monkeypatch):
 
 
 def write_cross_encoder(path, encoder):
-    """A cross-encoder of one logit, with the weights of `encoder` and a random head."""
+    """A cross-encoder with one logit, the weights of `encoder` and a random head."""
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -132,7 +132,7 @@ def write_cross_encoder(path, encoder):
 
 
 def write_t5(path, words, *, first=True):
-    """A T5 of the first kind (or of a later one), whose tokens are words, with `▁true` and `▁false` among them."""
+    """A T5 (the original, or a later version), with words as tokens, including `▁true` and `▁false`."""
     import torch
     from tokenizers import Tokenizer, pre_tokenizers, processors
     from tokenizers.models import WordLevel

@@ -1,4 +1,4 @@
-"""A table of queries as LLMs wrap them: what they think, say before and after, mark up and quote."""
+"""A table of queries as LLMs wrap them: in reasoning, preambles, remarks, markup and quotes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from answers import Q
 
-# What an LLM writes around a query.
+# An LLM's output around a query.
 WRAPPED = [
     # reasoning
     f"<think>The user wants one query, so short words are best.</think>\n\n{Q}",
@@ -237,7 +237,7 @@ WRAPPED = [
     json.dumps({"name": "search", "arguments": {"query": Q}}),
     f"<tool_call>\n{json.dumps({'name': 'search', 'arguments': {'query': Q}})}\n</tool_call>",
     f'search(query="{Q}")',
-    # a query, and what is told of it
+    # a query with remarks on it
     f'Query: "{Q}"\n\nExplanation: it asks for ships.',
     f'Query: "{Q}" (asks for ships)',
     f'"{Q}" is a good query for the document.',
