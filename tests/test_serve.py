@@ -250,7 +250,7 @@ def test_names_of_other_hosts_are_refused(service):
 def test_beyond_the_limit_requests_are_told_to_come_again(service):
     app = create_app(service, reload_seconds=0)
     assert isinstance(app, Guard)
-    app.n_at_work = service.limits.max_requests
+    app.n_running = service.limits.max_requests
     client = TestClient(app)
     answer = client.get("/search", params={"q": "lava"})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")

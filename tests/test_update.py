@@ -180,7 +180,7 @@ def test_a_document_cannot_come_and_go(finished, tmp_path):
         acclimate.open(finished).update(path, remove=tmp_path / "gone.txt")
 
 
-@pytest.mark.parametrize("at", ["indexes.joined", "update.LastUpdate.write", "update._tidy"])
+@pytest.mark.parametrize("at", ["indexes.joined", "update.LastUpdate.write", "update._remove_old"])
 def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
     """The process ends without a word where `at` begins."""
     path = write_corpus(tmp_path / "new.jsonl", CAME)
@@ -193,7 +193,7 @@ def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     hits = acclimate.open(copied)(QUERIES, system="dense")
-    if at == "update._tidy":
+    if at == "update._remove_old":
         assert "zircon" in {hit.doc_id for hit in hits}
     else:
         assert hits == before

@@ -63,18 +63,18 @@ def single_core(width: int = 0) -> Iterator[None]:
 def parallel_map(
     work: Callable[[T], R],
     items: Iterable[T],
-    most: int | None = None,
+    limit: int | None = None,
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[R]:
     """Yield `work(item)` for each item in order, computed on several cores at once (in this thread for one item).
 
-    items: read by this thread, only a little ahead of the work. most: items at once; None: one per core. `work` runs
+    items: read by this thread, only a little ahead of the work. limit: items at once; None: one per core. `work` runs
     in other threads, so whatever it uses must be thread-safe. meanwhile: called by this thread every 0.2 seconds while
     it waits.
     """
     n_threads = count()
-    n_cores = min(n_threads, most or n_threads)
+    n_cores = min(n_threads, limit or n_threads)
     items = iter(items)
     first = list(islice(items, 2))
     if n_cores == 1 or len(first) < 2:

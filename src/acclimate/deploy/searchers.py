@@ -88,7 +88,7 @@ class Searchers:
         with self._answering(system):
             retriever = self.named(system)
             if within is not None:
-                retriever = _within(retriever, within)
+                retriever = _restricted(retriever, within)
             queries = [Query(text, text) for text in dict.fromkeys(texts)]
             for block in blocks(queries, len(self.run.base.ids)):
                 hits_by_text |= self._hits_of_block(block, k, retriever)
@@ -186,10 +186,10 @@ def _plain(name: str, scorer: Scorer) -> Scorer:
     return scorer
 
 
-def _within(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
+def _restricted(retriever: Retriever, rows: NDArray[np.int64]) -> Retriever:
     """The same system restricted to these rows."""
     if isinstance(retriever, MaxPassage | Reranked):
-        return replace(retriever, first=_within(retriever.first, rows))
+        return replace(retriever, first=_restricted(retriever.first, rows))
     assert isinstance(retriever, System)
     return replace(retriever, within=rows)
 

@@ -28,7 +28,7 @@ from acclimate.search.names import SystemName
 
 
 @dataclass(frozen=True)
-class WithoutEnds:
+class WithoutSpecialTokens:
     """Encodes queries without the vectors of the first and last token, which the run leaves out too."""
 
     whole: checks.Exported
@@ -55,7 +55,7 @@ def write_members(
     notes: dict[str, Any] = {}
     lines: list[str] = []
     whole: dict[str, checks.Exported] = {}
-    words: dict[str, WithoutEnds] = {}
+    words: dict[str, WithoutSpecialTokens] = {}
     for name in names:
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
@@ -64,7 +64,7 @@ def write_members(
         write_sides(sides, into, partial(_write_side, write_side, reading, name, card))
         whole[name] = checks.Exported(into / "query", "late-interaction", "query")
         if not (reading.query_prefix or reading.is_filled):  # from a bi-encoder: the run ignores [CLS] and [SEP]
-            words[name] = WithoutEnds(whole[name])
+            words[name] = WithoutSpecialTokens(whole[name])
         notes[name] = _compared(source, name, whole[name], into / "document")
         lines.append(f"{name}: " + ", ".join(f"{what} {value:.6f}" for what, value in notes[name].items()))
     ours = source.search(source.queries, checks.TOP)

@@ -94,8 +94,8 @@ def write(source: Source, folder: Path) -> Written:
     for name in names:
         into = folder / SystemName(name).file_name
         sides = sides_of(source.run, source.outputs.get("distill"), name)
-        there = into / "query" / "onnx" if sides["document"].modules == sides["query"].modules else None
-        write_sides(sides, into, partial(_write_side, source, name, there))
+        query_graphs = into / "query" / "onnx" if sides["document"].modules == sides["query"].modules else None
+        write_sides(sides, into, partial(_write_side, source, name, query_graphs))
         for task, side in sides.items():
             for file, by_member in graphs.items():
                 graph = Graph(into / task / "onnx" / file, side.prompt, side.max_tokens)
@@ -120,11 +120,11 @@ def write(source: Source, folder: Path) -> Written:
     return Written({"graphs": 4 * len(names)}, notes, lines)
 
 
-def _write_side(source: Source, name: str, there: Path | None, side: Side, folder: Path) -> None:
-    """there: the graphs of the query side, if one model encodes both."""
+def _write_side(source: Source, name: str, query_graphs: Path | None, side: Side, folder: Path) -> None:
+    """query_graphs: the graphs of the query side, if one model encodes both."""
     write_with_card(source, name, side, folder)
-    if there is not None and side.task == "document":
-        shutil.copytree(there, folder / "onnx")
+    if query_graphs is not None and side.task == "document":
+        shutil.copytree(query_graphs, folder / "onnx")
     else:
         _write_graphs(side, folder / "onnx")
 

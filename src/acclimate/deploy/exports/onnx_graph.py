@@ -16,10 +16,10 @@ _EXAMPLE = ["a text of some words", "another"]  # for tracing; batch size and le
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class _Whole(torch.nn.Module):
+class _PooledEncoder(torch.nn.Module):
     def __init__(self, modules: list[Any]) -> None:
         super().__init__()
-        self.transformer, self.behind = modules[0].model, torch.nn.ModuleList(modules[1:])
+        self.transformer, self.later_modules = modules[0].model, torch.nn.ModuleList(modules[1:])
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -28,7 +28,7 @@ class _Whole(torch.nn.Module):
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         features: Any = {"token_embeddings": states, "attention_mask": attention_mask}
-        for module in self.behind:
+        for module in self.later_modules:
             features = module(features)
         return states, features["sentence_embedding"]
 
@@ -42,10 +42,10 @@ def write_graph(side: Side, path: Path) -> None:
     batch = tokenizer(_EXAMPLE, padding=True, return_tensors="pt")
     names = [name for name in _INPUTS if name in batch]
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
-    whole = _Whole(modules).cpu().eval()
+    encoder = _PooledEncoder(modules).cpu().eval()
     with torch.inference_mode():
         torch.onnx.export(
-            whole,
+            encoder,
             (),
             path,
             kwargs={name: batch[name] for name in names},

@@ -39,16 +39,16 @@ def search(source: Source, weights: dict[str, float]) -> Callable[[str, int], li
     views = source.system.views
     assert views is not None
 
-    def find(text: str, k: int) -> list[tuple[str, float]]:
-        (seen,) = views.of([Query(text, text)], members)
+    def search_one(text: str, k: int) -> list[tuple[str, float]]:
+        (view_of,) = views.of([Query(text, text)], members)
         totals: dict[int, float] = {}
         for name in members:
-            rows = seen[name].named(depth, ids)
-            scores = min_max(seen[name].scores(rows)) if weights else 1 / (RANK_CONSTANT + 1 + np.arange(len(rows)))
+            rows = view_of[name].named(depth, ids)
+            scores = min_max(view_of[name].scores(rows)) if weights else 1 / (RANK_CONSTANT + 1 + np.arange(len(rows)))
             for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
                 totals[row] = totals.get(row, 0.0) + weights.get(name, 1.0) * score
         ranked = sorted(totals.items(), key=lambda hit: (-hit[1], source.numbers[hit[0]]))
         documents = {row: source.document(ids.doc_ids[row]) for row in totals}
         return [(documents[row], score) for row, score in first_of_documents(ranked, documents, k)]
 
-    return find
+    return search_one

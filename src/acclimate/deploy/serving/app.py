@@ -79,9 +79,9 @@ def create_app(
 
 def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/search")
-    async def search(asked: schemas.Search) -> schemas.Results:
+    async def search(request: schemas.Search) -> schemas.Results:
         """The best documents for a query."""
-        return await service.search(asked, canonical(asked.filters))
+        return await service.search(request, canonical(request.filters))
 
     @app.get("/search")
     async def search_by_url(
@@ -94,36 +94,36 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             Query(description="field=value, field>=value, field^=beginning; repeatable.", max_length=20),
         ] = None,
     ) -> schemas.Results:
-        """The same, by the URL alone."""
-        asked = schemas.Search(query=q, system=system, k=k, chars=chars)
-        return await service.search(asked, canonical(from_texts(where or [])))
+        """Search by URL parameters."""
+        request = schemas.Search(query=q, system=system, k=k, chars=chars)
+        return await service.search(request, canonical(from_texts(where or [])))
 
     @app.post("/compare")
-    async def compare(asked: schemas.Compare) -> schemas.Comparison:
-        """Two systems side by side: what moved, what each part says of a document, which words are the query's."""
-        return await service.compare(asked, canonical(asked.filters))
+    async def compare(request: schemas.Compare) -> schemas.Comparison:
+        """Compare two systems side by side: ranks, scores of each member, and highlighted words of the query."""
+        return await service.compare(request, canonical(request.filters))
 
     @app.post("/feedback")
-    def feedback(given: schemas.FeedbackGiven) -> schemas.Kept:
-        """Keep a preference, a grade or a click."""
-        service.keep(given)
+    def feedback(body: schemas.FeedbackGiven) -> schemas.Kept:
+        """Store a preference, a grade or a click."""
+        service.keep(body)
         return schemas.Kept(kept=1)
 
     @app.get("/feedback")
     def grades(query: schemas.Text) -> dict[str, int]:
-        """The grades that documents have for a query."""
+        """The stored grades of documents for a query."""
         return service.grades_of(query)
 
     @app.get("/judge")
     async def to_judge(after: schemas.Text | None = None) -> schemas.ToJudge:
-        """The next query that nobody graded, with documents to grade."""
+        """The next ungraded query, with documents to grade."""
         return await service.to_judge(after)
 
     @app.post("/judge")
-    def judge(given: schemas.Grades) -> schemas.Kept:
-        """Keep grades of documents for a query, all of them or none."""
-        service.keep_grades(given.query, given.grades, given.rater)
-        return schemas.Kept(kept=len(given.grades))
+    def judge(body: schemas.Grades) -> schemas.Kept:
+        """Store grades of documents for a query, all or none."""
+        service.keep_grades(body.query, body.grades, body.rater)
+        return schemas.Kept(kept=len(body.grades))
 
     @app.get("/health")
     async def health() -> schemas.Health:

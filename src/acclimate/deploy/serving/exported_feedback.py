@@ -65,7 +65,7 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
     ):
         raise DataError("holds something else; expected a new folder, or one of an earlier export", path=out)
     searched, of_the_run = _documents(run_folder)
-    given = len(grades)
+    n_grades = len(grades)
     grades = [grade for grade in grades if grade.doc_id in searched]
     relevant = {grade.query for grade in grades if grade.grade > 0}
     ids = {text: f"feedback-{fingerprint(text)[:12]}" for text in sorted({grade.query for grade in grades})}
@@ -82,7 +82,7 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
         len(ids) - len(relevant),
         dict(sorted(preferred.items())),
         len(clicks),
-        of_gone=given - len(grades),
+        of_gone=n_grades - len(grades),
         of_came=sum(grade.doc_id not in of_the_run for grade in judged),
     )
 

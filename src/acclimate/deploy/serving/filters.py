@@ -76,37 +76,37 @@ def passing(filters: str, fields: Iterable[Mapping[str, Any]]) -> list[int]:
     return [
         place
         for place, values in enumerate(fields)
-        if all(name in values and _passes(values[name], wanted) for name, wanted in conditions.items())
+        if all(name in values and _passes(values[name], operand) for name, operand in conditions.items())
     ]
 
 
 def _passes(value: Any, condition: Mapping[str, Any]) -> bool:
     values = value if isinstance(value, list) else [value]
-    return any(all(_holds(name, each, wanted) for name, wanted in condition.items()) for each in values)
+    return any(all(_holds(name, each, operand) for name, operand in condition.items()) for each in values)
 
 
-def _holds(name: str, value: Any, wanted: Any) -> bool:
+def _holds(name: str, value: Any, operand: Any) -> bool:
     if name == "any_of":
-        return any(_equal(value, each) for each in wanted)
+        return any(_equal(value, each) for each in operand)
     if name == "prefix":
-        return _text(value).startswith(wanted)
-    return _ORDERS[name](*_comparable(value, wanted))
+        return _text(value).startswith(operand)
+    return _ORDERS[name](*_comparable(value, operand))
 
 
-def _equal(value: Any, wanted: Any) -> bool:
+def _equal(value: Any, operand: Any) -> bool:
     return (
-        value == wanted
-        if isinstance(value, str) and isinstance(wanted, str)
-        else operator.eq(*_comparable(value, wanted))
+        value == operand
+        if isinstance(value, str) and isinstance(operand, str)
+        else operator.eq(*_comparable(value, operand))
     )
 
 
-def _comparable(value: Any, wanted: Any) -> tuple[Any, Any]:
+def _comparable(value: Any, operand: Any) -> tuple[Any, Any]:
     """Both as numbers, or both as texts."""
-    number, wanted_number = _number(value), _number(wanted)
-    if number is None or wanted_number is None:
-        return _text(value), _text(wanted)
-    return number, wanted_number
+    number, operand_number = _number(value), _number(operand)
+    if number is None or operand_number is None:
+        return _text(value), _text(operand)
+    return number, operand_number
 
 
 def _number(value: Any) -> int | float | None:

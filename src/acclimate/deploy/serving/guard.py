@@ -68,7 +68,7 @@ class Guard:
         self._paths, self._open_paths = frozenset(paths), frozenset(open_paths)
         self._key = api_key.encode() if api_key else None
         self._hosts = frozenset(host.casefold() for host in hosts)
-        self.n_at_work = 0
+        self.n_running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,19 +102,19 @@ class Guard:
         if is_open:
             await self._answered(scope, body, receive, answer)
             return
-        if self.n_at_work >= self._limits.max_requests:
-            raise again(429, f"{self.n_at_work} requests are running; retry in a second")
-        self.n_at_work += 1
+        if self.n_running >= self._limits.max_requests:
+            raise again(429, f"{self.n_running} requests are running; retry in a second")
+        self.n_running += 1
         try:
             await self._answered(scope, body, receive, answer)
         finally:
-            self.n_at_work -= 1
+            self.n_running -= 1
 
     def _has_key(self, headers: Mapping[bytes, bytes]) -> bool:
         assert self._key is not None
         scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        given = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-        return hmac.compare_digest(given, self._key)
+        key = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+        return hmac.compare_digest(key, self._key)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The whole body. Raises Refused for one that is too large or does not come."""

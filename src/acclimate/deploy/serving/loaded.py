@@ -61,9 +61,9 @@ class LoadedRun:
             while len(self._rows_by_filters) >= _FILTERS:
                 self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
             corpus, parents, documents = self._run.input.corpus, self._run.input.parents, self._run.input.documents
-            wanted = {documents.ids[place] for place in passing(filters, self._field_values(fields_named(filters)))}
+            matching = {documents.ids[place] for place in passing(filters, self._field_values(fields_named(filters)))}
             self._rows_by_filters[filters] = np.array(
-                [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in wanted], np.int64
+                [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in matching], np.int64
             )
         return self._rows_by_filters[filters]
 

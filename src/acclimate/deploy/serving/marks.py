@@ -63,11 +63,11 @@ def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tup
     """The first window of `chars` characters that contains the most spans."""
     if chars is None or length <= chars:
         return 0, length
-    best, most = 0, 0
+    best, highest = 0, 0
     ends = [end for _, end in spans]
     for number, (begin, _) in enumerate(spans):
         start = max(0, min(begin - _BEFORE, length - chars))
-        within = bisect_right(ends, start + chars) - number
-        if within > most:
-            best, most = start, within
+        count = bisect_right(ends, start + chars) - number
+        if count > highest:
+            best, highest = start, count
     return best, best + chars

@@ -1,4 +1,4 @@
-"""What requests and answers look like, for checking them and for OpenAPI."""
+"""Schemas of requests and responses, for validation and OpenAPI."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ GradeOfHit = Annotated[int, Field(ge=0, le=3)]
 
 
 class Request(BaseModel):
-    """A body; a field that is misspelled is refused."""
+    """A request body; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Condition(Request):
-    """What a field of a document must be; all of what is given."""
+    """Conditions on a field of a document; all that are given must hold."""
 
     any_of: Annotated[list[Value] | None, Field(min_length=1, max_length=1000)] = None
     gt: int | float | str | None = None
@@ -61,7 +61,7 @@ class Compare(Request):
 
 
 class Hit(BaseModel):
-    """A document that was found."""
+    """A search result."""
 
     rank: int
     doc_id: str
@@ -74,7 +74,7 @@ class Hit(BaseModel):
 
 
 class MarkedHit(Hit):
-    """A hit beside another list."""
+    """A hit in a comparison."""
 
     other_rank: int | None = Field(None, description="Rank on the other side; none if below the compared depth.")
     marked_title: list[Piece] = Field(description="Text pieces, and whether each is a word of the query.")
@@ -90,14 +90,14 @@ class Results(BaseModel):
 
 
 class Side(BaseModel):
-    """One of two answers."""
+    """The results of one of two systems."""
 
     system: str
     hits: list[MarkedHit]
 
 
 class Comparison(BaseModel):
-    """Two answers to one query."""
+    """The results of two systems for one query."""
 
     query: str
     left: Side
@@ -131,7 +131,7 @@ class GradeGiven(Request):
 
 
 class ClickGiven(Request):
-    """A document that somebody opened."""
+    """A document that a user opened."""
 
     kind: Literal["click"]
     query: Text
@@ -145,13 +145,13 @@ FeedbackGiven = Annotated[PreferenceGiven | GradeGiven | ClickGiven, Field(discr
 
 
 class Kept(BaseModel):
-    """Feedback is on disk."""
+    """Feedback was stored."""
 
     kept: int
 
 
 class HitToGrade(BaseModel):
-    """A document to grade; its place says nothing of who found it."""
+    """A document to grade, in random order that hides which system found it."""
 
     doc_id: str
     title: str
@@ -160,7 +160,7 @@ class HitToGrade(BaseModel):
 
 
 class ToJudge(BaseModel):
-    """The next query to grade; none when all are."""
+    """The next query to grade; null if all are graded."""
 
     query: str | None
     hits: list[HitToGrade] = Field(default_factory=list)
@@ -177,7 +177,7 @@ class Grades(Request):
 
 
 class Health(BaseModel):
-    """Whether answers can be had, and of what."""
+    """The state of the service, and what it serves."""
 
     status: Literal["ok"]
     system: str
@@ -191,6 +191,6 @@ class Health(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error in one line."""
+    """A one-line error."""
 
     error: str

@@ -57,7 +57,7 @@ class Service:
         self.feedback.close()
 
     async def answer(self, query: str, systems: tuple[str, ...], k: int, filters: str = "") -> Answer:
-        """Raises Refused for a query or a number beyond the limits, and SettingError for a system that is not there."""
+        """Answer a query. Raises Refused for a query or k beyond the limits, SettingError for an unknown system."""
         self.check_query(query)
         if not 1 <= k <= self.limits.max_k:
             raise Refused(422, f"k is {k}; expected 1 to {self.limits.max_k}")
@@ -75,29 +75,29 @@ class Service:
                 422, f"the query has {len(query):,} characters; at most {self.limits.max_query_chars:,} are read"
             )
 
-    async def search(self, asked: schemas.Search, filters: str) -> schemas.Results:
-        system = str(self.run.named(asked.system))
-        answer = await self.answer(asked.query, (system,), asked.k, filters)
+    async def search(self, request: schemas.Search, filters: str) -> schemas.Results:
+        system = str(self.run.named(request.system))
+        answer = await self.answer(request.query, (system,), request.k, filters)
         hits = [
-            schemas.Hit(**_facts(answer, hit, rank, asked.chars)) for rank, hit in enumerate(answer.hits[system], 1)
+            schemas.Hit(**_facts(answer, hit, rank, request.chars)) for rank, hit in enumerate(answer.hits[system], 1)
         ]
-        return schemas.Results(query=asked.query, system=system, hits=hits)
+        return schemas.Results(query=request.query, system=system, hits=hits)
 
-    async def compare(self, asked: schemas.Compare, filters: str) -> schemas.Comparison:
-        first, second = (str(self.run.named(name)) for name in asked.systems or self.run.sides)
+    async def compare(self, request: schemas.Compare, filters: str) -> schemas.Comparison:
+        first, second = (str(self.run.named(name)) for name in request.systems or self.run.sides)
         if first == second:
             raise Refused(422, f"both systems are {first}; expected two")
-        if asked.k > self.limits.max_k:
-            raise Refused(422, f"k is {asked.k}; expected 1 to {self.limits.max_k}")
+        if request.k > self.limits.max_k:
+            raise Refused(422, f"k is {request.k}; expected 1 to {self.limits.max_k}")
         left, right = (first, second)
-        if asked.blind and draw("side", asked.seed, asked.query, *sorted((first, second))) % 2:
+        if request.blind and draw("side", request.seed, request.query, *sorted((first, second))) % 2:
             left, right = right, left
-        depth = min(max(asked.k, COMPARED_DEPTH), self.limits.max_k)
-        answer = await self.answer(asked.query, tuple(sorted((left, right))), depth, filters)
-        return await asyncio.to_thread(self._compared, asked, answer, left, right, depth)  # highlighting takes time
+        depth = min(max(request.k, COMPARED_DEPTH), self.limits.max_k)
+        answer = await self.answer(request.query, tuple(sorted((left, right))), depth, filters)
+        return await asyncio.to_thread(self._compared, request, answer, left, right, depth)  # highlighting takes time
 
     def _compared(
-        self, asked: schemas.Compare, answer: Answer, left: str, right: str, depth: int
+        self, request: schemas.Compare, answer: Answer, left: str, right: str, depth: int
     ) -> schemas.Comparison:
         ranks = {
             system: {hit.document_id: rank for rank, hit in enumerate(hits, 1)} for system, hits in answer.hits.items()
@@ -106,42 +106,42 @@ class Service:
             system: schemas.Side(
                 system=system,
                 hits=[
-                    self._marked(answer, asked, hit, rank, ranks[other].get(hit.document_id))
-                    for rank, hit in enumerate(answer.hits[system][: asked.k], 1)
+                    self._marked(answer, request, hit, rank, ranks[other].get(hit.document_id))
+                    for rank, hit in enumerate(answer.hits[system][: request.k], 1)
                 ],
             )
             for system, other in ((left, right), (right, left))
         }
         shared = len({hit.doc_id for hit in sides[left].hits} & {hit.doc_id for hit in sides[right].hits})
         return schemas.Comparison(
-            query=asked.query, left=sides[left], right=sides[right], shared=shared, depth=depth, seed=asked.seed
+            query=request.query, left=sides[left], right=sides[right], shared=shared, depth=depth, seed=request.seed
         )
 
     def _marked(
-        self, answer: Answer, asked: schemas.Compare, hit: Hit, rank: int, other_rank: int | None
+        self, answer: Answer, request: schemas.Compare, hit: Hit, rank: int, other_rank: int | None
     ) -> schemas.MarkedHit:
         marker = answer.run.marker
         return schemas.MarkedHit(
-            **_facts(answer, hit, rank, asked.chars),
+            **_facts(answer, hit, rank, request.chars),
             other_rank=other_rank,
-            marked_title=marker.marked(asked.query, hit.doc.title),
-            marked_text=marker.marked(asked.query, hit.doc.text, chars=_SHOWN),
+            marked_title=marker.marked(request.query, hit.doc.title),
+            marked_text=marker.marked(request.query, hit.doc.text, chars=_SHOWN),
         )
 
-    def keep(self, given: schemas.PreferenceGiven | schemas.GradeGiven | schemas.ClickGiven) -> None:
+    def keep(self, feedback: schemas.PreferenceGiven | schemas.GradeGiven | schemas.ClickGiven) -> None:
         """Store feedback. Raises Refused for an unknown document or system."""
-        self.check_query(given.query)
+        self.check_query(feedback.query)
         run = self.run
-        if isinstance(given, schemas.PreferenceGiven):
-            left, right = run.named(given.left), run.named(given.right)
-            preference = Preference(given.query, left, right, given.preference, given.blind, given.seed)
-            self._read(lambda: self.feedback.prefer(preference, given.rater))
-        elif isinstance(given, schemas.GradeGiven):
-            self.keep_grades(given.query, {given.doc_id: given.grade}, given.rater)
+        if isinstance(feedback, schemas.PreferenceGiven):
+            left, right = run.named(feedback.left), run.named(feedback.right)
+            preference = Preference(feedback.query, left, right, feedback.preference, feedback.blind, feedback.seed)
+            self._read(lambda: self.feedback.prefer(preference, feedback.rater))
+        elif isinstance(feedback, schemas.GradeGiven):
+            self.keep_grades(feedback.query, {feedback.doc_id: feedback.grade}, feedback.rater)
         else:
-            self._check_documents([given.doc_id])
-            click = Click(given.query, given.doc_id, run.named(given.system), given.rank)
-            self._read(lambda: self.feedback.click(click, given.rater))
+            self._check_documents([feedback.doc_id])
+            click = Click(feedback.query, feedback.doc_id, run.named(feedback.system), feedback.rank)
+            self._read(lambda: self.feedback.click(click, feedback.rater))
 
     def keep_grades(self, query: str, grades: Mapping[str, int], rater: str) -> None:
         """Store grades, all or none."""
@@ -150,7 +150,7 @@ class Service:
         self._read(lambda: self.feedback.grade([Grade(query, *pair) for pair in grades.items()], rater))
 
     async def to_judge(self, after: str | None) -> schemas.ToJudge:
-        """The next query that nobody graded, behind `after` where that is given, with what both sides have for it."""
+        """The next ungraded query (after the query `after`, if given), with the results of both sides for it."""
         run = self.run
         texts, graded = await asyncio.to_thread(lambda: (self._texts_to_judge(run), self._graded()))
         rest = texts[texts.index(after) + 1 :] if after in texts else texts

@@ -119,8 +119,8 @@ def _sparse(
     head, n_vocabulary = Head.open(students.folder / name)
     indexes = [SparseIndex.open(students.indexes / f"{name}-index")]
     if fresh is not None:
-        most = students.max_active_dims
-        indexes.append(build(fresh, head, n_vocabulary, scratch / name, max_active_dims=most))
+        max_active_dims = students.max_active_dims
+        indexes.append(build(fresh, head, n_vocabulary, scratch / name, max_active_dims=max_active_dims))
     place = np.full(sum(index.n_docs for index in indexes), -1, np.int64)
     place[rows] = np.arange(len(rows))
     tokens, documents, weights = (np.concatenate(parts) for parts in zip(*map(_entries, indexes), strict=True))

@@ -91,7 +91,7 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
         if len(removed) == len(now.input.documents) and not came:
             raise DataError(f"removes all {len(removed):,} documents of the run; expected some to stay", path=remove)
         if any(changes.counts.values()):
-            return _written(folder, now, outputs, changes, started)
+            return _apply(folder, now, outputs, changes, started)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     update = LastUpdate.read(folder)
@@ -99,7 +99,7 @@ def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) 
     return Updated(len(now.input.documents), changes.counts, since, {}, [], time.monotonic() - started)
 
 
-def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: float) -> Updated:
+def _apply(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: float) -> Updated:
     from acclimate.deploy.updating.indexes import index
 
     documents, corpus, rows = _corpora(now, changes)
@@ -111,7 +111,7 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     distilled = outputs.get("distill")
     if not (folder / FOLDER / name).is_dir():
         with atomic_folder(folder / FOLDER / name) as partial:
-            index(now, distilled, _Some(corpus, rows.fresh), rows.rows, partial)
+            index(now, distilled, _Selection(corpus, rows.fresh), rows.rows, partial)
     before, _ = open_run(folder, "evaluate")
     since = Changes(before.input.documents, documents, replaces=True)
     after, _ = open_run(folder, "evaluate")
@@ -135,7 +135,7 @@ def _written(folder: Path, now: Run, outputs: Outputs, changes: Changes, started
     }
     earlier = LastUpdate.read(folder)
     last = LastUpdate.write(folder, facts)
-    _tidy(folder, last, earlier)
+    _remove_old(folder, last, earlier)
     seconds = round(time.monotonic() - started, 3)
     return Updated(len(documents), changes.counts, since.counts, figures, drifted, seconds)
 
@@ -166,7 +166,7 @@ def _corpora(now: Run, changes: Changes) -> tuple[Corpus, Corpus, Rows]:
 
 
 @dataclass(frozen=True)
-class _Some(Mapping[str, Doc]):
+class _Selection(Mapping[str, Doc]):
     """A selection of a corpus's documents in a given order, read on access."""
 
     corpus: Corpus
@@ -182,11 +182,11 @@ class _Some(Mapping[str, Doc]):
         return len(self.doc_ids)
 
 
-def _tidy(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> None:
+def _remove_old(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> None:
     """Remove the files of all updates but the last two."""
-    stay = {update.folder.name for update in (last, earlier) if update}
+    current = {update.folder.name for update in (last, earlier) if update}
     for path in (folder / FOLDER).iterdir():
-        if path.is_dir() and path.name not in stay and not path.name.startswith("."):
+        if path.is_dir() and path.name not in current and not path.name.startswith("."):
             shutil.rmtree(path)
     files = {name for update in (last, earlier) if update for name in update.kept}
     for path in (folder / "corpus").glob(_CORPUS.format("*")):

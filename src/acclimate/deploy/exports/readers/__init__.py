@@ -7,12 +7,12 @@ from acclimate.base.text import single_spaced
 from acclimate.report.formatting import excerpt
 
 
-def arguments(usage: str | None, least: int, most: int) -> list[str]:
-    """The script's arguments. Raises SystemExit with the usage if there are fewer than `least` or more than `most`."""
-    given = sys.argv[1:]
-    if not least <= len(given) <= most:
+def arguments(usage: str | None, minimum: int, maximum: int) -> list[str]:
+    """The script's arguments. Raises SystemExit with the usage unless there are `minimum` to `maximum` of them."""
+    words = sys.argv[1:]
+    if not minimum <= len(words) <= maximum:
         raise SystemExit(usage)
-    return given
+    return words
 
 
 def show(hits: Iterable[tuple[str, float, str, str]]) -> None:

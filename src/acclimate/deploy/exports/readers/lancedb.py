@@ -36,8 +36,8 @@ def searcher(folder):
             if name in postings:
                 hits = [hit for hit in all_scores[name].items() if hit[1] > 0]
             else:  # an index does not break ties: fetch more
-                asked: Any = documents.search(members[name], vector_column_name=plain(name))
-                rows = asked.distance_type("dot").select(["number", "_distance"]).limit(2 * fusion.depth).to_arrow()
+                builder: Any = documents.search(members[name], vector_column_name=plain(name))
+                rows = builder.distance_type("dot").select(["number", "_distance"]).limit(2 * fusion.depth).to_arrow()
                 hits = zip(rows["number"].to_pylist(), (-d for d in rows["_distance"].to_pylist()), strict=True)
             return [number for number, _ in sorted(hits, key=lambda hit: (-hit[1], hit[0]))][: fusion.depth]
 
