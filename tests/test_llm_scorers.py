@@ -137,7 +137,7 @@ def test_who_cannot_rate_is_refused_before_anything_is_rated(llama, tiny_encoder
         (f"monot5:{published}", "expected cross-encoder:"),
         (f"cross-encoder:{t5}", "expected monot5:"),
         (f"cross-encoder:{llama}", "expected decoder:"),
-        (f"cross-encoder:{tiny_encoder}", "never taught to rate"),
+        (f"cross-encoder:{tiny_encoder}", "not trained to score"),
         (f"monot5:{flan}", "name its template"),
         (f"decoder:{llama}", "name its template"),
         (f"yes-no:{t5}", "expected a causal LLM, or monot5:"),

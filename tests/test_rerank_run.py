@@ -126,7 +126,7 @@ def test_what_has_no_text_is_said_before_a_model_is_loaded(files, monkeypatch, l
 
 def test_a_model_that_rates_nothing_and_a_corpus_without_queries_are_mistakes(files, tiny_encoder):
     run, out = files / "run.trec", files / "out"
-    with pytest.raises(SettingError, match="never taught to rate"):
+    with pytest.raises(SettingError, match="not trained to score"):
         acclimate.rerank(run, tiny_encoder, out, corpus=files / "beir")
     with pytest.raises(SettingError, match="has no queries; expected a file"):
         acclimate.rerank(run, files / "reranker", out, corpus=files / "beir" / "corpus.jsonl")

@@ -208,8 +208,8 @@ def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:
     unknown = next((qrel.doc_id for qrel in known if qrel.doc_id not in documents), None)
     if unknown is not None:
         raise DataError(
-            f"document {quoted(unknown)} is graded here and is not in the corpus of the run, before any update; remove "
-            "the lines of such documents, or judge a run of the documents of today",
+            f"document {quoted(unknown)} is graded here but is not in the original corpus of the run; remove the "
+            "lines of such documents, or judge a run of the current documents",
             path=path,
         )
     return known

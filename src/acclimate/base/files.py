@@ -266,8 +266,8 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise DataError(f"a line of more than {LONGEST:,} bytes", path=path, line=number)
                 if compressed and lines.tell() > max_bytes:
                     raise DataError(
-                        f"unpacks to more than {_MAX_RATIO} times its size, as a trap would; if it is what it should "
-                        f"be, unpack it first: gunzip {path.name}",
+                        f"unpacks to more than {_MAX_RATIO} times its size, like a zip bomb; if the file is "
+                        f"trusted, unpack it first: gunzip {path.name}",
                         path=path,
                         line=number,
                     )

@@ -192,8 +192,8 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
     kind = kind or kind_of(config)
     if (architecture := config.get("model_type")) not in transformers.CONFIG_MAPPING:
         raise DataError(
-            f"model_type is {architecture!r}, which transformers {transformers.__version__} does not know; code that a "
-            "model brings is never run",
+            f"model_type is {architecture!r}, which transformers {transformers.__version__} does not know; custom "
+            "model code is never run",
             path=folder / "config.json",
         )
     auto_class = {

@@ -27,7 +27,7 @@ from acclimate.base.text import quoted, single_spaced
 
 _FORM = re.compile(r"ray(?P<address>://[^\s,/]+:\d+)?(?P<options>(,\w+=[^\s,=]+)*)")
 _OPTIONS = {"workers": int, "cpus": float, "gpus": float}
-_EXPECTED = "ray or ray://HOST:PORT, and behind it, as far as wanted, ,workers=N ,cpus=N ,gpus=N"
+_EXPECTED = "ray or ray://HOST:PORT, optionally followed by ,workers=N ,cpus=N ,gpus=N"
 _CONNECT_TIMEOUT_SECONDS = 10
 
 

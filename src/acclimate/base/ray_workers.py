@@ -219,7 +219,7 @@ class RayWorkers:
         if environment != current:
             raise AcclimateError(
                 f"a worker of the cluster has {Environment(*environment)}, and this process {current}; expected the "
-                "same: start the command on a machine like the workers', and install what it has on them"
+                "same: use the same kind of machine and install the same versions"
             )
         worker.is_ready, self._failed_starts = True, 0
 

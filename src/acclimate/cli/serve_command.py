@@ -94,9 +94,9 @@ def serve(
 
 
 def feedback(run_dir: Path, *, out: Folder) -> None:
-    """Export the grades given on the serving page as queries and judgments, to measure a run on:
+    """Export the grades given on the serving page as queries and judgments.
 
-    acclimate adapt CORPUS --out run --queries OUT/queries.jsonl --qrels OUT/qrels/test.tsv
+    To measure a run on them: acclimate adapt CORPUS --out run --queries OUT/queries.jsonl --qrels OUT/qrels/test.tsv
 
     Parameters
     ----------

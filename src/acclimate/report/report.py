@@ -74,9 +74,7 @@ class Report(Content):
         content = read_json(path)
         for name, kind in _FIELDS.items():
             if not isinstance(content, dict) or not isinstance(content.get(name), kind):
-                raise DataError(
-                    f"no report of a run: {name!r} is missing, or not what it should be; {again}", path=path
-                )
+                raise DataError(f"no report of a run: {name!r} is missing or invalid; {again}", path=path)
         return cls(content, folder)
 
     @property

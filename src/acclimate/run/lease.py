@@ -80,7 +80,9 @@ class Lease:
         holder, started = read(self.path), time.monotonic()
         if holder is None or holder["machine"] == self._holder["machine"]:  # the lock shows that its process is dead
             return
-        distributed.say("", f"waiting {PATIENCE_SECONDS:g} seconds for a sign of {_name(holder)}, who worked here last")
+        distributed.say(
+            "", f"waiting {PATIENCE_SECONDS:g} seconds for a sign of {_name(holder)}, which worked here last"
+        )
         while time.monotonic() - started < PATIENCE_SECONDS:
             time.sleep(min(BEAT_SECONDS, PATIENCE_SECONDS) / 4)
             now = read(self.path)

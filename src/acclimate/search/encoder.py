@@ -73,7 +73,7 @@ class Encoder:
         model = load_model(folder)
         if isinstance(model[0], Router):
             raise SettingError(
-                f"{name} encodes queries by one model and documents by another (as students do whose index stays); "
+                f"{name} encodes queries and documents with different models (like query-side students); "
                 "expected one model for both"
             )
         if not isinstance(model[0], Transformer) or any(isinstance(module, BaseTokenPooling) for module in model):

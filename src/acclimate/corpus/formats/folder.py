@@ -131,7 +131,7 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
         return (
             "; a text is one document of many: give the folder that it is in"
             if kind == DOCS
-            else "; queries need an id each, as in a table of id and text; for those that nobody judged there is --log"
+            else "; queries need an id each, as in a table of id and text; for unjudged queries use --log"
         )
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 

@@ -63,7 +63,7 @@ def reranker_card(source: Source, base: str) -> str:
             "",
             "# Reranker",
             "",
-            "A cross-encoder: it reads a query with a document, and its one logit says how relevant that is. "
+            "A cross-encoder: it reads a query with a document and outputs one relevance logit. "
             f"It was initialized from {_plain_name(base)} and trained for the documents below.",
             "",
             "## How to load it",

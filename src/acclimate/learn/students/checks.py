@@ -29,7 +29,7 @@ def check_negatives(
     others = [name for name in student if name not in ("dense-query", "static")]
     if negatives == "corpus" and others:
         raise SettingError(
-            f"distill.negatives is corpus, and the vectors of documents that {others[0]} compares are not all at hand; "
+            f"distill.negatives is corpus, but not all document vectors are available to {others[0]}; "
             "expected auto, list or batch"
         )
     if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):

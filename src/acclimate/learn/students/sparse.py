@@ -261,7 +261,7 @@ def _layers(encoder: Encoder) -> tuple[str, str, str]:
     kind = str(transformer.model.config.model_type)
     if kind not in _HEADS:
         raise SettingError(
-            f"distill.base is a {kind} model, which the sparse student cannot give a head; "
+            f"distill.base is a {kind} model, which the sparse student does not support; "
             f"expected one of {', '.join(_HEADS)}"
         )
     return _HEADS[kind]

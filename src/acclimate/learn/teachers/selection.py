@@ -54,12 +54,12 @@ def check_teaching(
     retrievers = [name for name in teachers if ":" not in name and not is_reranker(name)]
     if normalize == NONE and mode == MEAN and retrievers and len(teachers) > 1:
         raise SettingError(
-            f"label.normalize is none, and {', '.join(teachers)} rate on scales of their own; expected one teacher, no "
+            f"label.normalize is none, but {', '.join(teachers)} have different scales; expected one teacher, no "
             "retriever among several, or another scale"
         )
     if drop_lowest and normalize not in (NONE, PERCENTILE):
         raise SettingError(
-            f"label.drop_lowest is {drop_lowest:g}, and by label.normalize={normalize} no list is better than another; "
+            f"label.drop_lowest is {drop_lowest:g}, but with label.normalize={normalize} all lists are alike; "
             f"expected label.normalize={PERCENTILE}, or {NONE}"
         )
 

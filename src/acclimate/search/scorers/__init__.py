@@ -46,8 +46,8 @@ def check_is_reranker(name: str) -> None:
     config = _config(location, Path(location.path_or_id))
     if "SequenceClassification" not in (architecture := _architecture(config)):
         raise SettingError(
-            f"{name} is an encoder ({architecture or 'of no known architecture'}) that was never taught to rate pairs; "
-            "expected a reranker, such as a folder that train wrote"
+            f"{name} is an encoder ({architecture or 'of no known architecture'}) that was not trained to score pairs; "
+            "expected a reranker, such as a folder written by train"
         )
     relevant(labels(config), name)
 

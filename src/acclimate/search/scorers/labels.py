@@ -33,8 +33,8 @@ def relevant(labels: Mapping[int, str], name: str) -> int:
     if len(matching) == 1:
         return matching[0]
     raise SettingError(
-        f"{name} rates by the labels {', '.join(labels.values())}; expected a reranker with one label, or with one "
-        f"that is named {', '.join(_RELEVANT)}"
+        f"{name} has the labels {', '.join(labels.values())}; expected a reranker with one label, or with one "
+        f"named {', '.join(_RELEVANT)}"
     )
 
 
