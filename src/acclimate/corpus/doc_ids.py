@@ -21,9 +21,9 @@ class DocIds(Sequence[str]):
     """All ids of a corpus in order; `rows` is their inverse."""
 
     def __init__(self, columns: Sequence[Any], hashes: Sequence[Any]) -> None:
-        """Arrow arrays, batch by batch: of ids, and of what `hash_of` makes of them."""
+        """batches: Arrow arrays (ids, their hashes by `hash_of`)."""
         self._columns, self._hashes = columns, hashes
-        self.starts = [0]  # of each batch, and where the last one ends
+        self.starts = [0]  # first row of each batch, and the end of the last one
         for column in columns:
             self.starts.append(self.starts[-1] + len(column))
 
@@ -41,7 +41,7 @@ class DocIds(Sequence[str]):
     def __getitem__(self, row: SupportsIndex | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[each] for each in range(*row.indices(len(self)))]
-        row = range(len(self))[row]  # counts from the end, too
+        row = range(len(self))[row]  # resolves negative indices
         batch = self.batch_of(row)
         return self._columns[batch][row - self.starts[batch]].as_py()
 

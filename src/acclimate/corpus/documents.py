@@ -1,4 +1,4 @@
-"""The documents of a collection by id: one Arrow file, memory-mapped, whatever its size.
+"""The documents of a collection by id, in one memory-mapped Arrow file of any size.
 
 Building streams: only a batch of docs and 24 bytes per doc are in memory. A doc is looked up by the hash of its id, see
 `doc_ids`.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = "acclimate-corpus-1"
 MAX_BLANK = 0.01
-_FIELDS, _NAMES = 4, 1000  # the column of other fields, and how many of their names are known
+_FIELDS, _NAMES = 4, 1000  # index of the column of other fields; limit of their names in the header
 BATCH_DOCS, BATCH_CHARS = 4096, 1 << 22
 
 
@@ -62,7 +62,7 @@ class Corpus(Mapping[str, Doc]):
         self.source: str = header["source"]
         self.blank: tuple[str, ...] = tuple(header["blank"])
         self.dropped: dict[str, int] = header["dropped"]
-        self.field_names: list[str] | None = header.get("fields")  # None: of a version that kept none
+        self.field_names: list[str] | None = header.get("fields")  # None: written by a version that stored none
 
     @classmethod
     def build(cls, docs: Iterable[Doc], path: Path, *, source: str | Path = "") -> Corpus:
@@ -126,20 +126,20 @@ class Corpus(Mapping[str, Doc]):
         return _Items(self)
 
     def fields(self) -> Iterator[dict[str, Any]]:
-        """The other fields that each doc came with, streamed in order, see `stored_fields`."""
+        """Stream the other fields of each doc, in order; see `stored_fields`."""
         for batch in self._batches:
             texts = [""] * batch.num_rows if self.field_names is None else batch.column(_FIELDS).to_pylist()
             yield from map(stored_fields.of_text, texts)
 
     def fields_of(self, doc_id: str) -> dict[str, Any]:
-        """The other fields that a doc came with; {} for a doc that is not here."""
+        """The other fields of a doc; {} for an unknown doc."""
         row = None if self.field_names is None else self.ids.row(doc_id)
         return {} if row is None else stored_fields.of_text(self._cell(row, _FIELDS))
 
     def __repr__(self) -> str:
         return f"Corpus({len(self):,} docs, source={self.source!r}, fingerprint={self.fingerprint!r})"
 
-    def __reduce__(self) -> Any:  # for worker processes: a built corpus travels as its path
+    def __reduce__(self) -> Any:  # for worker processes: a built corpus is pickled as its path
         return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
 
     def _refuse_repeated(self, tally: _Tally) -> None:

@@ -1,4 +1,4 @@
-"""Data sets on Hugging Face's hub by name: hf:OWNER/NAME, perhaps @REVISION, perhaps /PATH of a file or folder."""
+"""Data sets on the Hugging Face hub: hf:OWNER/NAME[@REVISION][/PATH of a file or folder]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_on_hub(name: str) -> bool:
 def download(name: str) -> Path:
     """Download a file or folder of a data set, or find it in the hub's cache; returns its path.
 
-    Raises SettingError for a malformed name, and DataError where the download fails.
+    Raises SettingError for a malformed name, and DataError if the download fails.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -34,7 +34,7 @@ def download(name: str) -> Path:
             return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
         patterns = f"{path.rstrip('/')}/*" if path else None
         folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
-    except Exception as error:  # of the hub, the network or the disk; which of them, its text says
+    except Exception as error:  # from the hub, the network or the disk
         reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"the data set could not be downloaded: {reason}", path=name) from error
     return folder / (path or "")

@@ -30,7 +30,7 @@ LANGUAGES = {
 }
 _OWN_NAMES = {"deutsch": "de", "español": "es", "français": "fr", "italiano": "it", "nederlands": "nl", "svenska": "sv"}
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
-_MANY = 0.6  # of the letters, to say which script a text is in
+_MANY = 0.6  # share of letters that determines the script of a text
 _OF_SCRIPT = {
     "ARMENIAN": "hy",
     "DEVANAGARI": "hi",
@@ -72,7 +72,7 @@ def language_of_most(texts: Iterable[str]) -> str | None:
 
 
 def script_of(text: str) -> str | None:
-    """The script of most letters, such as LATIN, CYRILLIC or CJK; None when there are few or they are mixed."""
+    """The script of most letters, such as LATIN, CYRILLIC or CJK; None for few or mixed letters."""
     scripts = scripts_of(text)
     if scripts.total() < 4:
         return None
@@ -88,7 +88,7 @@ def stop_words(code: str) -> frozenset[str]:
 
 
 def scripts_of(text: str) -> Counter[str]:
-    """How many letters of each script a text has."""
+    """The number of letters of each script in a text."""
     named = (unicodedata.name(char, "?").split()[0] for char in text if char.isalpha())
     return Counter(_ONE_SCRIPT.get(script, script) for script in named)
 

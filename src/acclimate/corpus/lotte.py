@@ -20,7 +20,7 @@ COLLECTION = "collection.tsv"
 
 
 def find(path: Path) -> tuple[Path, str] | None:
-    """The folder with collection.tsv that `path` refers to, and the kind of queries that it names, if any."""
+    """(folder with collection.tsv that `path` refers to, kind of queries that it names, if any)."""
     if (path / COLLECTION).is_file():
         return path, ""
     if path.name in KINDS and (path.parent / COLLECTION).is_file() and not path.exists():
@@ -29,14 +29,14 @@ def find(path: Path) -> tuple[Path, str] | None:
 
 
 def docs(folder: Path) -> Located[Doc]:
-    """The documents in their order."""
+    """The documents in the order of the file."""
     return Located(headerless.docs(folder / COLLECTION))
 
 
 def labels(folder: Path, kind: str) -> Content:
-    """Queries of a kind with their answers as the split `test`, or without judgments where there are no answers.
+    """Queries of a kind with their answers as the split `test`, or without judgments if there are no answers.
 
-    Raises DataError for a missing kind, and where there are several kinds and none is named.
+    Raises DataError for a missing kind, and if there are several kinds and none is named.
     """
     answers, questions = _by_kind(folder, "qas"), _by_kind(folder, "questions")
     present = answers or questions
@@ -54,6 +54,6 @@ def labels(folder: Path, kind: str) -> Content:
 
 
 def _by_kind(folder: Path, stem: str) -> dict[str, Path]:
-    """The files stem.KIND.suffix by kind; the kind is "all" where the name has none."""
+    """The files stem.KIND.suffix by kind; "all" for a name without a kind."""
     paths = [path for suffix in ("jsonl", "tsv") for path in sorted(folder.glob(f"{stem}.*{suffix}"))]
     return {path.name.split(".")[1] if path.name.count(".") > 1 else "all": path for path in paths}

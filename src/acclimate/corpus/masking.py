@@ -1,9 +1,9 @@
-"""Mask personal data in people's queries before they are kept or shown.
+"""Mask personal data in real queries before they are stored or shown.
 
     e-mail addresses       whole
     URLs                   name and password before the host, and what follows `?` or `#`
-    IP, MAC addresses      but those that are the same everywhere: 127.0.0.1, ::1, 0.0.0.0, 255.255.255.0
-    IBANs                  where their check digits are right
+    IP, MAC addresses      except universal ones: 127.0.0.1, ::1, 0.0.0.0, 255.255.255.0
+    IBANs                  with valid check digits
     keys, hashes, UUIDs    16 letters and digits or more in a row that keep changing from one to the other
     numbers                seven digits or more, in a row or in groups between blanks, hyphens, dots, slashes or
                            brackets: of telephones, cards, accounts, social security
@@ -26,18 +26,18 @@ from itertools import pairwise
 
 from acclimate.base.text import printable
 
-_FEWEST_DIGITS = 7  # of a number that is somebody's
-_MOST_OF_A_CODE = 9  # digits in a row that belong to letters
-_CUT = "\0"  # stands where something was cut
+_FEWEST_DIGITS = 7  # of a personal number
+_MOST_OF_A_CODE = 9  # consecutive digits in a code with letters
+_CUT = "\0"  # marks where text was removed
 
-_SUSPECT = re.compile(r"[@\d]|://|www\.|\?[^\s=?]+=", re.IGNORECASE)  # all else is left as it is
+_SUSPECT = re.compile(r"[@\d]|://|www\.|\?[^\s=?]+=", re.IGNORECASE)  # texts without these are left unchanged
 _UNSEEN = re.compile("[\u00ad\u200b\u2060]")
-_DANGLING = "()[]{}<>\"'`,;:=+*|/\\.!?&#-_~ "  # what is left of a word at the place of a cut
+_DANGLING = "()[]{}<>\"'`,;:=+*|/\\.!?&#-_~ "  # remains of a word beside a removed part
 
 _URL = re.compile(r"(?<![\w+.-])[a-z][\w+.-]*+://\S++|(?<![\w.])www\.\S++", re.IGNORECASE)
 _QUERY_STRING = re.compile(r"(?<=[\w/])\?[^\s=?]++=\S*+")
 
-_ATEXT = r"\w.!#$%&'*+/=?^`{|}~-"  # what may stand before the @ of an address (RFC 5322)
+_ATEXT = r"\w.!#$%&'*+/=?^`{|}~-"  # allowed before the @ of an address (RFC 5322)
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 _FOUR = rf"{_OCTET}(?:\.{_OCTET}){{3}}(?!\w|\.\d)"
 _IPV4 = rf"(?<![\w.]){_FOUR}"
@@ -53,7 +53,7 @@ _IBAN = re.compile(
 )
 
 _DOI = r"10\.\d{4,9}/\S"
-_CODE = re.compile(rf"{_DOI}+|(?<![\w-])[\w-]{{10,}}+")  # if there are letters in it; what is shorter is nobody's
+_CODE = re.compile(rf"{_DOI}+|(?<![\w-])[\w-]{{10,}}+")  # if it contains letters; shorter ones are not personal
 _DIGITS_OF_A_CODE = re.compile(r"\d+(?:[-_]\d+)*")
 _LETTERS_AND_DIGITS = re.compile(r"[^\W_]+")
 
@@ -72,15 +72,15 @@ _NUMBER = re.compile(
 
 
 def masked(text: str) -> str:
-    """The tidied query without personal data; "" where nothing is left."""
+    """The tidied query without personal data; "" if nothing remains."""
     text = tidied(text)
-    while _SUSPECT.search(text) and (shorter := _without(text)) != text:  # what a cut brings together is looked at too
+    while _SUSPECT.search(text) and (shorter := _without(text)) != text:  # removing a part may create new matches
         text = shorter
     return text
 
 
 def tidied(text: str) -> str:
-    """The text with single blanks, without invisible characters, in Unicode's form NFKC."""
+    """The text in Unicode form NFKC, with single spaces and without invisible characters."""
     text = _UNSEEN.sub("", printable(text))
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
 
@@ -111,7 +111,7 @@ def _plain_address(url: str) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
-    """True for an address of some machine, but not for C++'s `a::b`."""
+    """True for the IP address of a machine, but not for C++'s `a::b`."""
     try:
         address = ipaddress.IPv6Address(text.rstrip(":.") if not text.endswith("::") else text)
     except ValueError:
@@ -120,7 +120,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _without_iban(text: str) -> str:
-    """Without the longest IBAN that the text begins with, where it does with one (ISO 13616: check digits by 97)."""
+    """The text without the longest valid IBAN (ISO 13616: check digits modulo 97) at its start, if there is one."""
     ends = [end for end in range(len(text), 14, -1) if end == len(text) or not text[end].isalnum()]
     for end in ends:
         account = re.sub("[ -]", "", text[:end])
@@ -175,7 +175,7 @@ def _is_number_of_somebody(match: re.Match[str]) -> bool:
 
 
 def _are_years_or_sizes(groups: list[str], between: set[str]) -> bool:
-    """True for groups that are rather something else than somebody's number: 2016/679, 1914-1918, 205/55/16."""
+    """True for groups of digits that are unlikely to be personal: 2016/679, 1914-1918, 205/55/16."""
     years = [len(group) == 4 and group.startswith(("19", "20")) for group in groups]
     if between == {"/"}:
         return all(len(group) < 5 for group in groups)

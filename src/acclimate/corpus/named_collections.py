@@ -32,7 +32,7 @@ _BEIR = {
     "trec-covid": "treccovid",
     "trec-news": "trecnews",
     "webis-touche2020": "touche touche2020 touche-2020 webis-touche-2020",
-}  # with other names that they go by
+}  # with their other names
 _CANONICAL = {name: of for of, aliases in _BEIR.items() for name in (of, *aliases.split())}
 _FORUMS = (
     "android english gaming gis mathematica physics programmers stats tex unix webmasters wordpress"  # of CQADupStack
@@ -102,7 +102,7 @@ def _lotte(parts: list[str]) -> list[str]:
 
 @contextmanager
 def downloading(name: str) -> Iterator[None]:
-    """Around reading a collection that is downloaded on first use: reports a failure in one line."""
+    """Context for reading a collection that is downloaded on first use; reports failures in one line."""
     try:
         yield
     except AcclimateError:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _SHINGLE = 3  # words
 _HASHES = 128
 _CACHED_DOCS = 10_000
-_RECALL = 0.999  # of pairs exactly as alike as asked for; those more alike are found more surely
-_SLACK = 0.15  # how far below its similarity a pair may be estimated: three standard errors and more
+_RECALL = 0.999  # for pairs exactly at the threshold; higher for more similar ones
+_SLACK = 0.15  # allowed underestimate of a pair's similarity: over three standard errors
 
 
 class DistinctTexts:
@@ -38,22 +38,22 @@ class DistinctTexts:
     """
 
     def __init__(self, threshold: float) -> None:
-        """threshold: Jaccard similarity of shingles, in (0, 1), from which on two texts are near-duplicates."""
+        """threshold: smallest Jaccard similarity of near-duplicates' shingles, in (0, 1)."""
         from datasketch import MinHash, MinHashLSH
 
         self._threshold = threshold
         self._index = MinHashLSH(num_perm=_HASHES, params=_bands(threshold))
-        self._empty = MinHash(_HASHES, seed=1, hashfunc=int)  # the shingles are hashes already
+        self._empty = MinHash(_HASHES, seed=1, hashfunc=int)  # shingles are already hashes
         self._shingles: list[NDArray[np.uint32]] = []
         self._signatures = np.empty((0, _HASHES), dtype=self._empty.hashvalues.dtype)
 
     def add(self, text: str) -> bool:
-        """Keep a text, or return False where it nearly repeats a kept one."""
+        """Keep a text, or return False if it nearly repeats a kept one."""
         count = len(self._shingles)
         return self.number(text) == count
 
     def number(self, text: str) -> int:
-        """The number, from 0, of the first kept text that this one nearly repeats; if there is none, it is kept."""
+        """The number (from 0) of the first kept text that this one nearly repeats; if there is none, it is kept."""
         shingles = _shingles(text)
         minhash = self._empty.copy()
         minhash.update_batch(shingles.tolist())
@@ -119,14 +119,14 @@ class NearDuplicateDocs:
         self._threshold = threshold
 
     def __call__(self, doc_id: str, other_id: str) -> bool:
-        """True for the ids of two documents that are."""
+        """True for the ids of two near-duplicates."""
         first, second = self._shingles(doc_id), self._shingles(other_id)
         few, many = sorted((len(first), len(second)))
         return few >= self._threshold * many and _shingle_jaccard(first, second) >= self._threshold
 
 
 class NearDuplicateQueries:
-    """Finds the near-duplicates of a query among those that were added.
+    """Finds the near-duplicates of a query among added ones.
 
     Only queries that share one of their rarest words are compared, so the work does not grow with the square.
     """
@@ -140,18 +140,18 @@ class NearDuplicateQueries:
         self._ids_by_word: dict[str, list[str]] = {}
 
     def add(self, query_id: str) -> None:
-        """Let it be found from now on."""
+        """Add a query."""
         for word in self._rarest(query_id):
             self._ids_by_word.setdefault(word, []).append(query_id)
 
     def matches(self, query_id: str) -> list[str]:
-        """The ids of those that were added and are nearly this one, in the order in which they were."""
+        """Ids of added queries that are near-duplicates of this one, in the order of addition."""
         words = self.words[query_id]
         rivals = dict.fromkeys(rival for word in self._rarest(query_id) for rival in self._ids_by_word.get(word, ()))
         return [rival for rival in rivals if 1 - jaccard(words, self.words[rival]) < self._min_difference]
 
     def _rarest(self, query_id: str) -> list[str]:
-        # Sets at least 1 - d alike share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
+        # Sets of similarity at least 1 - d share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
         words = self.words[query_id]
         ordered = sorted(words, key=lambda word: (self._count[word], word))
         return ordered[: int(self._min_difference * len(words)) + 1]
@@ -170,7 +170,7 @@ def near_duplicate_queries(queries: Sequence[SyntheticQuery], min_difference: fl
 
 
 def best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> list[SyntheticQuery]:
-    """By score; queries without one last; ties by id."""
+    """Sort key: by score, queries without one last; ties by id."""
 
     def key(query: SyntheticQuery) -> tuple[float, str]:
         score = scores[query.query_id]
@@ -180,12 +180,12 @@ def best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -
 
 
 def jaccard(words: Set[str], others: Set[str]) -> float:
-    """The share of two sets of words that both have, in [0, 1]; 0 of two empty ones."""
+    """Jaccard similarity of two sets, in [0, 1]; 0 for two empty ones."""
     return len(words & others) / len(words | others) if words or others else 0.0
 
 
 def _bands(threshold: float) -> tuple[int, int]:
-    """(bands, rows of each): as many rows, and so as few false alarms, as the recall allows."""
+    """(bands, rows per band) of LSH: the most rows, and so the fewest false positives, that the recall allows."""
     for rows in range(_HASHES, 1, -1):
         bands = _HASHES // rows
         if 1 - (1 - threshold**rows) ** bands >= _RECALL:
@@ -194,7 +194,7 @@ def _bands(threshold: float) -> tuple[int, int]:
 
 
 def _shingles(text: str) -> NDArray[np.uint32]:
-    """The hashes of a text's runs of three words, sorted, each once; a text of fewer words is one run."""
+    """Sorted distinct hashes of a text's runs of three words; a shorter text is one run."""
     words = words_of(text) or text.split()
     runs = {" ".join(words[start : start + _SHINGLE]) for start in range(max(1, len(words) - _SHINGLE + 1))}
     hashed = b"".join(hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=4).digest() for run in runs)

@@ -2,7 +2,7 @@
 
 A doc that fits stays itself, under its own id. Passages end at the end of a sentence or paragraph where one is near,
 else between words, and without overlap their texts joined are the doc's text, byte for byte. Which passage is of which
-doc is told by what was split, not by the look of an id: a corpus may have ids with `#` of its own.
+doc is known from the splitting, not from the form of its id: a corpus may have ids with `#` of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
 def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
-    """The passages of a doc: at most `words` words of its text, the first `overlap` of them those that ended the last.
+    """The passages of a doc: at most `words` words each, the first `overlap` of them repeating the last one's end.
 
     The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError for numbers that cannot be.
     """
@@ -37,7 +37,11 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
         spans.append((first, cut))
         first = cut - overlap
     spans.append((first, len(tokens)))
-    starts = [0, *starts[1:], len(doc.text)]  # blanks go with what is before them, at the very start with the first
+    starts = [
+        0,
+        *starts[1:],
+        len(doc.text),
+    ]  # white space belongs to the word before it, at the start to the first word
     return [
         Doc(f"{doc.doc_id}#{number}", doc.text[starts[begin] : starts[end]], doc.title)
         for number, (begin, end) in enumerate(spans)
@@ -45,7 +49,7 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
 
 
 def check(words: int, overlap: int) -> None:
-    """Raises SettingError for passages of fewer than 0 words, and for an overlap that leaves nothing new in one."""
+    """Raise SettingError for a negative number of words, and for an overlap that is not smaller than a passage."""
     if words < 0:
         raise SettingError(f"index.passage_words is {words}; expected 0 (whole documents) or more")
     if overlap < 0 or (words and overlap >= words):
@@ -55,7 +59,7 @@ def check(words: int, overlap: int) -> None:
 
 
 def parents(passages: Iterable[str], documents: Container[str]) -> dict[str, str]:
-    """passage id -> id of the doc that it was split from. Docs that were not split are left out, whatever their id."""
+    """passage id -> id of the doc that it was split from; docs that were not split are left out."""
     return {
         passage_id: passage_id.rpartition("#")[0]
         for passage_id in passages
@@ -64,12 +68,12 @@ def parents(passages: Iterable[str], documents: Container[str]) -> dict[str, str
 
 
 def _ends(text: str, word: tuple[int, int], following: int) -> bool:
-    """True where a sentence or a paragraph ends behind this word, before the following one starts."""
+    """True if a sentence or paragraph ends between this word and the next."""
     return bool(_SENTENCE_END.search(text, *word) or _PARAGRAPH_END.search(text, word[1], following))
 
 
 def _length(left: int, words: int, overlap: int, first: int, ends: list[int]) -> int:
-    """How many words the next passage has: up to the best of the `ends`, which count words from the doc's start.
+    """The number of words of the next passage: up to the best of the `ends`, which count words from the doc's start.
 
     As many as may be, or, where all that is `left` makes two passages, about half, so that no scrap remains.
     """

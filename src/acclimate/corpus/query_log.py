@@ -1,4 +1,4 @@
-"""A log of real queries: what people searched for and how often, without judgments.
+"""A log of real queries with their frequencies, without judgments.
 
 Queries that differ only in spacing, case or the encoding of a character are merged, in their most frequent spelling.
 Personal data is cut out of a query before anything else sees it (`masking`); what is then no query any more is dropped

@@ -14,19 +14,19 @@ from acclimate.base.words import normalized, words_of
 from acclimate.corpus.near_duplicates import jaccard
 from acclimate.records import Doc, Qrel, Query
 
-_MOST = 0.5  # share of the queries from which a collection is of this kind
-_NEARLY = 0.8  # share of the words of two texts that both have
+_MOST = 0.5  # share of queries that are documents, from which a collection is of this kind
+_NEARLY = 0.8  # share of common words of nearly equal texts
 
 
 class SelfMatches(NamedTuple):
-    """The documents that queries are."""
+    """The documents that equal queries."""
 
     documents: dict[str, frozenset[str]]  # query_id -> doc_ids
     are_usual: bool  # whether most queries are documents
 
     @property
     def left_out(self) -> dict[str, frozenset[str]]:
-        """What is left out of each query's results."""
+        """The documents to omit from each query's results."""
         return self.documents if self.are_usual else {}
 
 
@@ -34,7 +34,7 @@ NO_SELF_MATCHES = SelfMatches({}, are_usual=False)
 
 
 def self_matches(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mapping[str, Doc]) -> SelfMatches:
-    """The documents that the queries are themselves, without those that are judged relevant for them."""
+    """query_id -> the documents that equal the query and are not judged relevant for it."""
     relevant = {(qrel.query_id, qrel.doc_id) for qrel in qrels if qrel.relevance > 0}
     by_text: dict[str, list[str]] = {}
     for query in queries:
@@ -42,7 +42,7 @@ def self_matches(queries: Sequence[Query], qrels: Iterable[Qrel], corpus: Mappin
     longest = max((len(query.text) for query in queries), default=0)
     matches: dict[str, set[str]] = {}
     for doc in corpus.values():
-        if len(doc.text) <= 2 * longest + 100:  # blanks may differ; no other text can be the same
+        if len(doc.text) <= 2 * longest + 100:  # white space may differ; longer texts cannot be equal
             for text in {doc.text, doc.default_text()}:
                 for query_id in by_text.get(normalized(text), ()):
                     matches.setdefault(query_id, set()).add(doc.doc_id)

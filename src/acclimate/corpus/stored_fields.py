@@ -16,20 +16,20 @@ from itertools import islice
 from typing import Any
 
 _BROKEN = re.compile("[\0\ud800-\udfff]")
-_METADATA = "metadata"  # BEIR's, whose names stand for themselves
+_METADATA = "metadata"  # BEIR's mapping; its keys become field names
 _LONGEST = 1000  # characters of a text
-_MOST = 100  # fields of a document, and values of one
+_MOST = 100  # fields of a document, and values of a field
 _DEEPEST = 4
-_LOOKED_AT = 10_000  # fields of a document: YAML can say in a line what has billions
+_LOOKED_AT = 10_000  # fields of a document examined: one line of YAML can expand to billions
 
 
 def kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a document that are stored, by name, sorted."""
+    """The fields of a document that can be stored, sorted by name."""
     return dict(sorted(dict(islice(_flat(values, "", 0), _LOOKED_AT)).items())[:_MOST]) if values else {}
 
 
 def as_text(fields: Mapping[str, Any]) -> str:
-    """Stored fields as JSON; empty where there are none."""
+    """Stored fields as JSON; "" if there are none."""
     return json.dumps(fields) if fields else ""
 
 
@@ -53,7 +53,7 @@ def _flat(values: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    """The value as JSON can hold it; None for one that is not stored."""
+    """The value in a form that JSON can hold; None if it is not stored."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, str):

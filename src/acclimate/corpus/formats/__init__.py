@@ -76,7 +76,7 @@ def read_run(path: Path) -> Located[ScoredDoc]:
 
 
 def _is_unnamed(path: Path) -> bool:
-    """True for a file whose name does not say what it is."""
+    """True for a file whose name has no known suffix."""
     return path.is_file() and not path.name.lower().endswith(JSONL + TABLES)
 
 
@@ -106,7 +106,7 @@ def _is_headerless(path: Path, id_column: Field, text_column: Field) -> bool:
 
 
 def _sample(path: Path) -> Sample | None:
-    """None for what cannot be read; who reads it says why."""
+    """A sample of the file; None if it cannot be read (its reader reports why)."""
     try:
         return look(path)
     except DataError:

@@ -40,7 +40,7 @@ def read_any_synthetic(path: Path) -> Located[SyntheticQuery]:
 
 
 def read_any_written(path: Path) -> Located[tuple[SyntheticQuery, str | None]]:
-    """`read_any_synthetic`, each query with the text of its source document where the file has it."""
+    """`read_any_synthetic`, each query with the text of its source document, if the file has it."""
     source = _written(path)
     rows = ((row.place, (row.record, row.others.get("text"))) for row in _each_once(source))
     return Located(rows, dropped=source.notes)

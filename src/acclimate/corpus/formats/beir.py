@@ -27,8 +27,8 @@ QREL_DOC = Field("document id", ("corpus-id", "corpus_id", "doc_id", "docid"))
 QREL_GRADE = Field("relevance grade", ("score", "relevance", "grade"))
 SPLITS = ("test", "dev", "train")
 _QRELS = re.compile(r"(?P<split>.+)\.(?:tsv|txt|trec|qrels|csv|jsonl|parquet)(?:\.gz)?", re.IGNORECASE)
-_DEV = ("validation", "valid", "val")  # as others call it
-_BREAKS = r"\t\n\r"  # what would end a cell or a line
+_DEV = ("validation", "valid", "val")  # other names of the dev split
+_BREAKS = r"\t\n\r"  # characters that would end a cell or line
 
 
 def read_corpus(path: Path) -> Located[Doc]:
@@ -81,7 +81,7 @@ def files_of_judgments(folder: Path, *, prefix: str = "") -> dict[str, Path]:
 
 
 def judgments_in(folder: Path) -> dict[str, list[tuple[Place, Qrel]]]:
-    """The judgments of a folder by split. Raises DataError where none is one of `SPLITS`."""
+    """The judgments of a folder by split. Raises DataError if it has none of `SPLITS`."""
     files = files_of_judgments(folder)
     if files and files.keys().isdisjoint(SPLITS):
         raise DataError(
@@ -93,17 +93,17 @@ def judgments_in(folder: Path) -> dict[str, list[tuple[Place, Qrel]]]:
 
 
 def write_corpus(path: Path, docs: Iterable[Doc]) -> int:
-    """A corpus.jsonl (gzip for .gz). Returns how many docs."""
+    """Write a corpus.jsonl (gzipped for .gz); returns the number of docs."""
     return write_jsonl(path, ({"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in docs))
 
 
 def write_queries(path: Path, queries: Iterable[Query]) -> int:
-    """A queries.jsonl. Returns how many queries."""
+    """Write a queries.jsonl; returns the number of queries."""
     return write_jsonl(path, ({"_id": query.query_id, "text": query.text} for query in queries))
 
 
 def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
-    """A qrels TSV with BEIR's header. Returns how many judgments."""
+    """Write a qrels TSV with BEIR's header; returns the number of judgments."""
     count = 0
     with text_writer(path) as lines:
         lines.write("query-id\tcorpus-id\tscore\n")
@@ -115,7 +115,7 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
 
 
 def _is_of_objects(first: str) -> bool:
-    """Whether a first line is a JSON object or a CSV header."""
+    """True if a first line is a JSON object or a CSV header."""
     return first.lstrip()[:1] == "{" or ("," in first and not first.split()[1:])
 
 

@@ -1,4 +1,4 @@
-"""ColBERT's files, LoTTE's among them, and UDAPDR's, which are the same.
+"""ColBERT's files, which LoTTE and UDAPDR use too.
 
 colbert-triples    one list a line: [qid, pid+, pid-]
 colbert-examples   one list a line, though the file ends in .json: [qid, [pid, score], [pid, score], ...], the positive
@@ -48,7 +48,7 @@ def read_triples(path: Path) -> Content:
 
 
 def write_triples(path: Path, source: Source) -> int:
-    """A list for each negative."""
+    """One list per negative."""
     return write_jsonl(
         path,
         (
@@ -74,7 +74,7 @@ def read_examples(path: Path) -> Content:
 
 
 def write_examples(path: Path, source: Source) -> int:
-    """A list for each example, with scores where it has them. ColBERT does not shuffle: the order is that given."""
+    """One list per example, with scores if it has them, in the given order (ColBERT does not shuffle)."""
 
     def rows() -> Iterator[list[Any]]:
         for place, example, _ in source.examples():
@@ -103,7 +103,7 @@ def read_scores(path: Path) -> Content:
 
 
 def write_scores(path: Path, source: Source) -> int:
-    """A list for each example, best score first."""
+    """One list per example, best score first."""
 
     def rows() -> Iterator[list[Any]]:
         for place, example, _ in source.examples():
@@ -117,13 +117,13 @@ def write_scores(path: Path, source: Source) -> int:
 
 
 def read_ranking(path: Path) -> Content:
-    """A run; without scores, those of ranks: the first has the highest."""
+    """A run; without scores, they are derived from ranks, the first being the highest."""
 
     return Content(run=lambda: (Row(*hit) for hit in ranking(path)))
 
 
 def ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
-    """The lines of such a file with their places, streamed."""
+    """Stream the lines of a file with their places."""
     for place, cells in headerless_rows(path, is_raw=True):
         if len(cells) not in (3, 4):
             raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
@@ -172,7 +172,7 @@ def read_qas(path: Path, *, split: str = "") -> Content:
 
 
 def write_qas(path: Path, source: Source) -> int:
-    """A row for each query with all its answers, graded above 0; with grades where some are not 1."""
+    """One row per query with all answers graded above 0; with grades if any is not 1."""
     answers = source.relevant()
     graded = any(grade != 1 for grades in answers.values() for grade in grades.values())
 
@@ -209,7 +209,7 @@ def read_results(path: Path) -> Content:
 
 
 def line_number(name: str, place: Place) -> int:
-    """An id as ColBERT has it."""
+    """An id in ColBERT's form."""
     if not _LINE_NUMBER.fullmatch(name):
         raise place.error(
             f"the id {name!r} is not a whole number, and ColBERT reads ids as line numbers; "

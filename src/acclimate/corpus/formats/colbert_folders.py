@@ -38,7 +38,7 @@ def read_colbert(path: Path) -> Content:
 
 
 def write_colbert(path: Path, source: Source) -> int:
-    """Documents, and those queries that have examples; without scores, a triple for each negative."""
+    """Documents, and the queries that have examples; without scores, one triple per negative."""
     texts: list[str] = []
     scored = False
 
@@ -120,7 +120,7 @@ def write_lotte(path: Path, source: Source) -> int:
 
 
 def _write_collection(folder: Path, source: Source) -> dict[str, int]:
-    """Writes collection.tsv and its map. Returns the number of each document."""
+    """Write collection.tsv and its map; returns the number of each document."""
     numbers: dict[str, int] = {}
 
     def lines() -> Iterator[str]:
@@ -144,7 +144,7 @@ def _number(doc_id: str, numbers: Mapping[str, int], place: Place) -> int:
 
 
 def _named(content: Content, folder: Path) -> Content:
-    """The content with the original ids in place of numbers, where the folder has maps of them."""
+    """The content with numbers replaced by original ids, if the folder has maps of them."""
     docs, queries = (_map(folder / name) for name in (DOC_MAP, QUERY_MAP))
 
     def renamed(rows: Rows[Any] | None) -> Rows[Any] | None:
@@ -161,7 +161,7 @@ def _named(content: Content, folder: Path) -> Content:
 
 
 def _renamed(row: Row[Any], docs: Mapping[str, str] | None, queries: Mapping[str, str] | None) -> Any:
-    """A record with the original ids in its fields query_id, doc_id and doc_ids."""
+    """A record with original ids in its fields query_id, doc_id and doc_ids."""
     place, record, _ = row
     names: dict[str, Any] = {}
     if queries is not None and hasattr(record, "query_id"):

@@ -28,11 +28,11 @@ from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
-GENERATED = "qgen"  # GPL's prefix of what it generated
+GENERATED = "qgen"  # GPL's prefix of generated files
 
 
 def read_docs(path: Path) -> Content:
-    """Documents, a row each, names as in `fields`."""
+    """Documents, one per row, with column names as in `fields`."""
 
     def rows() -> Iterator[Row[Doc]]:
         for place, values in objects(path):
@@ -53,7 +53,7 @@ def write_docs(path: Path, source: Source) -> int:
 
 
 def read_queries(path: Path) -> Content:
-    """Queries, a row each, names as in `fields`."""
+    """Queries, one per row, with column names as in `fields`."""
 
     def rows() -> Iterator[Row[Query]]:
         rows = list(objects(path))
@@ -76,18 +76,18 @@ def write_queries(path: Path, source: Source) -> int:
 
 
 def read_qrels(path: Path) -> Content:
-    """Judgments, BEIR's or TREC's; the split is the file's name where that is a split, else test."""
+    """Judgments in BEIR's or TREC's format; the split is the file's name if that is a split, else test."""
     split = path.name.split(".")[0]
     return Content(qrels={split if split in beir.SPLITS else "test": _qrels(path)})
 
 
 def write_qrels(path: Path, source: Source) -> int:
-    """BEIR's, of the one split that there is."""
+    """Judgments in BEIR's format; there must be a single split."""
     return beir.write_qrels(path, (row.record for row in _only_split(source)))
 
 
 def write_trec_qrels(path: Path, source: Source) -> int:
-    """TREC's, of the one split that there is."""
+    """Judgments in TREC's format; there must be a single split."""
     return trec.write_qrels(path, (row.record for row in _only_split(source)))
 
 
@@ -107,7 +107,7 @@ def write_run(path: Path, source: Source) -> int:
 
 
 def read_beir(path: Path, *, prefix: str = "") -> Content:
-    """A BEIR folder. prefix: of the queries and judgments, such as qgen."""
+    """A BEIR folder. prefix: of the names of queries and judgments, such as qgen."""
     stem = f"{prefix}-" if prefix else ""
     corpus, queries = table(path, "corpus"), table(path, f"{stem}queries")
     return Content(
@@ -118,7 +118,7 @@ def read_beir(path: Path, *, prefix: str = "") -> Content:
 
 
 def write_beir(path: Path, source: Source, *, prefix: str = "") -> int:
-    """A BEIR folder of what there is: documents, queries, judgments by split."""
+    """A BEIR folder of the available documents, queries and judgments."""
     stem = f"{prefix}-" if prefix else ""
     with atomic_folder(path) as folder:
         if source.content.docs or source.lookup.documents is not None:
@@ -130,7 +130,7 @@ def write_beir(path: Path, source: Source, *, prefix: str = "") -> int:
 
 
 def read_gpl(path: Path) -> Content:
-    """A BEIR folder with what GPL generated under the prefix qgen, or the only one that there is."""
+    """A BEIR folder with GPL's generated queries, under the prefix qgen or the only other prefix."""
     prefixes = sorted(file.name.removesuffix("-queries.jsonl") for file in path.glob("[!.]*-queries.jsonl"))
     if GENERATED not in prefixes and len(prefixes) != 1:
         raise DataError(
@@ -140,7 +140,7 @@ def read_gpl(path: Path) -> Content:
 
 
 def read_llama_index(path: Path) -> Content:
-    """All of one JSON object."""
+    """Documents, queries and judgments in one JSON object."""
     place = Place(path)
 
     def table(name: str) -> Mapping[str, Any]:

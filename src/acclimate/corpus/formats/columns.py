@@ -1,4 +1,4 @@
-"""Columns as sentence-transformers trains from: their order decides what they are, their names do not, except label.
+"""Training columns of sentence-transformers: identified by their order, not their names, except for label.
 
 columns         anchor, positive, negative_1 ... negative_n       MultipleNegativesRankingLoss of each kind of model
 columns-scores  query, positive, negative_1 ... negative_n, label (n + 1 scores)      MarginMSE and DistillKLDiv losses;
@@ -38,7 +38,7 @@ _NEGATIVE = re.compile(r"((?:hard_)?negatives?|document)(?:_([0-9]{1,6}))?")
 
 
 def read(path: Path) -> Content:
-    """Rows of a query, a positive and any number of negatives, perhaps with scores or margins."""
+    """Rows of a query, a positive and any number of negatives, optionally with scores or margins."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -107,7 +107,7 @@ def read_pairs(path: Path) -> Content:
 
 
 def write_pairs(path: Path, source: Source) -> int:
-    """columns-pairs: a row for each document, the positive first."""
+    """columns-pairs: one row per document, the positive first."""
     return write_objects(
         path,
         (

@@ -31,11 +31,11 @@ class Example(NamedTuple):
 
     @property
     def n_ways(self) -> int:
-        """How many documents."""
+        """Number of documents."""
         return len(self.doc_ids or self.texts)
 
     def keeping(self, places: list[int]) -> Example:
-        """The example of the documents at these places alone."""
+        """The example reduced to the documents at these positions."""
         return self._replace(
             doc_ids=tuple(self.doc_ids[n] for n in places) if self.doc_ids else (),
             texts=tuple(self.texts[n] for n in places) if self.texts else (),
@@ -56,7 +56,7 @@ Rows = Callable[[], Iterator[Row[T]]]
 
 @dataclass(frozen=True)
 class Content:
-    """What a file or folder holds."""
+    """The records in a file or folder."""
 
     docs: Rows[Doc] | None = None
     queries: Rows[Query] | None = None

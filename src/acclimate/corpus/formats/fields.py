@@ -1,4 +1,4 @@
-"""What all readers share: columns by name, checked values, and the places of records.
+"""Shared by all readers: columns by name, value checks, and the places of records.
 
 Decided: ids are text and never cast. A JSON or Parquet integer becomes its decimal text, which loses nothing; a float,
 boolean or null is refused. Columns are found by name, in any order. Names of a few other tools are accepted: the first
@@ -37,13 +37,13 @@ QUERY_TEXT = Field("query text", ("text", "query", "question"))
 
 
 class Place(NamedTuple):
-    """Where a record was read; `line` is the row in a Parquet file, and None where a record is a whole file."""
+    """Where a record was read; `line` is the row in a Parquet file, and None if the record is a whole file."""
 
     path: Path
     line: int | None = None
 
     def error(self, message: str) -> DataError:
-        """The error that begins with this place."""
+        """A DataError with this place."""
         return DataError(message, path=self.path, line=self.line)
 
 
@@ -73,7 +73,7 @@ class Located(Iterator[T], Generic[T]):
 
 
 def pick(names: Iterable[str], field: Field, place: Place) -> str:
-    """The one of `names` that holds `field`."""
+    """The column among `names` that holds `field`."""
     columns = names if isinstance(names, dict) else list(names)
     present = [name for name in field.names if name in columns]
     if len(present) == 1 or field.names[0] in present:
@@ -107,7 +107,7 @@ def closest(columns: list[str], field: Field) -> str | None:
 
 
 def identifier(value: Any, name: str, place: Place) -> str:
-    """An id: text that is not empty, or an integer as its decimal text."""
+    """An id: non-empty text, or an integer converted to text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
@@ -123,14 +123,14 @@ def text(value: Any, name: str, place: Place) -> str:
 
 
 def unbroken(value: str, name: str, place: Place) -> str:
-    """`value`. Raises DataError where it cannot be written as UTF-8."""
+    """`value` itself. Raises DataError if it cannot be encoded as UTF-8."""
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise place.error(f"{name!r} has half a surrogate pair (\\ud800-\\udfff), which is not a character; remove it")
     return value
 
 
 def number(value: Any, name: str, place: Place) -> float:
-    """A finite number out of JSON."""
+    """A finite number from JSON."""
     try:
         if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
             return float(value)
@@ -143,13 +143,13 @@ def as_json(value: Any) -> str:
     """A value for an error message: as JSON, shortened."""
     try:
         text = json.dumps(value, ensure_ascii=True, default=repr)
-    except (ValueError, RecursionError):  # what is nested too deeply, or a number of thousands of digits
+    except (ValueError, RecursionError):  # nested too deeply, or a number of thousands of digits
         text = quoted(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def docs(rows: Iterable[tuple[Place, Mapping[str, Any]]]) -> Iterator[tuple[Place, Doc, dict[str, Any]]]:
-    """A Doc from each row with a document id, a text and perhaps a title, and the row's other keys."""
+    """A Doc from each row with document id, text and optional title, and the row's other keys."""
     for place, row in rows:
         id_name, text_name = pick(row, DOC_ID, place), pick(row, DOC_TEXT, place)
         title = row.get("title")
@@ -170,7 +170,7 @@ def without(row: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
 
 
 def queries(rows: Iterable[tuple[Place, Mapping[str, Any]]], path: Path) -> list[Query]:
-    """A Query from each row that has a query id and a text; an id that comes twice and a blank text are refused."""
+    """A Query from each row with query id and text. Raises DataError for a repeated id or a blank text."""
     read: dict[str, tuple[Query, Place]] = {}
     for place, row in rows:
         id_name, text_name = pick(row, QUERY_ID, place), pick(row, QUERY_TEXT, place)

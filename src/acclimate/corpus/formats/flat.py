@@ -1,4 +1,4 @@
-"""Training examples as flat JSON objects: a query, its positives and its negatives, under each format's own names.
+"""Training examples as flat JSON objects with a query, positives and negatives, under each format's own keys.
 
 format          query id    query         positives                 negatives                 scores
 FlagEmbedding               query         pos                       neg                       pos_scores, neg_scores
@@ -25,7 +25,7 @@ from acclimate.corpus.formats.writing import write_objects
 
 
 class Keys(NamedTuple):
-    """The names that a format has for the parts of an example; empty for what it has not."""
+    """A format's keys for the parts of an example; "" for parts it lacks."""
 
     positives: str
     negatives: str
@@ -73,7 +73,7 @@ class Keys(NamedTuple):
     def _scores(
         self, values: dict[str, Any], n_positives: int, n_negatives: int, place: Place
     ) -> tuple[list[float], list[float]]:
-        """The scores of positives and of negatives: none at all, or one for each document."""
+        """The scores of positives and negatives: none, or one per document."""
         scores: list[list[float]] = []
         for name, n_docs in ((self.positive_scores, n_positives), (self.negative_scores, n_negatives)):
             listed = optional_list(values, name, place) if name else []

@@ -30,9 +30,9 @@ from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
-CARD = "README.md"  # says what is in a data set
+CARD = "README.md"  # description of a data set
 
-_ADVICE = {  # by the ends of names of what is no text or table yet
+_ADVICE = {  # by suffix of files that must be converted first
     ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
@@ -42,10 +42,10 @@ _ADVICE = {  # by the ends of names of what is no text or table yet
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-_MERGE = re.compile(r"<<\s*:")  # a few lines of YAML that merges mappings may stand for billions
+_MERGE = re.compile(r"<<\s*:")  # a few lines of YAML with merged mappings may expand to billions
 _LONGEST_FRONT_MATTER = 20_000  # characters
 _FENCE = re.compile(r" {0,3}(```|~~~)")
-_COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
+_COMMENT_OR_CODE = re.compile(  # parts in which a comment mark is plain text
     r"""
     (?P<comment><!--)
     | ^[ ]{0,3}(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n(?:.*?^[ ]{0,3}(?P=fence)|.*)
@@ -60,7 +60,7 @@ _COMMENT_OR_CODE = re.compile(  # in which the mark of a comment is text
 def read_folder(folder: Path) -> Located[Doc]:
     """Stream the docs in the order of their ids; `dropped` counts the skipped files by reason.
 
-    Raises DataError for a data set in which only the card is text.
+    Raises DataError for a data set whose only text is its card.
     """
     files, dropped = find_files(folder)
     if [file.name for file in files] == [CARD] and (conversion := conversion_of(folder)):
@@ -122,7 +122,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
 
 
 def advice_on(path: Path, *, kind: str = DOCS) -> str:
-    """Advice on a file without records, to be appended to an error; "" where there is none.
+    """Advice on a file without records, to be appended to an error; "" if there is none.
 
     kind: of the wanted records, documents or queries.
     """
@@ -137,7 +137,7 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
 
 
 def _joining(folder: Path) -> str:
-    """Advice to join TREC's documents from many files, to be appended to an error; "" where there are none."""
+    """Advice to join TREC's documents from many files, to be appended to an error; "" if there are none."""
     first = next((path for path in sorted(folder.iterdir()) if is_file(path)), None)
     try:
         is_sgml = first is not None and sgml.are_docs(look(first)) > 0
@@ -147,7 +147,7 @@ def _joining(folder: Path) -> str:
 
 
 def front_matter(content: str) -> Mapping[str, Any]:
-    """The YAML front matter of a Markdown file; {} where there is none."""
+    """The YAML front matter of a Markdown file; {} if it has none."""
     match = _FRONT_MATTER.match(content)
     if match is None or len(match[1]) > _LONGEST_FRONT_MATTER or _MERGE.search(match[1]):
         return {}
@@ -161,13 +161,13 @@ def front_matter(content: str) -> Mapping[str, Any]:
 
 
 def _without_comments(content: str) -> str:
-    """Markdown without comments. A comment that does not end is text."""
+    """Markdown without comments. An unclosed comment counts as text."""
     kept: list[str] = []
     start = place = 0
     while mark := _COMMENT_OR_CODE.search(content, place):
         place = mark.end()
         if mark["comment"]:
-            end = content.find("-->", place - 2)  # <!--> is a whole one
+            end = content.find("-->", place - 2)  # <!--> is complete
             if end < 0:
                 break
             kept.append(content[start : mark.start()])
@@ -176,7 +176,7 @@ def _without_comments(content: str) -> str:
 
 
 def _heading(line: str) -> str:
-    """The text of a heading with number signs, without closing ones; "" where the line is none."""
+    """The text of a heading with number signs, without closing ones; "" if the line is no heading."""
     mark = _HEADING.match(line)
     title = line[mark.end() :].strip(" \t") if mark else ""
     before = title.rstrip("#")

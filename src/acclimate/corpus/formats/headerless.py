@@ -1,4 +1,4 @@
-"""TSV files without a header: what the columns hold is told by their number and by what is in them.
+"""TSV files without a header; columns are identified by their number and content.
 
 triples        query⇥positive text⇥negative text (InPars), quoted like CSV; triples-raw: a quote is a letter
 triples-ids    query_id⇥pos_id⇥neg_id, and more negatives in further columns
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def read_triples(path: Path, *, is_raw: bool = False) -> Content:
-    """Each row an example of two texts."""
+    """One example of two texts per row."""
     return Content(
         examples=lambda: (
             Row(place, Example(query=query, texts=(positive, negative)))
@@ -51,7 +51,7 @@ def write_triples(path: Path, source: Source, *, is_raw: bool = False) -> int:
 
 
 def read_triples_ids(path: Path) -> Content:
-    """Each row an example of as many ids as it has."""
+    """One example per row, of any number of ids."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, cells in _rows(path, 3, is_raw=True, or_more=True):
@@ -72,12 +72,12 @@ def write_triples_ids(path: Path, source: Source) -> int:
 
 
 def write_tuples_ids(path: Path, source: Source) -> int:
-    """A row for each example, with all its negatives."""
+    """One row per example, with all its negatives."""
     return write_ids(path, ((row.place, (row.record.query_id, *row.record.doc_ids)) for row in source.examples()))
 
 
 def read_pairs(path: Path) -> Content:
-    """The rows of a query that stand together: an example for each positive, with all negatives."""
+    """Consecutive rows of a query: one example per positive, with all negatives."""
 
     def examples() -> Iterator[Row[Example]]:
         for query, rows in groupby(_rows(path, 3), lambda row: row[1][0]):
@@ -99,7 +99,7 @@ def read_pairs(path: Path) -> Content:
 
 
 def write_pairs(path: Path, source: Source) -> int:
-    """A row for each document, the positive first."""
+    """One row per document, the positive first."""
     rows = (
         (source.lookup.query_text(row.record, row.place), text, str(int(n == 0)))
         for row in source.examples(ids=False, texts=True)
@@ -123,7 +123,7 @@ def read_margins(path: Path) -> Content:
 
 
 def write_margins(path: Path, source: Source) -> int:
-    """A row for each negative, with the margin of the positive."""
+    """One row per negative, with the margin of the positive."""
 
     def rows() -> Iterator[tuple[Place, tuple[str, ...]]]:
         for place, example, _ in source.examples(negatives=True):
@@ -136,13 +136,13 @@ def write_margins(path: Path, source: Source) -> int:
 
 
 def read_queries(path: Path) -> Content:
-    """The first two columns of each row; where there are more, all rows have as many."""
+    """The first two columns of each row; all rows must have the same number of columns."""
 
     return Content(queries=lambda: (Row(Place(path), query) for query in queries(path)))
 
 
 def queries(path: Path) -> list[Query]:
-    """The queries of such a file in its order."""
+    """The queries of a file, in its order."""
     rows = ((place, {"_id": cells[0], "text": cells[1]}) for place, cells in same_width(path))
     return fields.queries(rows, path)
 
@@ -155,26 +155,26 @@ def write_queries(path: Path, source: Source) -> int:
 
 
 def read_docs(path: Path) -> Content:
-    """Id, text and perhaps title of each document."""
+    """Id, text and optional title of each document."""
 
     return Content(docs=lambda: (Row(*doc) for doc in docs(path)))
 
 
 def docs(path: Path) -> Iterator[tuple[Place, Doc]]:
-    """The documents of such a file with their places, in its order."""
+    """The documents of a file with their places, in its order."""
     for place, (doc_id, text, *title) in same_width(path):
         yield place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else "")
 
 
 def write_docs(path: Path, source: Source) -> int:
-    """Id and text of each document, title first in it."""
+    """Id and text of each document, with the title at the start of the text."""
     return write_ids(
         path, ((row.place, (row.record.doc_id, source.flat(row.record.default_text()))) for row in source.docs())
     )
 
 
 def write_ids(path: Path, rows: Iterable[tuple[Place, Sequence[str]]]) -> int:
-    """Rows of cells as they are. Refused: a cell with a tab or line end, which would be another id."""
+    """Unescaped rows of cells. Raises DataError for a cell with a tab or line end, which would split it."""
 
     def lines() -> Iterator[str]:
         for place, cells in rows:
@@ -215,7 +215,7 @@ def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False
 
 
 def same_width(path: Path) -> Iterator[tuple[Place, list[str]]]:
-    """The cells of each line, as many as in the first, two at least; a quotation mark is a letter."""
+    """The cells of each line: at least two, as many as in the first line, without quoting."""
     width = 0
     for place, cells in tables.headerless_rows(path, is_raw=True):
         width = width or len(cells)

@@ -20,20 +20,22 @@ INLINE = frozenset(
     "time tt u var wbr".split()
 )
 _WITHIN_A_LINE = INLINE | HIDDEN | {"title"}
-_EMPTY = frozenset("area base br col embed hr img input link meta param source track wbr".split())  # they never end
-_RAW = {  # what is in them is no markup, up to their own end
+_EMPTY = frozenset(
+    "area base br col embed hr img input link meta param source track wbr".split()
+)  # void elements, without end tag
+_RAW = {  # elements whose content is raw text
     name: re.compile(rf"</{name}(?=[\s/>])", re.ASCII | re.IGNORECASE)
     for name in ("script", "style", "iframe", "title", "textarea")
 }
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
-_REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # in quotes it does not end
+_REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # > inside quotes does not end it
 _COMMENT_END = re.compile(r"--!?>")
 
 Kind = Literal["start", "end", "text"]
 
 
 def read_page(page: str) -> tuple[str, str]:
-    """Title and text, a line for each block, without scripts, styles and other invisible content."""
+    """(title, text with one line per block, without scripts, styles and other invisible content)."""
     title: list[str] = []
     text: list[str] = []
     opened: list[str] = []  # the elements that are not closed, the outermost first
@@ -52,7 +54,7 @@ def read_page(page: str) -> tuple[str, str]:
             n_hidden += value in HIDDEN
         elif count[value]:
             closed = ""
-            while closed != value:  # with it end those that were left open within it
+            while closed != value:  # also closes unclosed elements inside it
                 closed = opened.pop()
                 count[closed] -= 1
                 n_hidden -= closed in HIDDEN
@@ -93,6 +95,6 @@ def _tokens(page: str) -> Iterator[tuple[Kind, str]]:
 
 
 def _unescaped(text: str) -> str:
-    with suppress(ValueError):  # a number of thousands of digits is no character's
+    with suppress(ValueError):  # no character has a number of thousands of digits
         return html.unescape(text) if "&" in text else text
     return text

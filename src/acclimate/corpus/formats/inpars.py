@@ -60,12 +60,12 @@ def write_ours(path: Path, source: Source) -> int:
 
 
 def write_v2(path: Path, source: Source) -> int:
-    """What the InPars toolkit writes and reads."""
+    """The format of the InPars toolkit."""
     return write_objects(path, _rows(source, ("text", "query")))
 
 
 def write_v1(path: Path, source: Source) -> int:
-    """What InPars v1 writes."""
+    """The format of InPars v1."""
     return write_objects(path, _rows(source, ("doc_text", "question")))
 
 
@@ -89,7 +89,7 @@ def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _kept(query: SyntheticQuery, others: Any, place: Place) -> dict[str, Any]:
-    """The keys that InPars has no name for, and a query id that reading its file would not restore."""
+    """Keys that InPars lacks, including a query id that could not be restored from the file."""
     kept = {name: value for name, value in others.items() if name != "text"}
     if query.query_id != synthetic.synthetic_id(query.doc_id, query.text):
         kept["query_id"] = query.query_id

@@ -38,12 +38,12 @@ class Lookup:
 
     @cached_property
     def documents(self) -> Mapping[str, Doc] | None:
-        """By id; None where none are given."""
+        """Documents by id; None if none are given."""
         return self._documents()
 
     @cached_property
     def queries(self) -> Mapping[str, str] | None:
-        """Text by query id; None where none are given."""
+        """Query texts by id; None if none are given."""
         return self._queries()
 
     def doc_text(self, doc_id: str, place: Place) -> str:
@@ -102,7 +102,7 @@ class Lookup:
         return ids
 
 
-@lru_cache(1024)  # the rows of a query have its text and its positive's again and again
+@lru_cache(1024)  # rows of a query repeat its text and that of its positive
 def text_key(text: str) -> bytes:
-    """Equal for texts that differ in white space alone: writers of tables turn line ends into blanks."""
+    """Equal for texts that differ only in white space, because tables are often written without line ends."""
     return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -22,11 +22,11 @@ from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc
 
 QUESTION_ID, QUESTION = Field("query id", ("question_id",)), Field("query", ("question",))
-CORPUS = "corpus"  # the folder and the id of the one corpus that is written
+CORPUS = "corpus"  # folder and id of the corpus written
 
 
 def read(path: Path) -> Content:
-    """A training file of NeMo Automodel, or the folder of one; its corpus is read where it is beside."""
+    """A training file of NeMo Automodel, or its folder; the corpus beside it is read if it exists."""
     file = path / "train.json" if path.is_dir() else path
     place = Place(file)
 

@@ -21,11 +21,11 @@ from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import NWay
 
-MINER = "acclimate"  # under whose name negatives go to GPL
+MINER = "acclimate"  # name of the miner in GPL's files
 
 
 def read_nway(path: Path) -> Content:
-    """Ours; lists that a table has as JSON text are read as well."""
+    """Our format; lists may also be JSON text, as in tables."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -54,7 +54,7 @@ def write_nway(path: Path, source: Source) -> int:
 
 
 def read_gpl(path: Path) -> Content:
-    """GPL's hard negatives: an example for each positive, with the negatives of all miners, each once."""
+    """GPL's hard negatives: one example per positive, with the distinct negatives of all miners."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -88,7 +88,7 @@ def write_gpl(path: Path, source: Source) -> int:
 
 
 def read_tevatron(path: Path) -> Content:
-    """Tevatron v1's: ids and texts, scores where every passage has one."""
+    """Tevatron v1's format: ids and texts, and scores if every passage has one."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -110,7 +110,7 @@ def read_tevatron(path: Path) -> Content:
 
 
 def write_tevatron(path: Path, source: Source) -> int:
-    """Tevatron v1's; the title is in the text, as models read it."""
+    """Tevatron v1's format, with the title in the text, as models read it."""
 
     def rows() -> Iterator[dict[str, Any]]:
         for _, example, others in source.examples(texts=True):
@@ -127,7 +127,7 @@ def write_tevatron(path: Path, source: Source) -> int:
 
 
 def read_swift(path: Path) -> Content:
-    """ms-swift's: the text of a conversation is that of its last message."""
+    """ms-swift's format: the text of a conversation is its last message."""
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
@@ -144,7 +144,7 @@ def read_swift(path: Path) -> Content:
 
 
 def write_swift(path: Path, source: Source) -> int:
-    """ms-swift's: one message of the user in each conversation."""
+    """ms-swift's format: one user message per conversation."""
 
     def rows() -> Iterator[dict[str, Any]]:
         for _, example, others in source.examples(ids=False, texts=True):

@@ -19,12 +19,12 @@ KEYS = frozenset({"query_id", "doc_ids", "scores", "has_positive"})
 
 
 def read_nway(path: Path) -> Located[NWay]:
-    """The training examples in the order of the lines, streamed."""
+    """Stream training examples in the order of the lines."""
     return Located((place, nway_of(row, place)) for place, row in json_objects(path))
 
 
 def write_nway(path: Path, examples: Iterable[NWay]) -> int:
-    """Training examples, one a line. Returns how many. Scores that are not one finite number per doc are refused."""
+    """Write training examples, one per line; returns their number. Scores must be one finite number per doc."""
 
     def rows() -> Iterator[dict[str, Any]]:
         for example in examples:
@@ -36,7 +36,7 @@ def write_nway(path: Path, examples: Iterable[NWay]) -> int:
 
 
 def row_of(example: NWay) -> dict[str, Any]:
-    """A training example as a line has it."""
+    """The JSON object of a training example."""
     row: dict[str, Any] = {"query_id": example.query_id, "doc_ids": list(example.doc_ids)}
     if example.scores:
         row["scores"] = [float(score) for score in example.scores]
@@ -46,7 +46,7 @@ def row_of(example: NWay) -> dict[str, Any]:
 
 
 def nway_of(row: dict[str, Any], place: Place) -> NWay:
-    """The training example in a row. Raises DataError where it has no or two positives, or too few scores."""
+    """The training example in a row. Raises DataError for a missing or repeated positive, or too few scores."""
     doc_ids = row[pick(row, DOC_IDS, place)]
     if not isinstance(doc_ids, list) or not doc_ids:
         raise place.error(f"'doc_ids' is {as_json(doc_ids)}; expected a list of document ids, positive first")

@@ -20,7 +20,7 @@ DOCUMENT = ("document", "doc_text", "passage", "text")
 
 
 def read_prompt_examples(path: Path, corpus: Mapping[str, Doc]) -> list[PromptExample]:
-    """All examples of a file, in its order. `corpus` has the documents that the file names by id only."""
+    """All examples of a file, in its order. corpus: for documents that the file gives by id only."""
     examples = [_example(row, Place(path, line), corpus) for line, row in read_jsonl(path)]
     if not examples:
         raise DataError("an empty file; expected one JSON object per line, with query and document", path=path)

@@ -61,7 +61,7 @@ def read_train(path: Path) -> Content:
 
 
 def write(path: Path, source: Source) -> int:
-    """The three tables, as Parquet. Only documents that examples name are among them."""
+    """The three tables, as Parquet, with only the documents that examples use."""
     texts: dict[str, str] = {}
     queries: dict[str, str] = {}
 
@@ -91,6 +91,6 @@ def _table(folder: Path, name: str) -> Path:
 
 
 def _from_0_to_1(scores: tuple[float, ...]) -> list[float]:
-    halves = [score / 2 for score in scores]  # the largest numbers differ by more than there are
+    halves = [score / 2 for score in scores]  # the difference of the largest numbers would overflow
     low, high = min(halves), max(halves)
     return [(half - low) / (high - low) if high > low else 0.0 for half in halves]

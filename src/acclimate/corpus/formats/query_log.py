@@ -76,15 +76,15 @@ SEARCHES = (
 )
 CLICKS = ("clicks", "clickcount", "totalclicks", "nbclicks")
 
-_MOST = 10**15  # times that anything was searched for
+_MOST = 10**15  # largest plausible number of searches
 _NUMBER = re.compile(r"\d{1,3}([., '\u2019\u00a0\u202f])\d{3}(?:\1\d{3})*|(\d+)(?:[.,]0+)?", re.ASCII)
-_BINARY = {  # what a file begins with -> what it is
+_BINARY = {  # first bytes of a file -> its type
     b"SQLite format 3\0": "an SQLite database",
     b"PK\x03\x04": "an Excel or zip file",
     b"\xd0\xcf\x11\xe0": "an Excel file",
     b"PAR1": "a Parquet file",
 }
-_NO_QUERY = {  # how a text file begins that has no query a line -> what to do
+_NO_QUERY = {  # beginnings of text files without one query per line -> advice
     r"""\s*(?:\{"|\[\{).*""": "looks like JSON; give a file of JSON Lines a name that ends in .jsonl",
     r".*\t.*": "looks like a table; give its columns names in a first line, and the file one that ends in .tsv",
     r" +\d+ \S.*": "looks like what `uniq -c` writes; leave that out, lines are counted here",
@@ -101,7 +101,7 @@ class Entry(NamedTuple):
 
 
 def read_query_log(path: Path) -> Iterator[Entry]:
-    """The entries of a log in its order, streamed. Raises DataError for a file that is none, or by its line."""
+    """Stream the entries of a log in its order. Raises DataError for an invalid file or line."""
     with open_bytes(path) as stream:
         begin = stream.read(512)
     names = ", ".join((*TEXT, *JSONL, *TABLES))
@@ -158,7 +158,7 @@ class _Columns(NamedTuple):
 
 
 def _columns(names: list[str], place: Place) -> _Columns:
-    """The names of the columns, as the file has them."""
+    """The names of the columns in the file."""
     plain = {"".join(filter(str.isalnum, name)).casefold(): name for name in reversed(names)}
     query = next((name for name in QUERIES if name in plain), None)
     if query is None:
@@ -173,14 +173,14 @@ def _columns(names: list[str], place: Place) -> _Columns:
 
 
 def _text(value: Any, name: str, place: Place) -> str:
-    """A query: text, or a number that was searched for; "" for null."""
+    """A query: text, or a number used as a query; "" for null."""
     if value is None:
         return ""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else fields.text(value, name, place)
 
 
 def _whole(row: Mapping[str, Any], name: str | None, default: int, place: Place) -> int:
-    """A number of searches or clicks, which may have separators of thousands; the default where none is given."""
+    """A number of searches or clicks, optionally with thousands separators; the default if missing."""
     value = default if name is None else row[name]
     if value is None or (isinstance(value, str) and not value.strip()):
         return default

@@ -188,7 +188,7 @@ def recognize(path: Path, kinds: Collection[str] = ()) -> Format:
 
 
 def _remedy(kinds: Collection[str], what: str) -> str:
-    """What is expected. If any kind is, the caller is `convert`, which has an option for the format."""
+    """The expected content, for messages. If any kind is, mention the option of `convert` for the format."""
     expected = " or ".join(_EXPECTED.get(kind, kind) for kind in kinds)
     return f"expected {expected}" if kinds else f"give {what} with --from FORMAT (acclimate convert --list)"
 

@@ -33,11 +33,11 @@ from acclimate.corpus.formats.fields import Place, as_json
 T = TypeVar("T")
 
 _SHARD = re.compile(r"(?P<split>.+)-[0-9]{5}-of-[0-9]{5}(-[0-9a-f]+)?\.(parquet|jsonl|jsonl\.gz)")
-SAVED = ("state.json", "dataset_info.json")  # what datasets' save_to_disk leaves in a folder
+SAVED = ("state.json", "dataset_info.json")  # files of a folder written by datasets' save_to_disk
 
 
 def is_parquet(path: Path) -> bool:
-    """True where a file begins as Parquet files do."""
+    """True if a file begins like a Parquet file."""
     if not is_file(path):
         return False
     with open_bytes(path) as stream:
@@ -45,12 +45,12 @@ def is_parquet(path: Path) -> bool:
 
 
 def is_dataset(path: Path) -> bool:
-    """True for a folder that `save_to_disk` of Hugging Face's datasets makes, or one of shards as hubs have them."""
+    """True for a folder written by `save_to_disk` of Hugging Face's datasets, or a folder of shards."""
     return path.is_dir() and (all(exists(path / name) for name in SAVED) or bool(_shards(path)))
 
 
 def objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Each row with its place, values by name. Raises DataError by line, and where there is no row at all."""
+    """Each row with its place, as values by name. Raises DataError naming the line, and for an empty file."""
     return _not_empty(_objects(path), path)
 
 
@@ -70,7 +70,7 @@ def json_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def whole_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file is, over any number of lines. Raises DataError where it is none."""
+    """The JSON object in a file, over any number of lines. Raises DataError if it is none."""
     text = "\n".join(line for _, line in read_lines(path))
     try:
         value = json_value(text)
@@ -86,7 +86,7 @@ def whole_object(path: Path) -> dict[str, Any]:
 
 
 def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
-    """Each line of a file that has one JSON list a line."""
+    """Each line of a file with one JSON list per line."""
     for number, value in read_json_lines(path):
         if not isinstance(value, list):
             raise DataError(f"found {as_json(value)}; expected a JSON list", path=path, line=number)
@@ -94,7 +94,7 @@ def lists(path: Path) -> Iterator[tuple[Place, list[Any]]]:
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with None in place of NaN, by which pandas marks missing values."""
+    """A row with NaN, pandas' missing value, replaced by None."""
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
@@ -118,7 +118,7 @@ def _objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def first_line(path: Path) -> str:
-    """The first line that is not blank; an empty text where there is none."""
+    """The first line that is not blank; "" if there is none."""
     return next((line for _, line in read_lines(path) if line.strip()), "")
 
 
@@ -131,7 +131,7 @@ def table(folder: Path, stem: str) -> Path | None:
 
 
 def cells_of(line: str) -> list[str]:
-    """The cells of a first line, with tabs between or else commas."""
+    """The cells of a header line, separated by tabs or else commas."""
     try:
         return next(csv.reader([line], delimiter="\t" if "\t" in line else ","), [])
     except csv.Error:
@@ -164,7 +164,7 @@ def _shards(path: Path) -> list[Path]:
 
 
 def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The rows of a folder that Hugging Face's datasets saved: Arrow files in the order that its state says."""
+    """The rows of a folder saved by Hugging Face's datasets: Arrow files in the order of its state.json."""
     import pyarrow as pa
 
     if not is_dataset(path):
@@ -181,7 +181,7 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         try:
             with open_bytes(path / name) as stream, pa.ipc.open_stream(stream) as batches:
                 for batch in batches:
-                    batch.validate(full=True)  # offsets that are damaged would be read from anywhere in memory
+                    batch.validate(full=True)  # damaged offsets would read outside the buffer
                     for cells in batch.to_pylist():
                         row += 1
                         yield Place(path, row), cells
@@ -190,12 +190,12 @@ def _saved_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def optional_list(values: Mapping[str, Any], name: str, place: Place) -> list[Any]:
-    """The list of this name; an empty one where it is missing or null."""
+    """The list of this name; [] if it is missing or null."""
     return [] if values.get(name) is None else json_list(values[name], name, place)
 
 
 def json_list(value: Any, name: str, place: Place) -> list[Any]:
-    """A list, which tables may hold as JSON or Python text."""
+    """A list, or its JSON or Python text, as in tables."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             value = json.loads(value)

@@ -1,4 +1,4 @@
-"""TREC's documents and topics, as SGML or XML has them: read, not written.
+"""TREC's documents and topics in SGML or XML (read only).
 
 documents  <DOC> with <DOCNO> (or an id in its tag); its title is in TITLE, HEADLINE, HEAD, HL or TTL, its text in LP,
            LEADPARA and TEXT, or else all that is left; behind a <DOCHDR> is a web page
@@ -29,27 +29,27 @@ _DOCNO = re.compile(r"<docno>\s*([^<>]*?)\s*</docno>", re.IGNORECASE)
 _HEADER_END = re.compile(r"</dochdr>", re.IGNORECASE)
 _ID = re.compile(r"""\s(?:id|number)\s*=\s*["']?([^"'<>\s]+)""", re.IGNORECASE)
 _TOPIC_PART = re.compile(r"<(\w+)[^<>]*>\s*(?:(?:number|topic|description|narrative):)?([^<]*)", re.IGNORECASE)
-_ASKED = ("title", "query", "desc", "description", "question", "summary")  # the first that says something is the query
+_ASKED = ("title", "query", "desc", "description", "question", "summary")  # the first non-empty one is the query
 _BETWEEN = re.compile(r"(?:\s|<[^<>]*>)*")
 
 
 def are_docs(sample: Sample) -> int:
-    """Lines that begin with a <DOC>, or with tags around the first."""
+    """True if lines begin with a <DOC>, or with tags around the first."""
     return _begins_with(_DOC, sample)
 
 
 def are_topics(sample: Sample) -> int:
-    """Lines that begin with a topic, or with tags around the first."""
+    """True if lines begin with a topic, or with tags around the first."""
     return _begins_with(_TOPIC, sample)
 
 
 def read_docs(path: Path) -> Content:
-    """Each <DOC>, streamed."""
+    """Stream each <DOC>."""
     return Content(docs=lambda: (Row(*doc) for doc in docs(path)))
 
 
 def read_topics(path: Path) -> Content:
-    """Each topic as the query that it asks."""
+    """Each topic as a query."""
     return Content(queries=lambda: (Row(Place(path), query) for query in queries(path)))
 
 
@@ -96,7 +96,7 @@ def _elements(path: Path, name: str) -> Iterator[tuple[Place, str, str]]:
 
 
 def docs(path: Path) -> Iterator[tuple[Place, Doc]]:
-    """Each <DOC> with its place, streamed."""
+    """Stream each <DOC> with its place."""
     for place, tag, content in _elements(path, _DOC):
         doc_id = _DOCNO.search(content) or _ID.search(tag)
         if not doc_id or not doc_id[1]:
@@ -117,13 +117,13 @@ def _seen(content: str) -> str:
 
 
 def _parts(content: str, place: Place) -> Mapping[str, str]:
-    """The content of the known parts by lower-case name, and of the rest by "". Parts within parts are ignored."""
+    """The content of known elements by lower-case name, and of the rest under "". Nested elements are ignored."""
     parts: dict[str, list[str]] = {}
     name, start = "", 0
     for mark in _PARTS.finditer(content):
         is_end, following = bool(mark[1]), mark[2].lower()
         if is_end is not bool(name) or (is_end and following != name):
-            continue  # what stands in a part is not looked at
+            continue  # nested inside another element
         parts.setdefault(name, []).append(content[start : mark.start()])
         name, start = ("" if is_end else following), mark.end()
     if name:

@@ -31,7 +31,7 @@ SPLITS = "splits left out beside train"
 
 
 class Source:
-    """Records for a writer, and `notes`: counts by reason of what was left out or changed."""
+    """Records for a writer, and `notes`: counts by reason of records omitted or changed."""
 
     def __init__(
         self,
@@ -154,14 +154,14 @@ class Source:
         self.notes |= counted  # equal for each pass
 
     def flat(self, text: str) -> str:
-        """A text on one line, for a cell."""
+        """A text on one line, for a table cell."""
         if not any(mark in text for mark in "\t\n\r"):
             return text
         self.notes[FLAT] += 1
         return text.replace("\r\n", " ").replace("\t", " ").replace("\n", " ").replace("\r", " ")
 
     def _texts(self) -> Mapping[str, str] | None:
-        """Text by id, of the queries given or held."""
+        """Texts of the queries given beside or in the file, by id."""
         if self._queries is not None or self.content.queries is None:
             return self._queries
         return dict(row.record for row in self.content.queries())
@@ -204,7 +204,7 @@ class Source:
         return example
 
     def _fitting(self, rows: Iterator[Row[T]]) -> Iterator[Row[T]]:
-        """The rows, counting other keys that the target format has no room for."""
+        """The rows, counting keys that the target format cannot hold."""
         counted: Counter[str] = Counter()
         for row in rows:
             if "others" not in self.room:

@@ -28,17 +28,17 @@ QUERY = Field("query", ("query", "question"))
 
 
 def read_synthetic(path: Path) -> Located[SyntheticQuery]:
-    """Synthetic queries in the order of the lines, streamed; blanks around a query are removed."""
+    """Stream synthetic queries in the order of the lines, stripped of white space."""
     return Located((place, synthetic_of(row, place)) for place, row in json_objects(path))
 
 
 def write_synthetic(path: Path, queries: Iterable[SyntheticQuery]) -> int:
-    """Synthetic queries, one a line. Returns how many."""
+    """Write synthetic queries, one per line; returns their number."""
     return write_jsonl(path, (row_of(query, Place(path)) for query in queries))
 
 
 def row_of(query: SyntheticQuery, place: Place) -> dict[str, Any]:
-    """A synthetic query as a line has it. Raises DataError for a log-probability that no JSON can have."""
+    """The JSON object of a synthetic query. Raises DataError for an infinite log-probability."""
     row: dict[str, Any] = {"query_id": query.query_id, "doc_id": query.doc_id, "query": query.text}
     if not math.isnan(query.logprob):
         row["logprob"] = number(query.logprob, f"logprob of {query.query_id}", place)
@@ -50,7 +50,7 @@ def row_of(query: SyntheticQuery, place: Place) -> dict[str, Any]:
 
 
 def synthetic_id(doc_id: str, query: str) -> str:
-    """The id of a synthetic query: a hash of its source doc's id and its text, so that it depends on nothing else."""
+    """The id of a synthetic query: a hash of its source doc's id and its text."""
     return hashlib.sha256(f"{doc_id}\0{query}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -68,9 +68,9 @@ def synthetic_of(row: dict[str, Any], place: Place) -> SyntheticQuery:
 
 
 def _logprobs(row: dict[str, Any], place: Place) -> tuple[float, tuple[float, ...]]:
-    """The mean log-probability, nan where there is none, and that of each token where they are there."""
+    """(mean log-probability, NaN if unknown; log-probability of each token, () if unknown)."""
     value = row.get("log_probs")
-    if isinstance(value, str) and value.lstrip()[:1] == "[":  # of a table of text
+    if isinstance(value, str) and value.lstrip()[:1] == "[":  # from a text table
         value = json_list(value, "log_probs", place)
     log_probs = tuple(number(item, "log_probs", place) for item in value) if isinstance(value, list) else ()
     mean = row.get("logprob")

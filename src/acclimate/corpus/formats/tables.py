@@ -24,7 +24,7 @@ Cells = Iterator[tuple[int, list[str]]]  # line number and cells of each record
 
 
 def read_corpus(path: Path) -> Located[Doc]:
-    """The docs of a table in the order of its rows, streamed."""
+    """Stream the docs of a table in the order of its rows."""
     return Located(fields.docs(_rows(path, fields.DOC_ID, fields.DOC_TEXT, others=True)))
 
 
@@ -41,7 +41,7 @@ def text_rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, str
 
 
 def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place, dict[str, str]]]:
-    """`text_rows` of a file whatever its name."""
+    """`text_rows` of a file with any name."""
     return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path), *needed)
 
 
@@ -55,7 +55,7 @@ def headerless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The rows of a Parquet file with all their columns, whatever these hold."""
+    """The rows of a Parquet file with all columns, of any type."""
     return _parquet_rows(path, None)
 
 
@@ -66,7 +66,9 @@ def _rows(path: Path, *needed: Field, others: bool = False) -> Iterator[tuple[Pl
 
 def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, dict[str, str]]]:
     line, header = next(records, (0, []))
-    while header and (header == ["#"] or header[0].startswith("# ")):  # what Google Analytics writes above a table
+    while header and (
+        header == ["#"] or header[0].startswith("# ")
+    ):  # comments that Google Analytics writes above a table
         line, header = next(records, (0, []))
     if not header:
         raise DataError("an empty file; expected a first line with the names of the columns", path=path)
@@ -81,7 +83,7 @@ def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, 
 
 
 def _quoted_cells(path: Path, delimiter: str) -> Cells:
-    """The records of a CSV file, with the line where each begins."""
+    """The records of a CSV file, with the line at which each begins."""
     csv.field_size_limit(LONGEST)  # a document may be longer than csv's 128 KiB
     records = csv.reader((line for _, line in read_raw_lines(path)), delimiter=delimiter, strict=True)
     begin = 1
@@ -95,7 +97,7 @@ def _quoted_cells(path: Path, delimiter: str) -> Cells:
 
 
 def _raw_cells(path: Path) -> Cells:
-    """The records of a TSV file without quoting: one a line."""
+    """The records of a TSV file without quoting: one per line."""
     return ((number, line.split("\t")) for number, line in read_lines(path) if line)
 
 
@@ -129,7 +131,7 @@ def _tsv_cells(path: Path, *, has_header: bool = True) -> Cells:
 
 
 def _shape(records: Cells) -> bool:
-    """Whether the records all have as many cells as the first."""
+    """True if all records have as many cells as the first."""
     try:
         _, header = next(records)
         return all(len(cells) == len(header) for _, cells in records)
@@ -138,9 +140,9 @@ def _shape(records: Cells) -> bool:
 
 
 def _quotes(cell: str) -> str:
-    """What the quotation mark at the start of a cell would be for, if the file were quoted."""
+    """The role that a quotation mark at the start of a cell would have if the file were quoted."""
     if len(cell) < 2 or not cell.endswith('"') or '"' in cell[1:-1].replace('""', ""):
-        return "open"  # the cell would go on behind the next tab or in the next line
+        return "open"  # the cell would continue after the next tab or line end
     return "needed" if '""' in cell[1:-1] or "\r" in cell else "needless"
 
 
@@ -151,7 +153,7 @@ def _parquet_rows(
     import pyarrow
     from pyarrow import parquet
 
-    open_bytes(path).close()  # says what is wrong with a path that is no file's
+    open_bytes(path).close()  # reports why a path is no readable file
     row = 0
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:

@@ -45,7 +45,7 @@ _HEADING = re.compile(r"(?P<title>[^\n]+)\n([*=\-~^])\2{2,}\n+")
 
 
 def build() -> list[Doc]:
-    """The docs, sorted by id: `json.dumps`, `str.split` (built-ins have no module), `topic:lambda`.
+    """The docs, sorted by id, such as `json.dumps`, `str.split` (built-ins have no module), `topic:lambda`.
 
     The same installation gives the same docs; another version or platform of Python gives somewhat others. A text
     stands once, under its shortest id. A docstring belongs to the class that defines it, or when that one is private
@@ -78,7 +78,7 @@ def qrels(split: str) -> list[Qrel]:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """How much of the data files was left out because this Python lacks the docs."""
+    """How many judgments and queries were left out because this Python lacks their docs."""
 
     queries: int
     qrels: int
@@ -114,7 +114,7 @@ def _docs() -> tuple[Doc, ...]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """What modules print and warn of while they are imported and looked at goes nowhere."""
+    """Suppress what modules print and warn while they are imported and inspected."""
     nowhere = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         warnings.simplefilter("ignore")
@@ -122,7 +122,8 @@ def _silence() -> Iterator[None]:
 
 
 def _plainness(doc_id: str) -> tuple[int, str, str]:
-    """Least for the id to keep: `asyncio.gather` before `asyncio.tasks.gather`, `socket.socket` before `SocketType`."""
+    """Sort key for an object's ids; the least is kept: `asyncio.gather` before `asyncio.tasks.gather`, and
+    `socket.socket` before `SocketType`."""
     return doc_id.count("."), doc_id.lower(), doc_id
 
 
@@ -178,13 +179,13 @@ def _modules() -> Iterator[types.ModuleType]:
 
 
 def _import(name: str) -> types.ModuleType | None:
-    """The module; None when this installation lacks it, cannot load it, or has another project's in its place."""
+    """The module; None if it is missing, cannot be loaded, or is shadowed by another project's."""
     try:
         spec = importlib.util.find_spec(name)
         if spec is None or not _is_in_the_library(spec.origin):
             return None
         return importlib.import_module(name)
-    except (Exception, SystemExit):  # whatever a module's own code raises where it cannot run
+    except (Exception, SystemExit):  # modules raise anything where they cannot run
         return None
 
 
@@ -202,7 +203,7 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
     for name in sorted(exported | vars(module).keys()):
         try:
             value = getattr(module, name)
-        except Exception:  # a name that this platform lacks, or that fails when it is first looked up
+        except Exception:  # missing on this platform, or fails on first access
             continue
         home = getattr(value, "__module__", None)
         is_own = name in exported or home == module.__name__ or (not exported and str(home).startswith("_"))
@@ -226,5 +227,5 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_standard(module_name: Any) -> bool:
-    """Whether a `__module__` is the standard library's: others put names of their own into its modules."""
+    """True if a `__module__` belongs to the standard library; other projects add names to its modules."""
     return not isinstance(module_name, str) or module_name.partition(".")[0] in sys.stdlib_module_names
