@@ -147,8 +147,8 @@ def test_odd_queries_crash_nothing(trained, data, tmp_path):
     for name in members:
         found = System(IDS, members, [name], {name: 1.0}).search(queries, 5)
         assert all(np.isfinite(hit.score) for hit in found)
-    unknown = System(IDS, members, ["sparse"], {"sparse": 1.0}).search(queries[:4], 5)
-    assert unknown == []  # nothing shared, nothing found
+        unknown = System(IDS, members, [name], {name: 1.0}).search(queries[:4], 5)
+        assert unknown == []  # nothing shared, nothing found
 
 
 def test_the_same_bytes_twice_and_from_shuffled_examples(trained, base, data, tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class StaticQuery:
     """Encodes texts as the normalized mean of their tokens' vectors.
 
-    A text without tokens is the zero vector, equally near to every document.
+    A text without known tokens is the zero vector, which finds nothing.
     """
 
     tokenizer: Any

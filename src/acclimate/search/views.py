@@ -79,9 +79,12 @@ class Views:
         for name, member in members.items():
             if name not in self._by_member:
                 encoded = [] if member.encoder is None else self._encode(member.encoder)
-                above = 0.0 if isinstance(member, LEXICAL) else None
+                # The zero vector, of a text of which the encoder knows nothing, is equally near to every document.
+                known = [bool(of_query.pooled.any()) for of_query in encoded] or [True] * len(self._places)
+                is_lexical = isinstance(member, LEXICAL)
                 self._by_member[name] = [
-                    CachedView(view, above=above) for view in member.views([*self._places], encoded)
+                    CachedView(view, above=0.0 if is_lexical or not is_known else None)
+                    for view, is_known in zip(member.views([*self._places], encoded), known, strict=True)
                 ]
         return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
 
