@@ -3,8 +3,9 @@
 Transformers loads the weights; the forward pass is our own because it gains four things. Tokens of all texts share
 matrix products without padding: on a CPU, texts of equal length form a block. Weights are packed once in oneDNN's
 layout, bias and activation are fused into the product, and attention scores stay in the cache. If only the first token
-is read (cross-encoders), the last layer is computed for that token alone. And on a CPU results are batch-invariant: a
-text's numbers are bit-identical whatever else is in the batch, as each operation treats each row alike.
+is read (cross-encoders), the last layer is computed for that token alone. And in float32 on a CPU results are
+batch-invariant: a text's numbers are bit-identical whatever else is in the batch, as each operation treats each row
+alike.
 
 Shapes: B texts per block, T tokens of the longest text, N tokens of all blocks, H heads, D numbers per head, C hidden
 size.
@@ -79,7 +80,16 @@ class Bert:
 
     @property
     def is_batch_invariant(self) -> bool:
-        """True if results are batch-invariant, i.e. bit-identical for every batch."""
+        """True if results are batch-invariant, i.e. bit-identical for every batch.
+
+        In bfloat16 they are not: with AMX, oneDNN adds up products of a thousand inputs and more in an order that
+        depends on the number of rows.
+        """
+        return self.is_nearly_batch_invariant and self._dtype == torch.float32
+
+    @property
+    def is_nearly_batch_invariant(self) -> bool:
+        """True if they are so but for rounding in bfloat16."""
         return _is_on_onednn(self._embeddings.word_embeddings.weight)
 
     def states(self, blocks: Sequence[Block]) -> list[Tensor]:
