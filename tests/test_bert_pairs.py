@@ -74,7 +74,7 @@ def test_one_label_of_several_says_relevant(model):
     assert light.label == 1
     assert scores(light) == scores(reader_of(load(str(model), max_tokens=24).eval(), max_tokens=24))
     rewrite(model / "config.json", id2label={"0": "one", "1": "two"}, label2id={"one": 0, "two": 1})
-    with pytest.raises(SettingError, match="rates by the labels one, two"):
+    with pytest.raises(SettingError, match="has the labels one, two"):
         bert_pairs.load_reader(model, max_tokens=24)
 
 
