@@ -56,7 +56,7 @@ def test_what_a_student_says_of_its_list_is_the_same_whatever_shares_the_softmax
 
 
 def test_corpus_is_for_students_whose_documents_are_at_hand(base, data, tmp_path):
-    with pytest.raises(SettingError, match=r"that late-interaction compares are not all at hand; expected auto"):
+    with pytest.raises(SettingError, match=r"vectors are available to late-interaction; expected auto"):
         distill(TRAIN, DEV, base, data, tmp_path, student=("late-interaction",), negatives="corpus")
 
 
