@@ -27,7 +27,7 @@ class Knowing(DenseMember):
     knows: float = 0.5
     number: int = 0
 
-    def views(self, queries, encoded):
+    def views(self, queries, encoded, others):
         return [View(self.scores(int(query.query_id[1:]))) for query in queries]
 
     def scores(self, row):
@@ -39,22 +39,22 @@ class Knowing(DenseMember):
 class KnowingTokens(LateInteractionMember):
     """The same as a late-interaction member."""
 
-    def views(self, queries, encoded):
-        return Knowing(None, None, 0.6, 7).views(queries, encoded)
+    def views(self, queries, encoded, others):
+        return Knowing(None, None, 0.6, 7).views(queries, encoded, others)
 
 
 class KnowingBetter(KnowingTokens):
     """Ranks the relevant document first."""
 
-    def views(self, queries, encoded):
-        return Knowing(None, None, 2.0, 8).views(queries, encoded)
+    def views(self, queries, encoded, others):
+        return Knowing(None, None, 2.0, 8).views(queries, encoded, others)
 
 
 class KnowingLess(KnowingTokens):
     """Ranks the relevant document low."""
 
-    def views(self, queries, encoded):
-        return Knowing(None, None, 0.1, 9).views(queries, encoded)
+    def views(self, queries, encoded, others):
+        return Knowing(None, None, 0.1, 9).views(queries, encoded, others)
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,10 @@ def test_a_killed_search_keeps_its_batches_and_ends_with_the_same(tmp_path, monk
     expected, last = list(SYSTEM.candidates(queries)), queries[100].text
     views = BM25Member.views
 
-    def killed(self, queries, encoded):
+    def killed(self, queries, encoded, others):
         if any(query.text == last for query in queries):
             raise KeyboardInterrupt
-        return views(self, queries, encoded)
+        return views(self, queries, encoded, others)
 
     with monkeypatch.context() as patch, ValueCache(tmp_path / "kept.sqlite") as store:
         patch.setattr(BM25Member, "views", killed)

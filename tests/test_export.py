@@ -194,3 +194,12 @@ def test_a_reranked_system_is_exported_as_what_is_reranked_and_that_is_said(fini
     exported = acclimate.open(finished).export("plain", tmp_path / "out", system="hybrid+reranker")
     assert exported.manifest["system"] == "hybrid"
     assert "hybrid+reranker is exported without its reranker" in caplog.text
+
+
+def test_a_system_with_feedback_is_exported_as_what_it_was_made_from(finished, tmp_path, plain, caplog):
+    caplog.set_level("INFO", logger="acclimate")
+    run = acclimate.open(finished)
+    (name,) = (system["name"] for system in run.report["systems"] if system["name"].endswith(":feedback"))
+    exported = run.export("plain", tmp_path / "out", system=name)
+    assert exported.manifest["system"] == name.removesuffix(":feedback")
+    assert f"{name} is exported without feedback" in caplog.text

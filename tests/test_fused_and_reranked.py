@@ -16,6 +16,7 @@ from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteracti
 from acclimate.search.reranked import Reranked
 from acclimate.search.system import System
 from acclimate.search.vectors import encode_corpus
+from acclimate.search.views import Views
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,9 @@ WEIGHTS = [
 def naive(members, sources, weights, query, depth, k):
     """The ranking, computed from all scores of all members in plain Python."""
     encoded = members["dense"].encoder.encode([query.text])
-    scores = {name: member.views([query], encoded)[0].all_scores().tolist() for name, member in members.items()}
+    scores = {
+        name: member.views([query], encoded, Views())[0].all_scores().tolist() for name, member in members.items()
+    }
     rows = set()
     for name in sources:
         order = sorted(range(40), key=lambda row, own=scores[name]: (-own[row], IDS.doc_ids[row]))
@@ -96,7 +99,7 @@ def test_every_candidate_is_scored_by_every_member(members):
         encoded = members["dense"].encoder.encode([one.query.text])
         assert set(one.scores) == set(members)
         for name, member in members.items():
-            expected = member.views([one.query], encoded)[0].all_scores()[one.rows]
+            expected = member.views([one.query], encoded, Views())[0].all_scores()[one.rows]
             assert one.scores[name].tobytes() == expected.tobytes()
         assert one.rows.tolist() == sorted(set(one.rows.tolist()))
 
@@ -106,7 +109,7 @@ def test_a_member_without_weight_is_not_asked(members):
         encoder = None
         fingerprint = "silent"
 
-        def views(self, queries, encoded):
+        def views(self, queries, encoded, others):
             raise AssertionError("asked")
 
     system = System(IDS, {**members, "silent": Silent()}, ["bm25"], {"bm25": 1.0, "silent": 0.0})

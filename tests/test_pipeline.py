@@ -36,7 +36,7 @@ def test_the_report_has_the_fields_that_programs_rely_on(finished):
     assert {"bm25", "dense", "late-interaction", "hybrid", "hybrid:equal", "hybrid:tuned"} <= set(names)
     assert {system["name"] for system in report["systems"] if system["untouched"]} == {"bm25", "dense", "hybrid"}
     assert [step["to"] for step in report["steps"]] == [
-        "hybrid:equal", "hybrid:tuned", "hybrid:adapted", "hybrid+reranker",
+        "hybrid:equal", "hybrid:tuned", "hybrid:adapted", "hybrid:adapted:feedback", "hybrid+reranker",
     ]  # fmt: skip
     assert {"dense:adapted", "late-interaction:adapted", "hybrid:adapted"} <= set(names)
     assert report["recommended"] in names

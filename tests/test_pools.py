@@ -39,7 +39,7 @@ def member(kind, seed, steps):
         def __init__(self):
             pass
 
-        def views(self, queries, encoded):
+        def views(self, queries, encoded, others):
             return [self.view(query) for query in queries]
 
         def view(self, query):

@@ -74,7 +74,7 @@ def test_with_neither_there_is_what_one_has_and_weights_chosen_here(corpus, run_
     ]  # fmt: skip
     assert run_adapt(corpus, out, changes=changes) == 0
     assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "evaluate"]
-    assert report_of(out)["candidate"] == "hybrid:tuned"
+    assert report_of(out)["candidate"].startswith("hybrid:tuned")
     with pytest.raises(DataError, match="no curve to draw: no system and no teacher has a reranker"):
         acclimate.open(out).curve()
 

@@ -21,6 +21,7 @@ from acclimate.search.members import DenseMember, Ids, SparseMember
 from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build
 from acclimate.search.static import StaticQuery
 from acclimate.search.system import System
+from acclimate.search.views import Views
 from acclimate.stages.distill import distill
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -104,7 +105,9 @@ def test_plain_sparse_encoder_ranks_as_the_index_does(trained, data, tmp_path, n
     for query, vector in zip(QUERIES, queries, strict=True):
         expected = (documents @ vector).numpy()
         # The index reads vectors in half precision, and thresholds make small differences larger.
-        assert member.views([query], [])[0].all_scores() == pytest.approx(expected, abs=0.1 * float(expected.max()))
+        assert member.views([query], [], Views())[0].all_scores() == pytest.approx(
+            expected, abs=0.1 * float(expected.max())
+        )
 
 
 @pytest.mark.parametrize("name", ["static-start", "static"])
@@ -189,7 +192,7 @@ def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, da
     plain = SparseEncoder(str(tmp_path / "sparse"), device="cpu")
     document, query = plain.encode_document(DOCS[0].default_text()), plain.encode_query(QUERIES[0].text)
     expected = float(document.to_dense() @ query.to_dense())
-    assert member.views(QUERIES[:1], [])[0].all_scores()[0] == pytest.approx(expected, rel=0.1)
+    assert member.views(QUERIES[:1], [], Views())[0].all_scores()[0] == pytest.approx(expected, rel=0.1)
 
 
 def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, data, tmp_path):

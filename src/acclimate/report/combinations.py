@@ -25,7 +25,8 @@ def combinations(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ndcg = {SystemName(system["name"]): system["measures"][MAIN] for system in systems}
     rerankers = dict.fromkeys(name.partition("+")[2] for name in ndcg if name.is_reranked)
     rows: list[dict[str, Any]] = []
-    for new in (name for name in ndcg if name.first == name and name.is_adapted):
+    retrievers = [name for name in ndcg if name.first == name and not name.has_feedback]
+    for new in (name for name in retrievers if name.is_adapted):
         for reranker in rerankers:
             old = _before(new, reranker, ndcg)
             before, after = (SystemName(f"{name}+{reranker}") for name in (old, new))

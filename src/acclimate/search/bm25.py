@@ -111,9 +111,8 @@ class BM25:
         """(n_docs,) BM25 scores of one query; all 0 if none of its terms is in the index."""
         postings, scores = self.postings, np.zeros(self.postings.n_docs, dtype=np.float32)
         for term in self.analyzer(text):
-            if (number := postings.vocabulary.get(term)) is not None:
-                places = slice(*postings.starts[number : number + 2])
-                scores[postings.rows[places]] += postings.weights[places]
+            rows, weights = postings.of(term)
+            scores[rows] += weights
         return scores
 
 
@@ -127,6 +126,12 @@ class Postings(NamedTuple):
     n_docs: int
     k1: float
     b: float
+
+    def of(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """(n,) rows of the documents that have this term, ascending, and (n,) its weights in them."""
+        number = self.vocabulary.get(term)
+        places = slice(0) if number is None else slice(*self.starts[number : number + 2])
+        return self.rows[places], self.weights[places]
 
 
 @dataclass(frozen=True)

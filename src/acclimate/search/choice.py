@@ -18,7 +18,7 @@ from acclimate.records import Query, ScoredDoc, Scorer
 from acclimate.search import systems
 from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.members import Ids, LateInteractionMember, Member
-from acclimate.search.names import SystemName
+from acclimate.search.names import FEEDBACK, SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.scorers.lists import score_lists
@@ -46,10 +46,12 @@ def choose(
     first stages or, as in `evaluate.systems`, whole systems. A reranker with a fixed weight is only measured if it
     competes with another for the candidate, i.e. if no student was trained. The adapted hybrid takes each kind of
     retriever adapted or untouched, whichever fuses best: a student that learned from the fusion agrees with it, and
-    adds less to it. Raises SettingError for an unknown system to rerank.
+    adds less to it. The last hybrid is there with feedback, too, if `members` has it. Raises SettingError for an
+    unknown system to rerank.
     """
-    sources = [name for name, member in members.items() if not isinstance(member, LateInteractionMember)]
-    everything = System(ids, members, sources, dict.fromkeys(members, 1.0), systems.DEPTH)
+    alone = [name for name in members if name != FEEDBACK]
+    sources = [name for name in alone if not isinstance(members[name], LateInteractionMember)]
+    everything = System(ids, members, sources, dict.fromkeys(alone, 1.0), systems.DEPTH)
     pools, answers = list(everything.candidates(held_out.queries)), relevance_of(held_out, ids)
 
     def lists(names: Iterable[str]) -> list[Candidates]:
@@ -57,15 +59,15 @@ def choose(
         sources = sources_of(names, members)
         return [candidates.named_by(sources) for candidates in pools]
 
-    def ndcg_of(names: Iterable[str], weights: Mapping[str, float]) -> float:
-        """nDCG@10 of a system of these members with these weights."""
-        fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists(names)]
+    def ndcg_of(lists: Iterable[Candidates], weights: Mapping[str, float]) -> float:
+        """nDCG@10 of a system that finds these candidates, with these weights."""
+        fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists]
         return mean_ndcg(fused, answers, _FUSED, scale=as_it_is)
 
-    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members}
+    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in alone}
     base = [name for name in BASE if name in members]
     weights |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
-    ndcg = {name: ndcg_of(shares, shares) for name, shares in weights.items()}
+    ndcg = {name: ndcg_of(lists(shares), shares) for name, shares in weights.items()}
     tolerance, disagreement = 0.0, dict[str, float]()
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
     for system, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
@@ -74,6 +76,11 @@ def choose(
             best = max(fusions, key=lambda fusion: fusion.ndcg)
             weights[system], ndcg[system], tolerance = best.weights, best.ndcg, best.tolerance
             disagreement[system] = best.disagreement
+    last = HYBRID.adapted() if HYBRID.adapted() in weights else TUNED
+    if FEEDBACK in members and weights[last].get("bm25"):
+        shares = {FEEDBACK if name == "bm25" else name: weight for name, weight in weights[last].items()}
+        candidates = system_of(ids, members, shares).candidates(held_out.queries)
+        weights[last.with_feedback()], ndcg[last.with_feedback()] = shares, ndcg_of(candidates, shares)
     reranked: dict[SystemName, str] = {}
     for name in rerank if weigh is not None else ():
         reranked.setdefault(SystemName(name).reranked(), name)
@@ -92,7 +99,7 @@ def choose(
     ndcg = {name: round(value, 5) for name, value in ndcg.items()}
     if reranked and not students:
         ndcg = {name: value for name, value in ndcg.items() if name in reranked}
-    excluded = members if held_out.is_synthetic else ()
+    excluded = alone if held_out.is_synthetic else ()
     candidate = _candidate(ndcg, excluded, tolerance) if ndcg else next(iter(reranked))
     return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
 
@@ -100,7 +107,7 @@ def choose(
 def _candidate(ndcg: Mapping[str, float], excluded: Iterable[str], tolerance: float) -> str:
     """The system with the least effort, then the highest value, within tolerance of the best that this run made.
 
-    out_of_question: single members, on synthetic queries. Synthetic queries are not trusted to drop members altogether,
+    excluded: single members, on synthetic queries. Synthetic queries are not trusted to drop members altogether,
     as a fusion depends least on how realistic they are.
     """
     contending = [name for name in map(SystemName, ndcg) if name.steps and name not in excluded]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -47,6 +47,12 @@ class View(Protocol):
         ...
 
 
+class SharedViews(Protocol):
+    """Views of the current queries by any members: see `views.Views`."""
+
+    def of(self, queries: Sequence[Query], members: Mapping[str, Member]) -> list[dict[str, Any]]: ...
+
+
 class Member(Protocol):
     """A way to score documents. `encoder` makes the query vectors that it needs, if any."""
 
@@ -56,13 +62,14 @@ class Member(Protocol):
     @property
     def encoder(self) -> QueryEncoder | None: ...
 
-    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        """One view per query. encoded: output of `encoder` for each; empty if there is none."""
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded], others: SharedViews) -> list[View]:
+        """One view per query. encoded: output of `encoder` for each; empty if there is none. others: for members that
+        ask other members."""
         ...
 
 
 @dataclass(frozen=True)
-class _KnownScores:
+class KnownScores:
     """A view with precomputed scores of every document."""
 
     values: NDArray[np.float32]
@@ -91,8 +98,8 @@ class BM25Member:
     def fingerprint(self) -> str:
         return self.index.fingerprint
 
-    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        return [_KnownScores(self.index.scores(query.text)) for query in queries]
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded], others: SharedViews) -> list[View]:
+        return [KnownScores(self.index.scores(query.text)) for query in queries]
 
 
 @dataclass(frozen=True)
@@ -127,11 +134,11 @@ class DenseMember:
     def fingerprint(self) -> str:
         return fingerprint("dense", self.encoder.fingerprint)
 
-    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded], others: SharedViews) -> list[View]:
         if self.vectors.approximate is not None:
             return [_CosineView(self.vectors, self.vectors.approximate, of_query.pooled) for of_query in encoded]
         scores = self.vectors.dense_scores(np.stack([of_query.pooled for of_query in encoded]))
-        return [_KnownScores(of_query) for of_query in scores]
+        return [KnownScores(of_query) for of_query in scores]
 
 
 class _MaxSimView:
@@ -176,7 +183,7 @@ class LateInteractionMember:
     def fingerprint(self) -> str:
         return fingerprint("late-interaction", self.encoder.fingerprint)
 
-    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded], others: SharedViews) -> list[View]:
         return [_MaxSimView(self.vectors, of_query.tokens) for of_query in encoded]
 
 
@@ -192,8 +199,8 @@ class SparseMember:
     def fingerprint(self) -> str:
         return fingerprint("sparse", self.query.fingerprint, self.index.fingerprint)
 
-    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded]) -> list[View]:
-        return [_KnownScores(self.index.scores(*self.query(query.text))) for query in queries]
+    def views(self, queries: Sequence[Query], encoded: Sequence[Encoded], others: SharedViews) -> list[View]:
+        return [KnownScores(self.index.scores(*self.query(query.text))) for query in queries]
 
 
 LEXICAL = (BM25Member, SparseMember)  # a document with score 0 counts as not found

@@ -9,7 +9,8 @@ from acclimate.base.digests import fingerprint
 
 RERANKER = "reranker"  # trained by the run, or provided
 FIRST_STAGE = "first-stage"  # a provided run
-_ADAPTED, _RERANKED = ":adapted", f"+{RERANKER}"
+_ADAPTED, _FEEDBACK, _RERANKED = ":adapted", ":feedback", f"+{RERANKER}"
+FEEDBACK = f"bm25{_FEEDBACK}"  # a member of hybrids: see `search.feedback`
 _UNTOUCHED = ("bm25", "dense", "hybrid", FIRST_STAGE)  # defaults of search engines, and what the user brings
 _HYBRIDS = ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted")  # each is made from the one before
 _RERANKING = re.compile(r"(?P<reranker>.*?)(?:@(?P<depth>[0-9]{1,9}))?(?:=(?P<weight>[0-9]*\.?[0-9]+))?", re.DOTALL)
@@ -17,7 +18,7 @@ _LONGEST = 120  # characters of a file name
 
 
 class SystemName(str):
-    """`bm25`, `hybrid:tuned`, `dense:adapted`, `hybrid+reranker`, `bm25+cross-encoder:MODEL@1000=1`.
+    """`bm25`, `dense:adapted`, `hybrid:adapted:feedback`, `hybrid+reranker`, `bm25+cross-encoder:MODEL@1000=1`.
 
     After the plus: `RERANKER[@DEPTH][=WEIGHT]`, the run's reranker or a scorer by name, the number of documents it
     reranks, and its weight against the first stage. A str, so it works as a key and in JSON; only this class parses
@@ -29,6 +30,10 @@ class SystemName(str):
     def adapted(self) -> SystemName:
         """The name of the adapted retriever."""
         return SystemName(self + _ADAPTED)
+
+    def with_feedback(self) -> SystemName:
+        """The name of this hybrid with feedback in place of BM25."""
+        return SystemName(self + _FEEDBACK)
 
     def reranked(self) -> SystemName:
         """The name of this system with the run's reranker; unchanged if it is reranked."""
@@ -46,7 +51,11 @@ class SystemName(str):
     @property
     def is_adapted(self) -> bool:
         """True if a part of it, retriever or reranker, was trained for these documents."""
-        return self.first.endswith(_ADAPTED) or self.reranker == RERANKER
+        return self.first.removesuffix(_FEEDBACK).endswith(_ADAPTED) or self.reranker == RERANKER
+
+    @property
+    def has_feedback(self) -> bool:
+        return self.first.endswith(_FEEDBACK)
 
     @property
     def is_servable(self) -> bool:
@@ -84,7 +93,9 @@ class SystemName(str):
         """The system that it was made from by the last step; itself if none."""
         if self in _HYBRIDS[1:]:
             return SystemName(_HYBRIDS[_HYBRIDS.index(self) - 1])
-        return self.first if self.is_reranked else SystemName(self.removesuffix(_ADAPTED))
+        if self.is_reranked:
+            return self.first
+        return SystemName(self.removesuffix(_FEEDBACK if self.has_feedback else _ADAPTED))
 
     @property
     def steps(self) -> int:

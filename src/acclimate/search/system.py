@@ -19,7 +19,7 @@ from acclimate.base.cores import parallel_map
 from acclimate.base.digests import fingerprint
 from acclimate.records import Query, ScoredDoc
 from acclimate.search.candidates import Candidates, fuse
-from acclimate.search.members import Ids, Member
+from acclimate.search.members import Ids, Member, SharedViews
 from acclimate.search.views import CachedView, Views, blocks
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class System:
     sources: Sequence[str]
     weights: Mapping[str, float]
     depth: int = 100
-    views: Views | None = None
+    views: SharedViews | None = None
     within: NDArray[np.int64] | None = None
 
     @property

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
 from acclimate.records import Retriever, Scorer
+from acclimate.search.feedback import FeedbackMember
 from acclimate.search.max_passage import MaxPassage
 from acclimate.search.members import BM25Member, DenseMember, Ids, Member, SparseMember
-from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, RERANKER, SystemName
+from acclimate.search.names import FEEDBACK, FIRST_STAGE, KINDS_WITHOUT_BASE, RERANKER, SystemName
 from acclimate.search.reranked import Reranked
 from acclimate.search.scorers import named
 from acclimate.search.system import System
@@ -85,7 +88,7 @@ def contenders(
     for name, weights in chosen.weights.items():
         system = system_of(ids, members, weights, views)
         used = {member: weight for member, weight in weights.items() if weight > 0}
-        index_bytes = sum(sizes[member] for member in {*used, *system.sources})
+        index_bytes = sum(sizes[member] for member in without_feedback(dict.fromkeys({*used, *system.sources}, 1.0)))
         systems[name] = Contender(SystemName(name), system, index_bytes, used if len(used) > 1 else {})
     for name, weight in chosen.reranked.items():
         if name.reranker in rerankers and name.first in systems:
@@ -102,10 +105,21 @@ def system_of(
 ) -> System:
     """The system of these weights; without weights, reciprocal rank fusion of BM25 and the base's dense vectors.
 
-    A member with weight 0 still finds candidates, as when the weights were chosen.
+    A member with weight 0 still finds candidates, as when the weights were chosen. `FEEDBACK` takes its terms from what
+    the same fusion finds with BM25 in its place.
     """
     used = {name: weight for name, weight in weights.items() if weight > 0}
+    if FEEDBACK in weights:
+        feedback = members[FEEDBACK]
+        assert isinstance(feedback, FeedbackMember)
+        first = system_of(ids, members, without_feedback(weights))
+        members = ChainMap({FEEDBACK: replace(feedback, first=first)}, members)  # pyright: ignore[reportArgumentType]
     return System(ids, members, sources_of(weights, members), used, DEPTH, views)
+
+
+def without_feedback(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of the fusion that feedback was added to."""
+    return {"bm25" if name == FEEDBACK else name: weight for name, weight in weights.items()}
 
 
 def sources_of(names: Iterable[str], members: Mapping[str, Member]) -> list[str]:
@@ -176,5 +190,6 @@ def steps(names: Sequence[SystemName]) -> list[tuple[str, SystemName, SystemName
     """
     joined = "late interaction" if LATE_INTERACTION in names else "scores added"
     whole = {EQUAL: joined, TUNED: "weights chosen here", HYBRID.adapted(): "adapted students"}
+    whole |= {name: "feedback" for name in names if name.has_feedback and not name.is_reranked}
     whole |= {name: "reranker" for name in names if name.is_reranked}
     return [(step, name.origin, name) for name, step in whole.items() if {name, name.origin} <= {*names}]

@@ -84,7 +84,7 @@ class Views:
                 is_lexical = isinstance(member, LEXICAL)
                 self._by_member[name] = [
                     CachedView(view, above=0.0 if is_lexical or not is_known else None)
-                    for view, is_known in zip(member.views([*self._places], encoded), known, strict=True)
+                    for view, is_known in zip(member.views([*self._places], encoded, self), known, strict=True)
                 ]
         return [{name: self._by_member[name][self._places[query]] for name in members} for query in queries]
 

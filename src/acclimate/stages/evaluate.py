@@ -78,6 +78,7 @@ def evaluate(
     measures: tuple[str, ...] = MEASURES,
     rerank: tuple[str, ...] = ("hybrid",),
     rerank_depth: Annotated[int, AtLeast(1)] = 20,
+    feedback: bool = True,
     systems: tuple[str, ...] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -102,6 +103,8 @@ def evaluate(
         Systems to measure also with the reranker as second stage.
     rerank_depth
         Number of documents to rerank.
+    feedback
+        Measure the last hybrid also with feedback: BM25 searches again with terms of the first documents it finds.
     systems
         Additional systems to measure, as FIRST+RERANKER@DEPTH=WEIGHT, where RERANKER is reranker or a scorer named as
         in label.teachers. bm25+reranker@1000=1 ranks BM25's first thousand documents by the reranker alone. By default
@@ -247,9 +250,7 @@ def make(
             ]
             if test.self_matches.are_usual:
                 left_out = test.self_matches.left_out
-                competing = [
-                    contender._replace(retriever=Excluding(contender.retriever, left_out)) for contender in competing
-                ]
+                competing = [each._replace(retriever=Excluding(each.retriever, left_out)) for each in competing]
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
                 ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus),

@@ -14,8 +14,9 @@ from acclimate.measure.recommend import best_untouched
 from acclimate.records import Query, Retriever, Scorer
 from acclimate.run.run import Run
 from acclimate.search import approximate, first_stage, measuring, systems
+from acclimate.search.feedback import FeedbackMember
 from acclimate.search.members import Member
-from acclimate.search.names import FIRST_STAGE, RERANKER, SystemName
+from acclimate.search.names import FEEDBACK, FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.systems import Chosen, Contender
 from acclimate.search.views import Views
@@ -79,8 +80,13 @@ def rerankers(run: Run, trained: Trained | None) -> Lazy[Scorer]:
 
 
 def members_of(run: Run, distilled: Distilled | None) -> Lazy[Member]:
-    """The members of the run's systems: the base's retrievers, and its students."""
-    return run.base.members | distilled.members(run) if distilled else run.base.members
+    """The members of the run's systems: the base's retrievers, its students, and feedback."""
+    members = run.base.members | distilled.members(run) if distilled else run.base.members
+    return members | Lazy({FEEDBACK: partial(_feedback, run)}) if run.settings["evaluate"]["feedback"] else members
+
+
+def _feedback(run: Run) -> Member:
+    return FeedbackMember(index=run.base.bm25, corpus=run.input.corpus)
 
 
 def approximate_recall(run: Run, members: Mapping[str, Member], queries: Sequence[Query]) -> dict[str, float]:

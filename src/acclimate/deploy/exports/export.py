@@ -76,6 +76,9 @@ def export(
             "export", f"{source.name} is exported without its reranker, which no engine runs; export the model with hf"
         )
         source = replace(source, name=source.name.first)
+    if source.name.has_feedback:
+        distributed.say("export", f"{source.name} is exported without feedback, as no engine searches twice")
+        source = replace(source, name=source.name.origin)
     out = out or run.workspace.folder / "exports" / form.name
     facts = {"format": form.name, "system": str(source.name)}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
