@@ -58,8 +58,11 @@ def test_a_run_without_them_is_made_searched_and_updated(corpus, finished, run_a
     report = report_of(out)
     assert {system["name"] for system in report["systems"]} == {
         "bm25", "dense", "hybrid", "hybrid:equal", "hybrid:tuned", "dense:adapted", "hybrid:adapted",
+        "hybrid:adapted:feedback",
     }  # fmt: skip
-    assert [step["step"] for step in report["steps"]] == ["scores added", "weights chosen here", "adapted students"]
+    assert [step["step"] for step in report["steps"]] == [
+        "scores added", "weights chosen here", "adapted students", "feedback",
+    ]  # fmt: skip
 
     run = acclimate.open(out)
     run.update(write_corpus(tmp_path / "new.jsonl", [Doc("zircon", "Zircon outlives glaciers.")]))
