@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chain import write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from knowing import HELD_OUT, IDS, MEMBERS, RERANKED, SIZES, made_of
 
 import acclimate
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.records import Query
+from acclimate.records import Doc, Query
 from acclimate.search.choice import choose
 from acclimate.search.feedback import DOCUMENTS, SHARE, TERMS, FeedbackMember
 from acclimate.search.names import FEEDBACK, SystemName
@@ -145,3 +146,12 @@ def test_a_setting_leaves_it_out(corpus, run_adapt, fake_llm, tmp_path):
     report = acclimate.open(tmp_path / "run").report
     assert not [system["name"] for system in report["systems"] if "feedback" in system["name"]]
     assert "feedback" not in [step["step"] for step in report["steps"]]
+
+
+def test_terms_of_documents_that_came_by_an_update_are_added(copied, tmp_path):
+    run = acclimate.open(copied)
+    (name,) = (system["name"] for system in run.report["systems"] if system["name"].endswith(":feedback"))
+    run.update(write_corpus(tmp_path / "new.jsonl", [Doc("zircon", "Zircon outlives glaciers.")]))
+    first, *_ = run.search("zircon", k=3, system=name)
+    assert first.document_id == "zircon"
+    assert first.members[FEEDBACK] > 0
