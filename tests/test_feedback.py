@@ -14,10 +14,11 @@ from knowing import HELD_OUT, IDS, MEMBERS, RERANKED, SIZES, made_of
 import acclimate
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.records import Doc, Query
+from acclimate.report.steps import WHAT_IT_IS
 from acclimate.search.choice import choose
 from acclimate.search.feedback import DOCUMENTS, SHARE, TERMS, FeedbackMember
 from acclimate.search.names import FEEDBACK, SystemName
-from acclimate.search.systems import system_of
+from acclimate.search.systems import LATE_INTERACTION, steps, system_of
 from acclimate.search.views import Views
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -155,3 +156,10 @@ def test_terms_of_documents_that_came_by_an_update_are_added(copied, tmp_path):
     first, *_ = run.search("zircon", k=3, system=name)
     assert first.document_id == "zircon"
     assert first.members[FEEDBACK] > 0
+
+
+def test_a_report_says_what_each_step_is():
+    names = [SystemName(name) for name in ("hybrid", "hybrid:equal", "hybrid:tuned", "hybrid:adapted")]
+    names += [names[-1].with_feedback(), names[0].reranked()]
+    found = {step for every in (names, [*names, LATE_INTERACTION]) for step, _, _ in steps(every)}
+    assert found == WHAT_IT_IS.keys()

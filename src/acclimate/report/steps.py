@@ -17,6 +17,7 @@ WHAT_IT_IS = {
     "scores added": "the scores of the two are fused with equal weights, not their ranks",
     "weights chosen here": "the same retrievers, with weights chosen on held-out queries",
     "adapted students": "trained retrievers replace the originals where that did best on held-out queries",
+    "feedback": "BM25 searches again with terms of the first documents that the hybrid finds",
     "reranker": "the reranker reorders the top documents",
 }
 
