@@ -11,6 +11,7 @@ from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.records import Qrel
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember
+from acclimate.search.names import FEEDBACK
 from acclimate.search.systems import contenders
 from acclimate.search.weights import ChosenWeights
 
@@ -80,7 +81,7 @@ MEMBERS = {
     "late-interaction": KnowingTokens(None, None),
 }
 ADAPTED = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.9, 2)}
-SIZES = {"bm25": 1, "dense": 10, "late-interaction": 100, "dense:adapted": 1000}
+SIZES = {"bm25": 1, "dense": 10, "late-interaction": 100, "dense:adapted": 1000, FEEDBACK: 1}
 PERFECT = FakeScorer(lambda text, doc_id: float(text == QUERIES[int(doc_id[1:])].text))
 
 

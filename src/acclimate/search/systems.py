@@ -88,7 +88,7 @@ def contenders(
     for name, weights in chosen.weights.items():
         system = system_of(ids, members, weights, views)
         used = {member: weight for member, weight in weights.items() if weight > 0}
-        index_bytes = sum(sizes[member] for member in without_feedback(dict.fromkeys({*used, *system.sources}, 1.0)))
+        index_bytes = sum(sizes[member] for member in {*used, *system.sources})
         systems[name] = Contender(SystemName(name), system, index_bytes, used if len(used) > 1 else {})
     for name, weight in chosen.reranked.items():
         if name.reranker in rerankers and name.first in systems:
@@ -112,14 +112,11 @@ def system_of(
     if FEEDBACK in weights:
         feedback = members[FEEDBACK]
         assert isinstance(feedback, FeedbackMember)
-        first = system_of(ids, members, without_feedback(weights))
+        first = system_of(
+            ids, members, {"bm25" if name == FEEDBACK else name: weight for name, weight in weights.items()}
+        )
         members = ChainMap({FEEDBACK: replace(feedback, first=first)}, members)  # pyright: ignore[reportArgumentType]
     return System(ids, members, sources_of(weights, members), used, DEPTH, views)
-
-
-def without_feedback(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights of the fusion that feedback was added to."""
-    return {"bm25" if name == FEEDBACK else name: weight for name, weight in weights.items()}
 
 
 def sources_of(names: Iterable[str], members: Mapping[str, Member]) -> list[str]:
