@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import re
 import resource
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from acclimate.base import disk
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_json
 from acclimate.cli.main import main
+from acclimate.deploy.exports import sqlite as sqlite_export
 from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
 
@@ -216,12 +219,24 @@ def test_each_library_s_word_for_a_full_disk_is_understood(tmp_path):
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch([pa.array(["x" * 40_000])], schema=schema))
 
+    def sqlite(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("create table a as select zeroblob(40000)")
+
+    def onnx(path: Path) -> None:
+        library = pytest.importorskip("onnx")
+        path.write_bytes(library.helper.make_tensor("a", library.TensorProto.FLOAT, [9], range(9)).SerializeToString())
+        os.truncate(path, 5)  # what its shape inference leaves, without a word
+        library.load(path)
+
     writers: dict[str, Callable[[Path], object]] = {
         "torch": lambda path: torch.save({"a": many}, path),
         "safetensors": lambda path: save_file({"a": many}, path),
         "numpy": lambda path: np.save(path, many.numpy()),
         "text": lambda path: path.write_text("x" * 40_000),
         "arrow": arrow,
+        "sqlite": sqlite,
+        "onnx": onnx,
     }
     for name, write in writers.items():
         with pytest.raises(OSError) as raised, room_for(4096), disk.writing(tmp_path / name):
@@ -230,6 +245,25 @@ def test_each_library_s_word_for_a_full_disk_is_understood(tmp_path):
         assert raised.value.filename == str(tmp_path / name)
     with pytest.raises(RuntimeError, match="shapes"), disk.writing(tmp_path):
         raise RuntimeError("shapes differ")
+
+
+def test_a_full_disk_is_told_by_an_export_whatever_has_room(finished, tmp_path, capsys):
+    export = ["export", str(finished), "sqlite", "--system", "bm25", "--out", str(tmp_path / "out")]
+    for size in (1_000, 5_000, 20_000, 50_000):
+        with room_for(size):
+            assert main(export) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert str(tmp_path) in said
+        assert re.search("File too large|No space left on device", said)
+    assert main(export) == 0
+
+
+def test_sqlite_that_finds_no_room_says_so_where_it_has_rolled_back_itself():
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        database.executescript("create table finished (step text primary key); create table a (b); create table c (d);")
+        database.execute(f"pragma max_page_count = {database.execute('pragma page_count').fetchone()[0]}")
+        with pytest.raises(sqlite3.OperationalError, match="full"), sqlite_export._step(database, "a"):
+            database.execute("insert into a values (zeroblob(40000))")
 
 
 @pytest.mark.parametrize(

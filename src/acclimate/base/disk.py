@@ -22,9 +22,10 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _CHUNK = 1 << 20
 _OS_ERROR = re.compile(r"\bos error (\d+)\b")  # in messages of safetensors
-# Messages of NumPy and of torch's zip writer for an incomplete write.
+# Messages of NumPy, torch's zip writer and SQLite for an incomplete write, and of ONNX, which reads back what it wrote.
 _CUT_SHORT = re.compile(
     r"\d+ requested and \d+ written|inline_container\.cc.*unexpected pos|PytorchStreamWriter failed"
+    r"|database or disk is full|disk I/O error|Error parsing message with type 'onnx"
 )
 
 

@@ -92,7 +92,8 @@ def _step(database: sqlite3.Connection, name: str) -> Iterator[bool]:
     try:
         yield database.execute("insert or ignore into finished values (?)", (name,)).rowcount == 1
     except BaseException:
-        database.execute("rollback")
+        if database.in_transaction:  # SQLite itself rolls back when the disk is full
+            database.execute("rollback")
         raise
     database.execute("commit")
 
