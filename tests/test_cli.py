@@ -55,6 +55,16 @@ def test_help_lists_every_command(capsys):
     assert [command for command in COMMANDS if command not in shown] == []
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["recipes", "show", "quick"], ["convert", "--list"]])
+def test_a_reader_that_stops_reading_is_no_failure(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "acclimate", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_help_of_a_stage_has_its_summary_and_each_setting_with_its_default(stage, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")

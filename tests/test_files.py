@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -233,6 +234,13 @@ def test_where_no_folder_or_file_can_be_it_is_said(tmp_path, name):
     with pytest.raises(DataError, match="folder: is a directory"):
         files.write_text(tmp_path / "folder", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "loop"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe: is a directory, a pipe or a device"):
+        files.write_text(tmp_path / "pipe", "x")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize("text", [r'"\ud800"', r'{"\udc00": 1}', r'["\ud83d\ud83d"]'])

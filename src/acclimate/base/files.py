@@ -34,8 +34,8 @@ _MAX_RATIO = 100  # of a gzip file's unpacked to its packed size; 3 to 10 are us
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`: renamed to `path` on success, removed on an exception."""
     make_folder(path.parent)
-    if path.is_dir():
-        raise DataError("is a directory; expected a file, so move it out of the way", path=path)
+    if str(path.parent) in ("/dev", "/dev/fd") or (exists(path) and not is_file(path)):  # root could replace /dev/null
+        raise DataError("is a directory, a pipe or a device; expected a file, so choose another name", path=path)
     partial = _beside(path)
     try:
         with writing(path):

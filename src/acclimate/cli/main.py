@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt as stop:
         return signals.stopped(stop)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # nobody reads any more; Rich, which prints help, makes it an exit of 1
         return 0
     except (OSError, RuntimeError, MemoryError) as error:
         if getattr(error, "errno", None) not in FILE_ERRORS and not is_out_of_memory(error):
