@@ -6,11 +6,13 @@ import os
 import shutil
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-pytest.importorskip("gguf", reason="gguf is not installed")
+package = pytest.importorskip("gguf", reason="gguf is not installed")
 
 from acclimate.base import models
+from acclimate.llm.decoders.gguf import read_once
 from acclimate.llm.decoders.unpacked import load_unpacked
 
 
@@ -125,3 +127,26 @@ def test_the_cache_is_the_users_unless_another_is_named(monkeypatch, tmp_path):
     assert _cache() == tmp_path / "xdg/acclimate"
     monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "own"))
     assert _cache() == tmp_path / "own"
+
+
+def test_a_gguf_file_is_parsed_once_and_as_its_package_does(tmp_path):
+    path = str(tmp_path / "tiny.gguf")
+    writer = package.GGUFWriter(path, "llama")
+    writer.add_array("tokenizer.ggml.tokens", ["a", "é", ""])
+    writer.add_uint32("llama.block_count", 1)
+    writer.add_tensor("output.weight", np.arange(6, dtype=np.float32).reshape(2, 3))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    expected = package.GGUFReader(path)
+    with read_once(path):
+        parsed = package.GGUFReader(path)
+        assert package.GGUFReader(path) is parsed
+    assert package.GGUFReader is type(expected)
+    contents = [
+        ({name: field.contents() for name, field in file.fields.items()}, file.tensors[0].name, file.tensors[0].data)
+        for file in (parsed, expected)
+    ]
+    np.testing.assert_equal(*contents)
