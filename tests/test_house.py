@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +26,6 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 SAY_NOTHING = {"found", "one", "told", "made", "own", "near"}  # as names: what they hold has a noun
 REPEATED = {  # defaults of what is of use without a run too; a run passes its settings
     "acclimate.api.run": {"k"},  # of hits, not of what is measured
@@ -35,6 +35,12 @@ REPEATED = {  # defaults of what is of use without a run too; a run passes its s
     "acclimate.search.bm25": {"language", "k1", "b"},
     "acclimate.search.encoder": {"max_tokens"},
 }
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """What every module says; parsed where it is asked for, as each process of the suite reads this file."""
+    return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 
 def test_the_rooms_at_the_top_are_these_few():
@@ -54,7 +60,7 @@ def test_nothing_is_left_unwritten():
     """No function, and no member of a protocol that a class passes for, only says that it does nothing."""
     unwritten = [
         f"{module}:{node.lineno}"
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and node.id in ("NotImplementedError", "NotImplemented")
     ]
@@ -68,7 +74,7 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
     begun = re.compile(rf"\bacclimate ({commands})( [^ ;,]+)* $")
     unquoted = [
         f"{module}:{node.lineno}"
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.JoinedStr)
         for part, after in pairwise(node.values)
@@ -81,7 +87,7 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
 def imports_of(module: str) -> Iterator[str]:
     """The modules of the package that this one imports: anywhere in it, for types alone too."""
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +118,7 @@ def test_the_default_of_a_setting_is_in_one_signature():
     repeated = [
         (module, parameter.arg)
         for module in MODULES.keys() - homes
-        for function in ast.walk(TREES[module])
+        for function in ast.walk(trees()[module])
         if isinstance(function, ast.FunctionDef)
         for parameter, default in [
             *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
@@ -142,7 +148,7 @@ def test_every_name_says_what_it_holds():
     assert {name for _, name in names_in(tree)} >= SAY_NOTHING
     silent = [
         f"{module}:{line}: {name}"
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for line, name in names_in(tree)
         if re.fullmatch(rf"_?({'|'.join(SAY_NOTHING)})", name)
     ]
