@@ -84,6 +84,20 @@ def test_the_time_of_each_work_is_its_own(clock, lines):
     assert all("1 a second" in line for line in lines())
 
 
+def test_what_is_done_is_said_once_however_often_it_is_reported(clock, lines, monkeypatch):
+    """A stage that waits for its last threads, or saves what it made, reports the same numbers again and again."""
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    log, bar = LogLines(), Bar()
+    for done in [*range(1, 31), *[30] * 200]:
+        clock.now += 1
+        for listener in (log, bar):
+            listener("distill", done, 30, "steps")
+        if done == 30:
+            terminal.truncate(0)
+    assert sum("30 of 30" in line for line in lines()) == 1
+    assert terminal.getvalue() == ""
+
+
 def test_a_quick_stage_says_nothing_in_a_log(clock, lines):
     log = LogLines()
     for done in range(1, 11):

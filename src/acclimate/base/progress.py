@@ -87,6 +87,9 @@ class Bar:
         self._started = 0.0
 
     def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+        if done >= total:
+            self.close()
+            return
         if self._work != (stage, unit, total) or done < self._bar.n:
             self.close()
             self._work, self._started = (stage, unit, total), time.monotonic()
@@ -96,8 +99,6 @@ class Bar:
         elif time.monotonic() - self._started < _WARM_UP_SECONDS:
             self._bar.initial = done
         self._bar.update(done - self._bar.n)
-        if done >= total:
-            self.close()
 
     def close(self) -> None:
         """Remove the bar."""
@@ -142,13 +143,15 @@ class Pace:
 
 
 class LogLines:
-    """Logs a line every ten seconds: number done, recent speed, time left."""
+    """Logs a line every ten seconds, and one when all is done: number done, recent speed, time left."""
 
     def __init__(self) -> None:
         self._pace = Pace()
+        self._is_done = False
 
     def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
-        if not self._pace.goes_on(stage, done, unit):
+        was_done, self._is_done = self._is_done, done >= total
+        if not self._pace.goes_on(stage, done, unit) or (was_done and self._is_done):
             return
         if done < total and self._pace.silence < _EVERY_SECONDS:
             return
