@@ -15,7 +15,7 @@ import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,7 +85,8 @@ class StudentTraining:
         self.batch_size, self.max_steps, self.seed, self.cut = batch_size, max_steps, seed, cut
         self.weights = student.encoder.model
         # Token tables gain nothing from half precision, and thresholds suffer.
-        self.is_mixed = models.fast_bf16() and not student.keeps_index and student.kind not in KINDS_WITHOUT_BASE
+        is_mixed = models.fast_bf16() and student.kind not in KINDS_WITHOUT_BASE
+        self.precision = partial(torch.autocast, models.device(), torch.bfloat16) if is_mixed else nullcontext
         # Without dropout, similarities match those at search time, and a resumed run an uninterrupted one.
         self.weights.eval()
         self.optimizer = torch.optim.AdamW(
@@ -170,7 +171,7 @@ class StudentTraining:
     def _step(self, share: ReadBatch | None, weight: float) -> None:
         def compute(share: ReadBatch) -> torch.Tensor:
             self.optimizer.zero_grad()
-            with torch.autocast(models.device(), torch.bfloat16) if self.is_mixed else nullcontext():
+            with self.precision():
                 loss = (mean_loss(self.student, self.loss, share) + self.student.penalty()) * weight
             loss.backward()
             return loss.detach()
@@ -195,7 +196,8 @@ class StudentTraining:
         lists: list[NWay] = []
         probabilities: list[torch.Tensor] = []
         for batch, read in self._in_batches([*self.train, *self.dev]):
-            similarities = self._fit_in_memory(lambda read=read: self.student.similarities(read.lists))
+            with self.precision():
+                similarities = self._fit_in_memory(lambda read=read: self.student.similarities(read.lists))
             for numbers, of_form in zip(shape_groups(batch), similarities, strict=True):
                 lists += [batch[number] for number in numbers]
                 probabilities.append(of_form.log_probs(self.loss.student_temperature).exp().sum(dim=-1))
@@ -210,7 +212,8 @@ class StudentTraining:
         losses: list[torch.Tensor] = []
         sizes: list[int] = []
         for batch, read in self._in_batches(self.dev):
-            losses.append(self._fit_in_memory(lambda read=read: mean_loss(self.student, self.loss, read)))
+            with self.precision():
+                losses.append(self._fit_in_memory(lambda read=read: mean_loss(self.student, self.loss, read)))
             sizes.append(len(batch))
         total = sum(loss * size for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True))
         self._check(total, self.schedule.last_epoch)
