@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_formats import put, quick, refusal
 
+from acclimate.api.adapt import run_until
+from acclimate.base import files
 from acclimate.base.errors import DataError
+from acclimate.base.testing import DOCS
 from acclimate.corpus import formats
 from acclimate.corpus.formats.folder import _markdown, read_folder
 from acclimate.records import Doc
+from acclimate.run.recipes import load_recipe
+from acclimate.run.settings import resolve
+from acclimate.stages.chain import STAGES
+from acclimate.stages.runs import new_run
 
 
 def test_a_folder_gives_one_doc_per_file(tmp_path: Path) -> None:
@@ -151,6 +158,26 @@ html_pieces = st.lists(
 def test_any_html_can_be_read(tmp_path: Path, pieces: list[str]) -> None:
     (tmp_path / "a.html").write_text(f"<p>x</p>{''.join(pieces)}")
     assert [doc.text[0] for doc in formats.read_folder(tmp_path)] == ["x"]
+
+
+def test_files_that_are_no_documents_are_told_before_and_after_the_work(run_adapt, tiny_encoder, tmp_path, capsys):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for doc in DOCS[:9]:
+        put(folder / f"{doc.doc_id}.txt", doc.text)
+    put(folder / "a.pdf", "%PDF")
+    (folder / "b.txt").symlink_to("none.txt")
+    assert run_adapt(folder, tmp_path / "run", "--dry-run") == 0
+    assert "dropped: .pdf file type 1, link to nothing 1" in capsys.readouterr().out
+    assert run_adapt(folder, tmp_path / "run", "--dry-run", changes=("sample.min_chars=1000",)) == 2
+    assert "0 of 9 documents; .pdf file type: 1; link to nothing: 1; " in capsys.readouterr().err
+
+    settings = resolve(STAGES, load_recipe("quick"), [f"distill.base={tiny_encoder}", "sample.min_chars=40"])
+    run = new_run(tmp_path / "run", str(folder), settings, recipe="quick", seed=0)
+    run_until(run, until="index", progress=None)
+    manifest = files.read_json(tmp_path / "run" / "index" / "manifest.json")
+    assert manifest["dropped"] == {".pdf file type": 1, "link to nothing": 1}
+    assert manifest["in"] == manifest["out"] + 2 == 11
 
 
 def test_the_card_of_a_data_set_is_no_document_beside_the_data(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def describe(run: Run) -> str:
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
-    return "\n".join([*columns(rows, "<<>>>"), "", last])
+    dropped = ", ".join(f"{reason} {count:,}" for reason, count in run.input.documents.dropped.items())
+    return "\n".join([*columns(rows, "<<>>>"), *([f"dropped: {dropped}"] if dropped else []), "", last])
 
 
 def _cost(run: Run, llm: str, calls: Calls) -> str:

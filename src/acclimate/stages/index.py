@@ -190,7 +190,8 @@ def make(run: Run) -> Indexed:
             )
         warnings = index(run.input.corpus, run.base.encoder, folder, progress=progress, **settings)
         notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
-        return Account(len(run.input.documents), len(run.input.corpus), notes=notes)
+        dropped = run.input.documents.dropped
+        return Account(len(run.input.documents) + sum(dropped.values()), len(run.input.corpus), dropped, notes=notes)
 
     manifest = _manifest(run)
     if manifest:

@@ -58,6 +58,7 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     is_given = run.input.provided_queries is not None
     shortage = "given queries that may teach are for" if is_given else "queries can be written for"
     shortage += f" {documents:,} of {len(run.input.documents):,} documents"
+    shortage += left_out(run.input.documents.dropped)
     if run.input.provided_queries is not None:
         shortage += left_out(provided.left_out(run, run.input.provided_queries))
     shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
