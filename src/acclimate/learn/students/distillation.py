@@ -8,6 +8,7 @@ run does not train it again while others train or documents are indexed; the cal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,7 @@ def _train_student(
     from acclimate.learn.students.static import Static
     from acclimate.learn.students.training import StudentTraining, kept_of
     from acclimate.learn.students.training_data import BATCH, LIST
+    from acclimate.learn.students.used_words import only_words_of
 
     kind = STUDENTS[name]
     options = _options(name, settings, encoder.dim)
@@ -200,22 +202,24 @@ def _train_student(
     states = [folder / f"{student.kind}-{turn}{_STATE}" for turn in range(len(turns))]
     course, steps = {name: settings[name] for name in _COURSE}, _steps(turns, settings)
     history: list[float] = []
-    for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
-        training = StudentTraining(
-            student,
-            train,
-            dev,
-            loss,
-            state,
-            **course,
-            evaluations=settings["evaluations"],
-            learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
-            schedule=settings["schedule"],
-            seed=seed,
-            cut=cut,
-        )
-        before = sum(steps[:turn])
-        history = training.run(lambda step, before=before: progress(before + step))
+    queries = sorted({data.queries[example.query_id] for turn in turns for side in turn for example in side})
+    with only_words_of(student.encoder, queries) if student.keeps_index else nullcontext():
+        for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
+            training = StudentTraining(
+                student,
+                train,
+                dev,
+                loss,
+                state,
+                **course,
+                evaluations=settings["evaluations"],
+                learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
+                schedule=settings["schedule"],
+                seed=seed,
+                cut=cut,
+            )
+            before = sum(steps[:turn])
+            history = training.run(lambda step, before=before: progress(before + step))
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     notes = {
         "student": name,

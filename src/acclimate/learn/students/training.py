@@ -272,7 +272,13 @@ class StudentTraining:
             return [], {}
         except (RuntimeError, EOFError, pickle.UnpicklingError):  # truncated, as by a power failure
             return [], {}
+        if _shapes(state["weights"]) != _shapes(self.weights.state_dict()):  # of an earlier version
+            return [], {}
         self.weights.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
         return state["history"], state["best"]
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
