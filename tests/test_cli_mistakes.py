@@ -62,7 +62,8 @@ def test_what_is_empty_is_no_folder_to_write_to_and_no_query(mistake, corpus, un
 
 
 def test_a_run_is_no_corpus(mistake, unfinished, tmp_path):
-    assert f"{unfinished} is a run" in mistake("adapt", unfinished, "--out", str(tmp_path / "other"))
+    assert f"{unfinished}: is a run" in mistake("adapt", unfinished, "--out", str(tmp_path / "other"))
+    assert f"{unfinished}: is a run" in mistake("index", str(tmp_path / "other"), "--corpus", unfinished)
 
 
 def test_a_file_of_prices_is_read_whoever_is_asked(mistake, corpus, out, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_formats import put, quick, refusal
 
+import acclimate
 from acclimate.api.adapt import run_until
 from acclimate.base import files
 from acclimate.base.errors import DataError
@@ -178,6 +180,16 @@ def test_files_that_are_no_documents_are_told_before_and_after_the_work(run_adap
     manifest = files.read_json(tmp_path / "run" / "index" / "manifest.json")
     assert manifest["dropped"] == {".pdf file type": 1, "link to nothing": 1}
     assert manifest["in"] == manifest["out"] + 2 == 11
+
+
+def test_a_run_is_no_document_wherever_it_lies(finished, tmp_path: Path) -> None:
+    put(tmp_path / "a.txt", "a")
+    shutil.copytree(finished, tmp_path / "old" / "run")
+    docs = read_folder(tmp_path)
+    assert [doc.doc_id for doc in docs] == ["a.txt"]
+    assert +docs.dropped == {"folder of a run": 1}
+    for use in (lambda: read_folder(finished), lambda: acclimate.open(finished).update(finished)):
+        assert refusal(use) == f"{finished}: is a run; expected documents"
 
 
 def test_the_card_of_a_data_set_is_no_document_beside_the_data(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def new_run(
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
     if corpus != collections.BUILT_IN and Path(corpus).is_dir():
-        _refuse_runs(out, Path(corpus))
+        _refuse_inside(out, Path(corpus))
     run = Run(Workspace(out), token_vectors.without_token_vectors(settings, STAGES), seed, corpus, provided, recipe)
     for path in (
         str(out.absolute()),
@@ -91,10 +91,8 @@ def new_run(
     return run
 
 
-def _refuse_runs(out: Path, corpus: Path) -> None:
-    """Raises SettingError for a corpus that is itself a run, or that contains the run's folder."""
-    if Workspace(corpus).is_run():
-        raise SettingError(f"{corpus} is a run; expected documents")
+def _refuse_inside(out: Path, corpus: Path) -> None:
+    """Raises SettingError for a corpus that contains the run's folder."""
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(corpus)):
         raise SettingError(
             f"{out} is inside {corpus}, so the run would become part of the corpus; choose another folder"

@@ -4,9 +4,9 @@ title   Markdown: the first heading, taken out of the text when the file begins 
 text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts and styles
 others  Markdown: the front matter, which stays in the text too
 
-Hidden files and folders are skipped. Links out of the folder or to nothing, pipes and the like, empty files and files
-of other types are skipped and counted. A file that is not UTF-8 text is an error: a corpus with silent holes is worse
-than no corpus.
+Hidden files and folders are skipped. Links out of the folder or to nothing, pipes and the like, empty files, files of
+other types and the folders of runs are skipped and counted. A file that is not UTF-8 text is an error: a corpus with
+silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from acclimate.records import Doc
 
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
 CARD = "README.md"  # description of a data set
+_RUN = {"run.json", "recipe.toml"}  # files of every run
 
 _ADVICE = {  # by suffix of files that must be converted first
     ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
@@ -80,6 +81,12 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         raise DataError(f"cannot be read: {error.strerror}", path=error.filename)
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
+        if set(names) >= _RUN:  # its report and the cards of its models are no documents
+            if Path(parent) == folder:
+                raise DataError("is a run; expected documents", path=folder)
+            dropped["folder of a run"] += 1
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         dropped["link to a folder"] += sum(Path(parent, name).is_symlink() for name in folders)
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
