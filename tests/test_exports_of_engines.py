@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from odd_exports import TEXTS, Odd, expected
 
 from acclimate.base.errors import AcclimateError, DataError
+from acclimate.cli.main import main
 from acclimate.deploy.exports import lancedb, pgvector, qdrant, sqlite
 from acclimate.deploy.exports.readers import pgvector as pgvector_reader
 from acclimate.deploy.exports.readers import sqlite as sqlite_reader
@@ -111,6 +114,39 @@ def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
     payloads = [point.payload for point in client.scroll(qdrant_reader.COLLECTION, limit=1000)[0]]
     assert {payload["id"]: payload["text"] for payload in payloads} == TEXTS
     client.close()
+
+
+@pytest.mark.parametrize("answer", [(200, b"{}"), (401, b"no key"), (429, b'{"status": {"error": "slow"}}'), None])
+def test_a_qdrant_that_cannot_be_used_is_told_without_its_password(finished, tmp_path, capsys, answer):
+    pytest.importorskip("qdrant_client")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, body = answer
+            self.send_response(status)
+            self.send_header("retry-after", "1000")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_DELETE = do_PUT = do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if answer:
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        else:
+            server.server_close()
+        url = f"http://user:password@127.0.0.1:{server.server_port}"
+        out = str(tmp_path / "out")
+        assert main(["export", str(finished), "qdrant", "--system", "bm25", "--out", out, "--url", url]) == 2
+        if answer:
+            server.shutdown()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"acclimate: Qdrant at 127.0.0.1:{server.server_port}: ")
+    assert "password" not in said
 
 
 def test_lancedb_finds_what_the_run_finds_in_the_same_order(odd, tmp_path):

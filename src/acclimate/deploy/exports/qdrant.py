@@ -37,6 +37,9 @@ def write(source: Source, folder: Path) -> Written:
 def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
     """Load it into a server, or into a local folder, and check what Qdrant finds."""
     needed("qdrant_client", "Loading into Qdrant", "qdrant")
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException
+
     from acclimate.deploy.exports.readers import qdrant as reader
 
     try:
@@ -45,7 +48,7 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
             if (count := reader.load(client, folder, lambda done: progress(done, n_docs))) != n_docs:
                 raise DataError(f"{count:,} points in Qdrant; expected {n_docs:,}", path=folder)
             exact, indexed = (check(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, AssertionError, ApiException, QdrantException) as error:
         raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None
     lines = [line(exact, "Qdrant without HNSW"), line(indexed, "Qdrant with HNSW")]
     return {"exact": exact, "indexed": indexed, "lines": lines}
