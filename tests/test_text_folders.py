@@ -77,6 +77,17 @@ def test_the_title_of_markdown_is_its_first_heading(tmp_path: Path, content: str
 
 
 @pytest.mark.parametrize(
+    ("front", "title"),
+    [("title: A\nsection: 1", "A"), ('title: "A:\n  b"', "A: b"), ("title: ' '", "Synopsis"), ("title: 3", "Synopsis")],
+)
+def test_a_title_in_the_front_matter_comes_before_headings(tmp_path: Path, front: str, title: str) -> None:
+    """The first heading of documentation is often the same on every page."""
+    content = f"---\n{front}\n---\n\n### Synopsis\nb\n"
+    put(tmp_path / "a.md", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.md", content, title)]
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         ("a <!-- no -->b", "a b"),
@@ -122,6 +133,25 @@ def test_a_file_of_comments_alone_is_empty(tmp_path: Path) -> None:
 def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title: str, text: str) -> None:
     put(tmp_path / "a.html", content)
     assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text, title)]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<nav>menu</nav><p>a<main><h1>b</h1>c</main><footer>d", "b\nc"),
+        ("<nav>menu</nav><p>a<footer>d", "a\nd"),
+        ("x<div class=body role='main'>a<div>b</div>c</div>d", "a\nb\nc"),
+        ('x<div ROLE=Main>a<p role="navigation">b</p>c', "a\nc"),
+        ("<main>a<main>b</main>c</main>d<main>e</main>", "a\nb\nc\ne"),
+        ("<main><nav>b</nav>a", "a"),
+        ("<main> <script>x</script></main>a", "a"),  # a page that a script fills
+        ("<nav>a<ul><li>b</nav>", "a\nb"),  # a list of links
+        ("<div id=x role=mainly><a data-role='main'>a</a>b<nav/>c", "ab\nc"),
+    ],
+)
+def test_of_a_page_the_main_content_is_read_and_not_the_navigation(tmp_path: Path, content: str, text: str) -> None:
+    put(tmp_path / "a.html", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text)]
 
 
 PIECES = (
@@ -219,6 +249,14 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     assert message().startswith(f"{bad}:1: has a zero byte")
     assert "expected a folder" in refusal(lambda: formats.read_folder(bad))
     assert "no such folder" in refusal(lambda: formats.read_folder(tmp_path / "c"))
+
+
+def test_all_unreadable_files_are_named_at_once(tmp_path: Path) -> None:
+    for name, content in {"a": b"\xe9", "b": b"fine", "c": b"x\0", "d": b"\xe9"}.items():
+        put(tmp_path / f"{name}.txt", content)
+    message = refusal(lambda: list(read_folder(tmp_path)))
+    assert message.startswith(f"{tmp_path / 'a.txt'}:1: byte 0 of the line is 0xe9")
+    assert message.endswith(f"2 more cannot be read either: {tmp_path / 'c.txt'}, {tmp_path / 'd.txt'}")
 
 
 def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.api.budget import Limit, limit
 from acclimate.api.run import Run
 from acclimate.base import distributed, ray_cluster
+from acclimate.base.disk import refuse_read_only
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
@@ -158,6 +159,7 @@ def plan(
         ray_cluster.Executor.parse(executor)
     run = _new_run(corpus, out, recipe, provided, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
+    refuse_read_only(run.workspace.folder)
     with tempfile.TemporaryDirectory() as elsewhere:
         run.corpus_folder = Path(elsewhere)  # before anything is read
         chain.check(run, asks=False)

@@ -1,5 +1,5 @@
-"""Disk errors: a full disk or a vanished file raises one error that names the path, whichever library was writing, and
-never ends the process with a signal."""
+"""Disk errors: a full disk, a vanished file or a read-only folder raises one error that names the path, whichever
+library was writing, and never ends the process with a signal."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ def missing_file_errors(folder: Path) -> Iterator[None]:
             raise
         what = "was moved or removed while this was running; run the same command to create it again"
         raise DataError(what, path=name) from error
+
+
+def refuse_read_only(folder: Path) -> None:
+    """Raises DataError if `folder`, or the folder in which it would be created, may not be written to."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        raise DataError("may not be written to; change its permissions, or use another folder or a copy", path=place)
 
 
 def _disk_full_code(error: Exception) -> int | None:

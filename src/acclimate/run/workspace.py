@@ -20,7 +20,7 @@ from typing import Any
 
 from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.disk import missing_file_errors, writing
+from acclimate.base.disk import missing_file_errors, refuse_read_only, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
 from acclimate.base.progress import Progress, duration
@@ -93,6 +93,7 @@ class Workspace:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        refuse_read_only(self.folder)
         is_own, is_new = self._is_own(), not self.folder.exists()
         make_folder(self.folder)
         if exists(self.folder / LOCK) and not is_file(self.folder / LOCK):  # opening a pipe would block for ever

@@ -1,12 +1,14 @@
 """A folder of text, Markdown and HTML files: one document per file, its id the path below the folder, with slashes.
 
-title   Markdown: the first heading, taken out of the text when the file begins with it; HTML: <title>; text: none
-text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts and styles
+title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
+        HTML: <title>; text: none
+text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts, styles and
+        navigation (see `html`)
 others  Markdown: the front matter, which stays in the text too
 
 Hidden files and folders are skipped. Links out of the folder or to nothing, pipes and the like, empty files, files of
-other types and the folders of runs are skipped and counted. A file that is not UTF-8 text is an error: a corpus with
-silent holes is worse than no corpus.
+other types and the folders of runs are skipped and counted. Files that are not UTF-8 text are an error, which names all
+of them: a corpus with silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ _HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _MERGE = re.compile(r"<<\s*:")  # a few lines of YAML with merged mappings may expand to billions
+_NAMED = 5  # unreadable files that an error names
 _LONGEST_FRONT_MATTER = 20_000  # characters
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _COMMENT_OR_CODE = re.compile(  # parts in which a comment mark is plain text
@@ -106,14 +109,19 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
     for path in files:
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
             raise DataError(f"{quoted(path.name)} is not a UTF-8 name; rename the file", path=path.parent)
-        content = read_text(path, largest=LONGEST)
+        try:
+            content = read_text(path, largest=LONGEST)
+        except DataError as error:
+            raise _with_others(error, files[files.index(path) + 1 :]) from None
         kind = path.suffix.lower()
+        others = front_matter(content) if kind in MARKDOWN else {}
         title, text = read_page(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
+        if isinstance(named := others.get("title"), str) and named.strip():
+            title, text = " ".join(named.split()), _without_comments(content)
         if not (title or text.strip()):
             dropped["empty file"] += 1
             continue
         n_docs += 1
-        others = front_matter(content) if kind in MARKDOWN else {}
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
     if not n_docs:
         nested = sorted(folder.glob("*/corpus.jsonl*"))
@@ -126,6 +134,18 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             f"corpus.jsonl, or files that end in .txt, .md or .html{advice}",
             path=folder,
         )
+
+
+def _with_others(error: DataError, files: list[Path]) -> DataError:
+    """The error of a file that cannot be read, and the names of the files behind it for which it is the same."""
+    others: list[str] = []
+    for path in files:
+        try:
+            read_text(path, largest=LONGEST)
+        except DataError:
+            others.append(str(path))
+    listed = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+    return DataError(f"{error}. {len(others):,} more cannot be read either: {listed}") if others else error
 
 
 def advice_on(path: Path, *, kind: str = DOCS) -> str:

@@ -1,4 +1,8 @@
-"""The visible text of a web page.
+"""The visible text of a web page, without its navigation.
+
+A page that marks its main content (`<main>`, or `role="main"`, as Sphinx writes it) is that content alone: menus and
+sidebars are the same on all pages of a site, and often fill the part of a text that an encoder reads. Of other pages,
+`<nav>` is left out. A page with nothing else keeps it.
 
 The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
 kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
@@ -30,57 +34,86 @@ _RAW = {  # elements whose content is raw text
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
 _REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # > inside quotes does not end it
 _COMMENT_END = re.compile(r"--!?>")
+_LANDMARK = re.compile(r"""\srole\s*=\s*["']?(main|navigation)\b""", re.ASCII | re.IGNORECASE)
+_HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
 
 Kind = Literal["start", "end", "text"]
 
 
 def read_page(page: str) -> tuple[str, str]:
-    """(title, text with one line per block, without scripts, styles and other invisible content)."""
+    """(title, text with one line per block, without scripts, styles, navigation and other invisible content)."""
     title: list[str] = []
-    text: list[str] = []
-    opened: list[str] = []  # the elements that are not closed, the outermost first
-    count: Counter[str] = Counter()  # of each of them
-    n_hidden = 0
-    for kind, value in _tokens(page):
+    everything: list[str] = []
+    content: list[str] = []  # without navigation
+    main: list[str] = []  # of that, what is inside of the main element
+    opened: list[tuple[str, str]] = []  # the elements that are not closed, the outermost first, with their roles
+    count: Counter[str] = Counter()  # of each element
+    roles: Counter[str] = Counter()  # of each role
+
+    def add(text: str) -> None:
+        everything.append(text)
+        if not roles[_NAVIGATION]:
+            content.append(text)
+            if roles[_MAIN]:
+                main.append(text)
+
+    for kind, value, attributes in _tokens(page):
         if kind == "text":
-            if not n_hidden:
-                (title if opened[-1:] == ["title"] else text).append(_unescaped(value).replace("\n", " "))
+            if not roles[_HIDDEN]:
+                text = _unescaped(value).replace("\n", " ")
+                title.append(text) if opened and opened[-1][0] == "title" else add(text)
             continue
         if value not in _WITHIN_A_LINE:
-            text.append("\n")
+            add("\n")
         if kind == "start":
-            opened.append(value)
+            role = _role(value, attributes)
+            opened.append((value, role))
             count[value] += 1
-            n_hidden += value in HIDDEN
+            roles[role] += 1
         elif count[value]:
             closed = ""
             while closed != value:  # also closes unclosed elements inside it
-                closed = opened.pop()
+                closed, role = opened.pop()
                 count[closed] -= 1
-                n_hidden -= closed in HIDDEN
-    lines = (" ".join(line.split()) for line in "".join(text).split("\n"))
-    return " ".join("".join(title).split()), "\n".join(line for line in lines if line)
+                roles[role] -= 1
+    texts = (_lines(parts) for parts in (main, content, everything))
+    return " ".join("".join(title).split()), next(filter(None, texts), "")
 
 
-def _tokens(page: str) -> Iterator[tuple[Kind, str]]:
-    """Tags by lower-case name, and the text between them; void elements end at once."""
+def _role(name: str, attributes: str) -> str:
+    """What an element is: hidden, the main content, navigation, or "" for none of them."""
+    if name in HIDDEN:
+        return _HIDDEN
+    if name in (_MAIN, _NAVIGATION):
+        return name
+    landmark = _LANDMARK.search(attributes)
+    return "" if landmark is None else _MAIN if landmark[1].lower() == "main" else _NAVIGATION
+
+
+def _lines(parts: list[str]) -> str:
+    lines = (" ".join(line.split()) for line in "".join(parts).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _tokens(page: str) -> Iterator[tuple[Kind, str, str]]:
+    """Tags by lower-case name, with their attributes, and the text between them; void elements end at once."""
     place = 0
     while (start := page.find("<", place)) >= 0:
-        yield "text", page[place:start]
+        yield "text", page[place:start], ""
         if tag := _TAG.match(page, start):
             rest = _REST_OF_TAG.match(page, tag.end())
             if rest is None:
                 return
             place, name = rest.end(), tag[2].lower()
             if tag[1]:
-                yield "end", name
+                yield "end", name, ""
                 continue
-            yield "start", name
+            yield "start", name, rest[0]
             if name in _EMPTY or (page[place - 2] == "/" and name not in _RAW):
-                yield "end", name
+                yield "end", name, ""
             elif name in _RAW:
                 end = _RAW[name].search(page, place)
-                yield "text", page[place : end.start() if end else len(page)]
+                yield "text", page[place : end.start() if end else len(page)], ""
                 place = end.start() if end else len(page)
         elif page.startswith(("<!", "<?", "</"), start):
             is_comment = page.startswith("<!--", start)
@@ -89,9 +122,9 @@ def _tokens(page: str) -> Iterator[tuple[Kind, str]]:
                 return
             place = end.end()
         else:
-            yield "text", "<"
+            yield "text", "<", ""
             place = start + 1
-    yield "text", page[place:]
+    yield "text", page[place:], ""
 
 
 def _unescaped(text: str) -> str:
