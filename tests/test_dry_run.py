@@ -12,7 +12,11 @@ from chain import write_corpus
 
 from acclimate.base.testing import DOCS
 from acclimate.cli.main import main
-from acclimate.stages.chain import STAGES
+from acclimate.run.recipes import load_recipe
+from acclimate.run.run import Run
+from acclimate.run.settings import resolve
+from acclimate.run.workspace import Workspace
+from acclimate.stages.chain import STAGES, adapt
 
 
 @pytest.fixture
@@ -55,7 +59,8 @@ def test_files_that_are_no_documents_are_counted_before_and_after(tmp_path, out,
     sets = [part for change in (*models, "sample.min_chars=40") for part in ("--set", change)]
     assert main(["adapt", str(folder), "--out", out, *sets, "--dry-run"]) == 0
     assert f"Skipped in {folder}: .pdf file type 1 · .rst file type 2\n" in capsys.readouterr().out
-    assert main(["index", out, "--corpus", str(folder), "--set", models[2]]) == 0
+    settings = resolve(STAGES, load_recipe("quick"), models)
+    adapt(Run(Workspace(Path(out)), settings, 0, str(folder)), until="index")
     manifest = json.loads((Path(out) / "index" / "manifest.json").read_text())
     assert (manifest["in"], manifest["out"]) == (len(DOCS) + 3, len(DOCS))
     assert manifest["dropped"] == {".pdf file type": 1, ".rst file type": 2}
