@@ -119,7 +119,8 @@ def test_bad_qrels_are_refused(tmp_path: Path, content: str, line: int, field: s
     [
         ("c.csv", "", 0, "an empty file"),
         ("c.csv", "doc_id,txt\n1,x\n", 1, 'no document text: found "doc_id", "txt"'),
-        ("c.csv", "doc_id;text\n1;x\n", 1, "It looks as if ';' separated the columns"),
+        ("c.csv", "doc_id;text\n1;x;y\n", 2, "found 3 cells; expected 2"),
+        ("c.csv", "doc_id|text\n1|x\n", 1, "It looks as if '|' separated the columns"),
         ("c.csv", "\ufeffdoc_id\ttext\n1\tx\n", 1, "It looks as if '\\t' separated the columns"),
         ("c.csv", "doc_id,text,text\n1,x,y\n", 1, '2 columns are named "text"'),
         ("c.csv", 'doc_id,text\n1,"a\nb"\n2\n', 4, "found 1 cells; expected 2"),

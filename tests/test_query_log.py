@@ -39,6 +39,8 @@ EXPORTS = {
     "matomo.tsv": "label\tnb_visits\tnb_hits\treset\nreset pump\t12\t30\t0\n",
     "beir.jsonl": '{"_id": "1", "text": "reset pump"}\n',
     "synthetic.jsonl": '{"query": "reset pump", "text": "a document about it"}\n',
+    "spreadsheet.csv": '\ufeffSearch term;Count;CTR\n"reset pump";1.234;0,5\n"a; b ""c""";2;0,1\n',
+    "clicked.csv": "query,title,count\nreset pump,The pump,12\n",
     "azure.csv": "timestamp,QueryTerms,ResultCount\n2024-01-01,reset pump,3\n",
 }
 
@@ -51,6 +53,7 @@ def test_what_search_engines_and_analytics_export_is_read(tmp_path, name, ending
     expected = {
         "plain.txt": {"reset pump": (2, 0), "RTX-4090 driver": (1, 0)},
         "search_console.csv": {"reset pump": (1234, 1), 'a, b "c"': (2, 0)},
+        "spreadsheet.csv": {"reset pump": (1234, 0), 'a; b "c"': (2, 0)},
         "analytics.csv": {"reset pump": (2, 0)},
         "algolia.csv": {"reset pump": (12, 3)},
         "app_search.csv": {"reset pump": (12, 3)},
@@ -130,7 +133,10 @@ def test_nor_is_what_json_has_beside_whole_numbers(tmp_path, value):
         ("a", "reset pump\n", "unknown format"),
         ("a.csv", "", "an empty file"),
         ("a.csv", "Datum,Suchbegriff\n1,b\n", 'a.csv:2: no query: found "Datum", "Suchbegriff"; expected \'query\''),
-        ("a.csv", "query;count\nb;1\n", "It looks as if ';' separated the columns"),
+        ("a.csv", "query|count\nb|1\n", "It looks as if '|' separated the columns"),
+        ("a.csv", "id,Title,text,price\n1,a,b,2\n", 'looks like documents, with "Title", "price" beside "text"'),
+        ("a.csv", "sku;name;keywords\n1;a;b\n", 'looks like documents, with "sku" beside "keywords"'),
+        ("a.jsonl", '{"_id": "1", "title": "", "text": "b"}\n', 'looks like documents, with "title" beside "text"'),
         ("a.csv", "query,query\na,b\n", '2 columns are named "query"'),
         ("a.csv", "query,count\na b\n", "a.csv:2: found 1 cells; expected 2"),
         ("a.jsonl", '{"query": "a b"}\n{"query": \n', "a.jsonl:2: not JSON"),

@@ -75,6 +75,8 @@ SEARCHES = (
     "n",
 )
 CLICKS = ("clicks", "clickcount", "totalclicks", "nbclicks")
+_OF_DOCUMENTS = ("title", "description", "body", "content", "contents", "abstract", "price", "sku", "brand")
+_SHARED = ("keyword", "keywords", "term", "phrase", "text", "key", "label")  # names of QUERIES that documents have, too
 
 _MOST = 10**15  # largest plausible number of searches
 _NUMBER = re.compile(r"\d{1,3}([., '\u2019\u00a0\u202f])\d{3}(?:\1\d{3})*|(\d+)(?:[.,]0+)?", re.ASCII)
@@ -166,6 +168,12 @@ def _columns(names: list[str], place: Place) -> _Columns:
         raise place.error(
             f"{missing}. docs/queries.md lists all names; call the column 'query', or the file .txt where it has a "
             "query a line"
+        )
+    others = [plain[name] for name in _OF_DOCUMENTS if name in plain]
+    if others and query in _SHARED:
+        raise place.error(
+            f"looks like documents, with {', '.join(map(fields.as_json, others))} beside "
+            f"{fields.as_json(plain[query])}; expected real queries. If it has them, call their column 'query'"
         )
     searches = next((name for name in SEARCHES if name in plain and name != query), "")
     clicks = next((name for name in CLICKS if name in plain), "")

@@ -131,9 +131,9 @@ def table(folder: Path, stem: str) -> Path | None:
 
 
 def cells_of(line: str) -> list[str]:
-    """The cells of a header line, separated by tabs or else commas."""
+    """The cells of a header line, separated by tabs, or as in CSV."""
     try:
-        return next(csv.reader([line], delimiter="\t" if "\t" in line else ","), [])
+        return next(csv.reader([line], delimiter="\t" if "\t" in line else tables.separator(line)), [])
     except csv.Error:
         return line.split("\t")
 

@@ -1,6 +1,7 @@
 """Tables with named columns: CSV, TSV and Parquet, of documents or queries.
 
-CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. TSV has two dialects, raw (quotes are
+CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. If its first line has semicolons and no
+comma, semicolons separate the cells: spreadsheet programs write them wherever decimals have a comma. TSV has two dialects, raw (quotes are
 letters; a cell holds neither tab nor line end) and quoted like CSV, and nothing in the file says which; reading one as
 the other swallows lines. So a TSV file is scanned first and read in the dialect that fits; where both fit and differ it
 is refused, never guessed.
@@ -42,7 +43,7 @@ def text_rows(path: Path, *needed: Field) -> Iterator[tuple[Place, dict[str, str
 
 def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place, dict[str, str]]]:
     """`text_rows` of a file with any name."""
-    return _named(path, _quoted_cells(path, ",") if is_csv else _tsv_cells(path), *needed)
+    return _named(path, _csv_cells(path) if is_csv else _tsv_cells(path), *needed)
 
 
 def headerless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
@@ -80,6 +81,16 @@ def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, 
         if len(cells) != len(header):
             raise place.error(f"found {len(cells)} cells; expected {len(header)}, as in the first line: {header}")
         yield place, dict(zip(header, cells, strict=True))
+
+
+def _csv_cells(path: Path) -> Cells:
+    first = next((line for _, line in read_lines(path) if line and line != "#" and not line.startswith("# ")), "")
+    return _quoted_cells(path, separator(first))
+
+
+def separator(header: str) -> str:
+    """What separates the cells of a CSV file with this first line."""
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _quoted_cells(path: Path, delimiter: str) -> Cells:
