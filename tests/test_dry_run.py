@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -10,13 +9,8 @@ from pathlib import Path
 import pytest
 from chain import write_corpus
 
-from acclimate.base.testing import DOCS
 from acclimate.cli.main import main
-from acclimate.run.recipes import load_recipe
-from acclimate.run.run import Run
-from acclimate.run.settings import resolve
-from acclimate.run.workspace import Workspace
-from acclimate.stages.chain import STAGES, adapt
+from acclimate.stages.chain import STAGES
 
 
 @pytest.fixture
@@ -46,24 +40,6 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(corpus, out, tmp_pat
     assert all(stage in printed for stage in STAGES if stage != "seed")
     assert "9 queries" in printed
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_files_that_are_no_documents_are_counted_before_and_after(tmp_path, out, tiny_encoder, capsys):
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for doc in DOCS:
-        (folder / f"{doc.doc_id}.txt").write_text(doc.text)
-    for name in ("a.rst", "b.rst", "c.pdf"):
-        (folder / name).write_text("passed over")
-    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-    sets = [part for change in (*models, "sample.min_chars=40") for part in ("--set", change)]
-    assert main(["adapt", str(folder), "--out", out, *sets, "--dry-run"]) == 0
-    assert f"Skipped in {folder}: .pdf file type 1 · .rst file type 2\n" in capsys.readouterr().out
-    settings = resolve(STAGES, load_recipe("quick"), models)
-    adapt(Run(Workspace(Path(out)), settings, 0, str(folder)), until="index")
-    manifest = json.loads((Path(out) / "index" / "manifest.json").read_text())
-    assert (manifest["in"], manifest["out"]) == (len(DOCS) + 3, len(DOCS))
-    assert manifest["dropped"] == {".pdf file type": 1, ".rst file type": 2}
 
 
 def test_a_dry_run_refuses_a_place_that_cannot_be_written(corpus, out, monkeypatch, capsys):

@@ -123,6 +123,23 @@ def test_what_did_not_change_costs_nothing(copied, tmp_path, capsys):
     assert not (copied / "updated" / "manifest.json").exists()
 
 
+def test_a_dry_run_lists_what_would_come_change_and_go_and_writes_nothing(copied, tmp_path, capsys):
+    docs = documents_of(copied)
+    many = [Doc(f"new-{number:02}", "lava") for number in range(12)]
+    into = write_corpus(tmp_path / "now.jsonl", [docs[0]._replace(title="Another"), *docs[2:], *many])
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    assert main(["update", str(copied), str(into), "--all", "--dry-run"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"{len(docs)} documents: came 12 · changed 1 · went 1. Nothing was updated."
+    assert [line.split() for line in printed[1:]] == [
+        *(["came", f"new-{number:02}"] for number in range(10)),
+        ["came", "...", "and", "2", "more"],
+        ["changed", docs[0].doc_id],
+        ["went", docs[1].doc_id],
+    ]
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
 def test_what_came_and_went_is_in_the_report_and_what_was_measured_stays(copied, tmp_path, capsys):
     before = json.loads((copied / "report.json").read_text())
     path = write_corpus(tmp_path / "new.jsonl", CAME)

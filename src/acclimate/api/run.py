@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -21,6 +20,7 @@ from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
+from acclimate.run.provided import StrPath
 from acclimate.run.settings import whole_number
 from acclimate.stages.runs import StagesChanged, load_run, open_latest, open_run, outdated, reading
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def open(folder: str | PathLike[str]) -> Run:
+def open(folder: StrPath) -> Run:
     """Open the run in a folder, finished or not.
 
     Raises DataError for a folder without a run, or with a damaged description.
@@ -61,7 +61,7 @@ class Run:
     ['cheddar.md']
     """
 
-    def __init__(self, folder: str | PathLike[str]) -> None:
+    def __init__(self, folder: StrPath) -> None:
         self.folder = Path(folder)
         self._searching = threading.RLock()  # searchers cache what they were asked last
 
@@ -159,11 +159,7 @@ class Run:
         return Page(inspection.text(answers), page.write(answers, self.folder))
 
     def curve(
-        self,
-        *,
-        queries: Sequence[int] | None = None,
-        lists: Sequence[int] | None = None,
-        progress: Shown = "auto",
+        self, *, queries: Sequence[int] | None = None, lists: Sequence[int] | None = None, progress: Shown = "auto"
     ) -> Page:
         """Measure how search improves with more synthetic queries and more labelled lists; curve.json has the figures.
 
@@ -190,7 +186,7 @@ class Run:
     def export(
         self,
         format: str,
-        out: str | PathLike[str] | None = None,
+        out: StrPath | None = None,
         *,
         system: str | None = None,
         url: str | None = None,
@@ -214,9 +210,9 @@ class Run:
 
     def update(
         self,
-        newdocs: str | PathLike[str] | None = None,
+        newdocs: StrPath | None = None,
         *,
-        remove: str | PathLike[str] | None = None,
+        remove: StrPath | None = None,
         all: bool = False,
         progress: Shown = "auto",
     ) -> Updated:
@@ -231,30 +227,35 @@ class Run:
         """
         from acclimate.deploy.updating.update import update
 
-        new, ids = None if newdocs is None else fspath(newdocs), None if remove is None else Path(remove)
         with shown(progress):
-            result = update(self.folder, new, ids, replaces=all)
+            result = update(self.folder, newdocs, remove, replaces=all)
         for name in ("_searchers", "report"):
             self.__dict__.pop(name, None)
         return result
 
+    def plan_update(self, newdocs: StrPath | None = None, *, remove: StrPath | None = None, all: bool = False) -> str:
+        """Describe what `update` with the same arguments would add, change and remove; nothing is written.
+
+        >>> "came 0 · changed 0 · went 0" in acclimate.open("run").plan_update("docs")
+        True
+        """
+        from acclimate.deploy.updating.update import plan
+
+        return plan(self.folder, newdocs, remove, replaces=all)
+
     def serve(self, **options: Unpack[ServeOptions]) -> None:
-        """Serve the run over HTTP until SIGINT or SIGTERM (needs `acclimate[serve]`); see
-        `acclimate.api.serve.serve`."""
+        """Serve the run over HTTP until SIGINT or SIGTERM (needs `acclimate[serve]`); see `acclimate.api.serve`."""
         from acclimate.api.serve import serve
 
         serve(self.folder, **options)
 
     def asgi(self, **options: Unpack[AppOptions]) -> Any:
-        """The same as an ASGI application, loaded and warm, for your own server: one process, one worker.
-
-        See `acclimate.api.serve.application` for options and errors.
-        """
+        """The same as an ASGI application, loaded and warm, for your own server: one process, one worker."""
         from acclimate.api.serve import application
 
         return application(self.folder, **options)
 
-    def feedback(self, out: str | PathLike[str]) -> exported_feedback.ExportedFeedback:
+    def feedback(self, out: StrPath) -> exported_feedback.ExportedFeedback:
         """Write the feedback collected while serving as BEIR queries and judgments, which `adapt` can measure with.
 
         Raises DataError if there is no feedback.

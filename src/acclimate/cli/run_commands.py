@@ -134,7 +134,9 @@ def export(run_dir: Path, format: str, *, out: Folder | None = None, system: Nam
     print(acclimate.open(run_dir).export(format, out, system=system, url=url))
 
 
-def update(run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None, all: bool = False) -> None:
+def update(
+    run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None, all: bool = False, dry_run: bool = False
+) -> None:
     """Add, change and remove documents of a finished run, without training.
 
     Documents are matched by id: new ids are added, documents with a changed title or text are replaced, and unchanged
@@ -151,8 +153,11 @@ def update(run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None
         File with the ids of documents to remove, one per line.
     all
         NEWDOCS is the whole collection: remove all other documents.
+    dry_run
+        Print what would be added, changed and removed, without doing it.
     """
-    print(acclimate.open(run_dir).update(newdocs, remove=remove, all=all))
+    run = acclimate.open(run_dir)
+    print((run.plan_update if dry_run else run.update)(newdocs, remove=remove, all=all))
 
 
 def forgetting(run_dir: Path, collection: str) -> None:

@@ -7,6 +7,7 @@ the share of that speed which stages typically reach.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from acclimate.base.progress import duration
@@ -61,8 +62,13 @@ def describe(run: Run) -> str:
         )
     costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
-    dropped = ", ".join(f"{reason} {count:,}" for reason, count in run.input.documents.dropped.items())
-    return "\n".join([*columns(rows, "<<>>>"), *([f"dropped: {dropped}"] if dropped else []), "", last])
+    return "\n".join([*columns(rows, "<<>>>"), *files_dropped(run.input.documents.dropped), "", last])
+
+
+def files_dropped(dropped: Mapping[str, int]) -> list[str]:
+    """A line on the files of a folder that are no documents, by reason; none if all are."""
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
+    return [f"dropped: {counts}"] if counts else []
 
 
 def _cost(run: Run, llm: str, calls: Calls) -> str:

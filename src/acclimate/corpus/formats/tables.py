@@ -1,10 +1,11 @@
 """Tables with named columns: CSV, TSV and Parquet, of documents or queries.
 
 CSV is RFC 4180: quotes around cells that hold a comma, a quote or a line end. If its first line has semicolons and no
-comma, semicolons separate the cells: spreadsheet programs write them wherever decimals have a comma. TSV has two dialects, raw (quotes are
-letters; a cell holds neither tab nor line end) and quoted like CSV, and nothing in the file says which; reading one as
-the other swallows lines. So a TSV file is scanned first and read in the dialect that fits; where both fit and differ it
-is refused, never guessed.
+comma, semicolons separate the cells: spreadsheet programs write them wherever decimals have a comma.
+
+TSV has two dialects, raw (quotes are letters; a cell holds neither tab nor line end) and quoted like CSV, and nothing
+in the file says which; reading one as the other swallows lines. So a TSV file is scanned first and read in the dialect
+that fits; where both fit and differ it is refused, never guessed.
 """
 
 from __future__ import annotations

@@ -99,9 +99,14 @@ class Changes:
         return gone | self.removed
 
     @property
+    def by_kind(self) -> dict[str, frozenset[str]]:
+        """Ids of the documents that came, changed and went."""
+        return {"came": self.came, "changed": self.changed, "went": self.went}
+
+    @property
     def counts(self) -> dict[str, int]:
         """The number of documents that came, changed and went."""
-        return {name: len(getattr(self, name)) for name in ("came", "changed", "went")}
+        return {name: len(doc_ids) for name, doc_ids in self.by_kind.items()}
 
 
 def _fields(documents: Mapping[str, Doc], doc_id: str) -> dict[str, Any]:

@@ -9,9 +9,11 @@ them.
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from os import fspath
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,17 @@ from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import atomic_folder, make_folder, sweep
+from acclimate.base.text import columns
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
 from acclimate.report import assemble
+from acclimate.report.plan import files_dropped
 from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
+from acclimate.run.provided import StrPath
 from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
@@ -34,6 +39,7 @@ from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import index_fingerprints, load_run, open_latest, open_run
 
 _CORPUS = "update-{}.arrow"  # in the corpus folder; passages beside it
+_SHOWN = 10  # ids of a kind that a plan lists
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Updated:
         return "\n".join([first, f"Since the run was made: {since}", *self.drifted])
 
 
-def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool) -> Updated:
+def update(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces: bool) -> Updated:
     """Update a run's documents and rewrite its report.
 
     new: a collection, in any form that `adapt` accepts. remove: a file of ids. replaces: remove documents that are not
@@ -74,22 +80,48 @@ def update(folder: Path, new: str | None, remove: Path | None, *, replaces: bool
     return updated
 
 
-def _update(folder: Path, new: str | None, remove: Path | None, replaces: bool) -> Updated:
+def plan(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces: bool) -> str:
+    """The documents that `update` with the same arguments would add, change and remove. Raises what it would raise."""
+    now, _ = open_latest(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        changes = _changes(now, new, remove, replaces, Path(scratch))
+        dropped = changes.new.dropped if isinstance(changes.new, Corpus) else {}
+        rows = [[name, doc_id] for name, doc_ids in changes.by_kind.items() for doc_id in _some(doc_ids)]
+        counts = " · ".join(f"{name} {count:,}" for name, count in changes.counts.items())
+        lines = [*columns(rows, "<<"), *files_dropped(dropped)]
+        return "\n".join([f"{len(now.input.documents):,} documents: {counts}. Nothing was updated.", *lines])
+
+
+def _some(doc_ids: Set[str]) -> list[str]:
+    """The first ids, and how many more there are."""
+    more = [f"... and {len(doc_ids) - _SHOWN:,} more"] if len(doc_ids) > _SHOWN else []
+    return [*sorted(doc_ids)[:_SHOWN], *more]
+
+
+def _changes(now: Run, new: StrPath | None, remove: StrPath | None, replaces: bool, scratch: Path) -> Changes:
+    """The changes to the documents of a run; new ones are read into `scratch`."""
     if new is None and remove is None:
         raise SettingError("nothing to update; expected documents, or ids to remove with --remove")
     if new is None and replaces:
         raise SettingError("--all: expected the documents that replace those of the run")
+    came = collections.load(fspath(new), scratch).corpus if new is not None else dict[str, Doc]()
+    removed = frozenset[str]() if remove is None else read_ids(Path(remove), now.input.documents)
+    changes = Changes(now.input.documents, came, removed, replaces)
+    if len(removed) == len(now.input.documents) and not came:
+        raise DataError(
+            f"removes all {len(removed):,} documents of the run; expected some to stay", path=Path(remove or "")
+        )
+    return changes
+
+
+def _update(folder: Path, new: StrPath | None, remove: StrPath | None, replaces: bool) -> Updated:
     started = time.monotonic()
     now, outputs = open_latest(folder)
     sweep(folder / FOLDER)
     scratch = folder / FOLDER / ".read.part"  # removed by the next command if this one is killed
     make_folder(scratch)
     try:
-        came = collections.load(new, scratch).corpus if new is not None else dict[str, Doc]()
-        removed = frozenset[str]() if remove is None else read_ids(remove, now.input.documents)
-        changes = Changes(now.input.documents, came, removed, replaces)
-        if len(removed) == len(now.input.documents) and not came:
-            raise DataError(f"removes all {len(removed):,} documents of the run; expected some to stay", path=remove)
+        changes = _changes(now, new, remove, replaces, scratch)
         if any(changes.counts.values()):
             return _apply(folder, now, outputs, changes, started)
     finally:
