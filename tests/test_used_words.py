@@ -65,8 +65,8 @@ def test_students_learn_what_they_would_with_all_words(learned, base, monkeypatc
             assert mine.pooled == pytest.approx(other.pooled, abs=1e-4)
 
 
-def test_embeddings_that_are_used_elsewhere_or_computed_otherwise_stay(base):
-    tied, scaled = base.copy(), base.copy()
+def test_embeddings_that_are_used_elsewhere_or_computed_otherwise_stay(base, monkeypatch):
+    tied, scaled, without = base.copy(), base.copy(), base.copy()
     tied.transformer.again = torch.nn.Linear(1, 1)
     tied.transformer.again.weight = words_of(tied).weight
 
@@ -74,10 +74,24 @@ def test_embeddings_that_are_used_elsewhere_or_computed_otherwise_stay(base):
         pass
 
     scaled.transformer.set_input_embeddings(Scaled(*words_of(scaled).weight.shape))
-    for encoder in (tied, scaled):
-        before = words_of(encoder)
-        with only_words_of(encoder, TEXTS):
-            assert words_of(encoder) is before
+    models = [encoder.transformer for encoder in (tied, scaled, without)]
+    tables = [words_of(encoder) for encoder in (tied, scaled, without)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(without.transformer), "get_input_embeddings", none_of(without.transformer))
+        for encoder in (tied, scaled, without):
+            with only_words_of(encoder, TEXTS):
+                assert [model.embeddings.word_embeddings for model in models] == tables
+
+
+def none_of(model):
+    """A `get_input_embeddings` that this model has not, as models of characters have none."""
+
+    def embeddings(self):
+        if self is model:
+            raise NotImplementedError
+        return self.embeddings.word_embeddings
+
+    return embeddings
 
 
 def test_what_an_earlier_version_left_of_a_training_is_begun_again(base, data, tmp_path):

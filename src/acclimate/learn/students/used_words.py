@@ -8,7 +8,7 @@ the gradient and checkpoints take for them. They keep their embeddings, which Ad
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -23,15 +23,10 @@ def only_words_of(learner: Learner, queries: Sequence[str]) -> Iterator[None]:
 
     Learners that are no encoders, and embeddings that a model computes in its own way or shares, stay as they are.
     """
-    if not isinstance(learner, Encoder):
+    if not isinstance(learner, Encoder) or (words := _words(learner.transformer)) is None:
         yield
         return
     model: Any = learner.transformer
-    words = model.get_input_embeddings()
-    users = [module for module in model.modules() if any(weight is words.weight for weight in module.parameters(False))]
-    if type(words) is not torch.nn.Embedding or users != [words]:
-        yield
-        return
     ids = {int(word) for query in learner.tokenize(queries, "query") for word in query.ids}
     used = _UsedWords(words, sorted(ids | {learner.model.tokenizer.pad_token_id or 0}))
     model.set_input_embeddings(used)
@@ -41,6 +36,16 @@ def only_words_of(learner: Learner, queries: Sequence[str]) -> Iterator[None]:
         with torch.no_grad():
             words.weight[used.ids] = used.weight
         model.set_input_embeddings(words)
+
+
+def _words(model: Any) -> torch.nn.Embedding | None:
+    """A model's table of words, if it is a plain one that nothing else uses."""
+    with suppress(RuntimeError):  # "not implemented", by models of characters
+        words = model.get_input_embeddings()
+        users = [part for part in model.modules() if any(weight is words.weight for weight in part.parameters(False))]
+        if type(words) is torch.nn.Embedding and users == [words]:
+            return words
+    return None
 
 
 class _UsedWords(torch.nn.Embedding):
