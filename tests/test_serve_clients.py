@@ -21,13 +21,15 @@ from acclimate.deploy.serving.limits import Limits
 
 HEAD = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
+HEADS = HEAD, HEAD.replace(b"localhost", b"elsewhere")  # the second is refused before its body is read
+
 
 @pytest.fixture(scope="module")
 def site(finished, tmp_path_factory):
     copy = tmp_path_factory.mktemp("clients") / "run"
     shutil.copytree(finished, copy)
     limits = Limits(read_seconds=0.4, idle_seconds=0.4, max_connections=20, max_body_bytes=10_000)
-    with served(copy, limits) as running:
+    with served(copy, limits, hosts=["localhost", "127.0.0.1"]) as running:
         yield running
 
 
@@ -119,11 +121,16 @@ def test_a_client_that_goes_away_takes_nothing_with_it(site):
     assert ask(site)[0] == 200
 
 
-def test_what_is_no_http_is_refused(site):
+@pytest.mark.parametrize(
+    "begun",
+    [b"\x16\x03\x01 hello\r\n\r\n", *(head + b"transfer-encoding: chunked\r\n\r\nno length\r\n" for head in HEADS)],
+)
+def test_what_is_no_http_is_refused_without_a_word_in_the_log(site, begun, caplog):
     with connected(site) as strange:
-        strange.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        strange.sendall(begun)
         assert answer(strange)[0] in (0, 400)
     assert ask(site)[0] == 200
+    assert caplog.records == []
 
 
 def test_beyond_the_limit_connections_are_turned_away(site):

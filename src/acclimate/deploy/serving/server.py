@@ -114,6 +114,11 @@ def _protocol(limits: Limits) -> type[asyncio.Protocol]:
             if self.cycle is not cycle:
                 self._head_came()
 
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(msg)
+            if self.cycle is not None:
+                self.cycle.disconnected = True  # the app's answer would come after this one
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
