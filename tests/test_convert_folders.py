@@ -48,6 +48,16 @@ def test_a_lotte_folder_becomes_a_beir_folder(tmp_path: Path) -> None:
     assert len((tmp_path / "beir/queries.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("line", ["0\td0\td1\n", "0\td0\n0\td1\n"])
+def test_a_number_has_one_id(tmp_path: Path, line: str) -> None:
+    (tmp_path / "collection.tsv").write_text("0\tlava erupts\n")
+    (tmp_path / "questions.search.tsv").write_text("0\twhy\n")
+    put(tmp_path / "qas.search.jsonl", {"qid": 0, "query": "why", "answer_pids": [0]})
+    (tmp_path / "collection.ids.tsv").write_text(line)
+    said = refusal(lambda: acclimate.convert(tmp_path, tmp_path / "beir"))
+    assert said.startswith(f"{tmp_path / 'collection.ids.tsv'}:{line.count(chr(10))}: ")
+
+
 def test_queries_of_lotte_that_have_an_id_in_common_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "collection.tsv").write_text("0\tlava erupts\n1\tsnow creeps\n")

@@ -176,7 +176,12 @@ def _renamed(row: Row[Any], docs: Mapping[str, str] | None, queries: Mapping[str
 def _map(path: Path) -> Mapping[str, str] | None:
     if not exists(path):
         return None
-    return {number: trec.unescaped(name) for _, (number, name) in headerless.same_width(path)}
+    names: dict[str, str] = {}
+    for place, (number, *rest) in headerless.same_width(path):
+        if len(rest) != 1 or number in names:
+            raise place.error(f"found {number!r} with {len(rest)} ids; expected each number once, and one id")
+        names[number] = trec.unescaped(rest[0])
+    return names
 
 
 def _name(number: str, names: Mapping[str, str], place: Place) -> str:
