@@ -45,7 +45,7 @@ from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS, TIE
 from acclimate.measure.measures import MAIN, per_query
 from acclimate.measure.prediction_powered import powered_mean
 from acclimate.records import Qrel, ScoredDoc
-from acclimate.stages.evaluate import run_file
+from acclimate.search.measuring import run_file
 from acclimate.stages.pairs import Pair
 from acclimate.stages.steer import JudgedQuery
 

@@ -34,7 +34,6 @@ from acclimate.search.names import STUDENT_KINDS, SystemName
 from acclimate.search.systems import of_documents
 from acclimate.stages import distill, train
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import draw_queries
 from acclimate.stages.skipped import skipped
 
 HELD_OUT, TEST = "held-out", "test"
@@ -121,7 +120,7 @@ class _Curves:
     def sets(self) -> dict[str, JudgedQueries]:
         """The sets of queries to measure on: the held-out ones, and the test queries, which chose nothing."""
         sets = {HELD_OUT: self.outputs["steer"].choosing(self.run, self.outputs["sample"])}
-        asked = draw_queries(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        asked = measuring.draw_queries(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
         return {**sets, TEST: self._test.restricted_to(asked)} if asked else sets
 
     @cached_property

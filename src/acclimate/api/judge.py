@@ -24,8 +24,8 @@ from acclimate.report import assemble
 from acclimate.report.judgment import text
 from acclimate.run.provided import StrPath
 from acclimate.run.settings import whole_number
+from acclimate.search.measuring import draw_queries
 from acclimate.stages import judge as stage
-from acclimate.stages.evaluate import draw_queries
 from acclimate.stages.judge import JudgeQueries
 from acclimate.stages.runs import open_run
 

@@ -19,8 +19,8 @@ from acclimate.measure.measures import MAIN, measured
 from acclimate.report import curves
 from acclimate.report.queries import answers, statistics
 from acclimate.run.provided import option
+from acclimate.search.measuring import RUNS, run_file
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.judge import Graded
 
 if TYPE_CHECKING:

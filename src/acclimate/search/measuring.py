@@ -18,12 +18,14 @@ from acclimate.records import Query, Retriever
 from acclimate.search import approximate
 from acclimate.search.exclusion import Excluding
 from acclimate.search.members import DenseMember, Ids, Member
+from acclimate.search.names import SystemName
 from acclimate.search.systems import Contender, of_documents, system_of
 from acclimate.search.views import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+RUNS = "runs"
 _K = 10
 _COMPARED = 100  # queries compared with every document
 _TIMED, _TIMED_RERANKED = 100, 20  # queries that are timed
@@ -71,6 +73,16 @@ def recall(rows: NDArray[np.int64] | None, scores: NDArray[np.float32]) -> float
     return min(n_nearest, int((scores[rows] >= last).sum())) / n_nearest
 
 
+def draw_queries(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
+    """Draw at most `max_queries` queries to measure on (0: all), sorted by id."""
+    return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
+
+
+def run_file(folder: Path, system: str) -> Path:
+    """Path of a system's run in the stage's folder."""
+    return folder / RUNS / f"{SystemName(system).file_name}.trec"
+
+
 def write_runs(
     contenders: Sequence[Contender],
     queries: Sequence[Query],
@@ -79,7 +91,7 @@ def write_runs(
     folder: Path,
     progress: Callable[[int], None],
 ) -> None:
-    """Write each system's run, at least `k` docs per query, to `folder`/NAME.trec, named by `file_name`.
+    """Write each system's run, at least `k` docs per query, to its `run_file` in `folder`.
 
     All systems answer a block of queries before the next, so that they can share views. n_docs: number of searchable
     documents. progress: called with the number of searches done.
@@ -87,7 +99,7 @@ def write_runs(
     done = 0
     with ExitStack() as files:
         writers = [
-            files.enter_context(run_writer(folder / f"{contender.name.file_name}.trec", tag=contender.name))
+            files.enter_context(run_writer(run_file(folder, contender.name), tag=contender.name))
             for contender in contenders
         ]
         for block in blocks(queries, n_docs):

@@ -8,18 +8,18 @@ chosen among all (`recommend`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from acclimate.base.digests import sha256
 from acclimate.base.domains import AtLeast
-from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.corpus.formats.trec import read_run, write_qrels
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
 from acclimate.measure.evaluation import Evaluation, summary
@@ -34,7 +34,7 @@ from acclimate.run.settings import checked
 from acclimate.search import choice
 from acclimate.search.exclusion import Excluding
 from acclimate.search.first_stage import FirstStage
-from acclimate.search.measuring import latencies, n_timed, write_runs
+from acclimate.search.measuring import draw_queries, latencies, n_timed, run_file, write_runs
 from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.cached import CachedScorer
@@ -59,8 +59,6 @@ from acclimate.stages.systems import (
     rerankers,
 )
 from acclimate.stages.train import Trained, n_rerankers, pair_flop
-
-RUNS = "runs"
 
 
 @checked
@@ -122,7 +120,7 @@ def evaluate(
 
     n_searches, n_apart = len(contenders) * len(asked), [n_timed(contender, asked) for contender in contenders]
     n_in_all = n_searches + sum(n_apart)
-    write_runs(contenders, asked, k, n_docs, folder / RUNS, lambda done: progress(done, n_in_all))
+    write_runs(contenders, asked, k, n_docs, folder, lambda done: progress(done, n_in_all))
     summaries: list[dict[str, Any]] = []
     values: dict[str, dict[str, dict[str, float]]] = {}
     for place, contender in enumerate(contenders, 1):
@@ -132,16 +130,6 @@ def evaluate(
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **summary(values[name], seconds, seed), **sizes})
     return conclusion(summaries, values, candidate, seed=seed, min_difference=min_difference)
-
-
-def draw_queries(queries: Sequence[Query], max_queries: int, seed: int) -> list[Query]:
-    """Draw at most `max_queries` queries to measure on (0: all), sorted by id."""
-    return sorted(subset(queries, max_queries or len(queries), seed), key=lambda query: query.query_id)
-
-
-def run_file(folder: Path, system: str) -> Path:
-    """Path of a system's run in the stage's folder."""
-    return folder / RUNS / f"{SystemName(system).file_name}.trec"
 
 
 class Evaluated(StageOutput):
@@ -210,6 +198,20 @@ def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
     return Estimate(flop)
 
 
+def _notes(test: JudgedQueries, result: Evaluation, asked: Collection[str]) -> dict[str, Any]:
+    """What a report says of the queries and measures. asked: ids of the measured queries."""
+    return {
+        "split": test.split,
+        "of": len(test.queries),
+        "nothing_relevant": nothing_relevant([qrel for qrel in test.qrels if qrel.query_id in asked]),
+        "identical": {
+            "queries": len(test.self_matches.documents.keys() & asked),
+            "left_out": test.self_matches.are_usual,
+        },
+        "providers": {measure: provider_of(measure) for measure in result.per_query[result.baseline]},
+    }
+
+
 def make(
     run: Run,
     indexed: Indexed,
@@ -223,7 +225,6 @@ def make(
 
     trained, labeled, distilled: None if the run skips the stage.
     """
-    settings = run.settings["evaluate"]
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
@@ -236,7 +237,7 @@ def make(
             scorers = {name: CachedScorer(scorer, kept, corpus.fingerprint) for name, scorer in serving.items()}
 
             def weigh(name: SystemName, first: System) -> ChosenWeights:
-                depth = name.depth or settings["rerank_depth"]
+                depth = name.depth or run.settings["evaluate"]["rerank_depth"]
                 return choice.choose_reranker_weight(first, scorers[name.reranker], held_out, depth, name.weight)
 
             chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=reranked_names(run, trained))
@@ -254,29 +255,19 @@ def make(
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
                 ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus),
-                seed=run.seed, progress=progress, **settings,
+                seed=run.seed, progress=progress, **run.settings["evaluate"],
             )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
-        runs = {name: read_run(run_file(folder, name)) for name in (result.baseline, result.candidate)}
-        examples = before_after(
-            result.baseline, result.candidate, runs, values, test.queries, test.qrels, run.input.documents
-        )
+        before, after = result.baseline, result.candidate
+        runs = {name: read_run(run_file(folder, name)) for name in (before, after)}
+        examples = before_after(before, after, runs, values, test.queries, test.qrels, run.input.documents)
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", result.for_report())
         write_jsonl(folder / "examples.jsonl", examples)
         asked = values[chosen.candidate]
         shown = 0 if test.is_synthetic else len(run.input.labels.measuring.queries) - len(test.queries)
         dropped = {"example of a prompt": shown, "not drawn": len(test.queries) - len(asked)}
-        notes = {
-            "split": test.split,
-            "of": len(test.queries),
-            "nothing_relevant": nothing_relevant([qrel for qrel in test.qrels if qrel.query_id in asked]),
-            "identical": {
-                "queries": len(test.self_matches.documents.keys() & asked),
-                "left_out": test.self_matches.are_usual,
-            },
-            "providers": {measure: provider_of(measure) for measure in result.per_query[result.baseline]},
-        }
+        notes = _notes(test, result, asked)
         if given_run is not None:
             notes["first_stage"] = {"missing": len(asked.keys() - given_run.hits.keys())}
         if recalls := approximate_recall(run, members, test.queries):

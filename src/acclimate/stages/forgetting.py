@@ -31,7 +31,6 @@ from acclimate.search.names import SystemName
 from acclimate.search.systems import HYBRID, of_documents, system_of
 from acclimate.stages import index
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import draw_queries
 
 FOLDER, MEASURED = "forgetting", "measured"
 
@@ -69,7 +68,7 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
         students = replace(distilled.students(outside), index_folder=folder / "students")
         students.index()
         members = outside.base.members | students.members()
-        queries = draw_queries(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
+        queries = measuring.draw_queries(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
         judged = labels.restricted_to(queries)
         weights = {str(name): {str(name): 1.0} for kind in distilled.notes for name in _adapted_and_origin(kind)}
         chosen = outputs["evaluate"].chosen.weights

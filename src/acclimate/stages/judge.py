@@ -39,11 +39,10 @@ from acclimate.measure.measures import MAIN, nothing_relevant
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
-from acclimate.search.measuring import write_runs
+from acclimate.search.measuring import run_file, write_runs
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
-from acclimate.stages.evaluate import RUNS, run_file
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import conclusion, contenders, members_of, rerankers
 
@@ -204,7 +203,7 @@ def _runs(
             scorers = {name: CachedScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
             competing = contenders(run, members, evaluated.chosen, scorers, None, Views())
             total = len(competing) * len(queries)
-            write_runs(competing, queries, _K, len(run.input.corpus), folder / RUNS, lambda done: progress(done, total))
+            write_runs(competing, queries, _K, len(run.input.corpus), folder, lambda done: progress(done, total))
     return {name: [hit for hit in read_run(run_file(searched, name)) if hit.query_id in query_ids] for name in names}
 
 
