@@ -123,7 +123,7 @@ def test_bad_qrels_are_refused(tmp_path: Path, content: str, line: int, field: s
         ("c.csv", "doc_id|text\n1|x\n", 1, "It looks as if '|' separated the columns"),
         ("c.csv", "\ufeffdoc_id\ttext\n1\tx\n", 1, "It looks as if '\\t' separated the columns"),
         ("c.csv", "doc_id,text,text\n1,x,y\n", 1, '2 columns are named "text"'),
-        ("c.csv", 'doc_id,text\n1,"a\nb"\n2\n', 4, "found 1 cells; expected 2"),
+        ("c.csv", 'doc_id,text\n1,"a\nb"\n2\n', 4, "found 1 cell; expected 2"),
         ("c.csv", 'doc_id,text\n1,a\n2,"b\nc\n', 3, "not CSV"),
         ("c.csv", 'doc_id,text\n,"b"\n', 2, "'doc_id' is \"\""),
         ("c.csv", b"doc_id,text\n1,caf\xe9\n", 2, "not UTF-8"),

@@ -266,5 +266,5 @@ def test_a_damaged_answer_is_found_and_removed(kept, capsys):
     assert main(["cache", "verify", str(kept)]) == 2
     assert "cache prune" in capsys.readouterr().err
     assert main(["cache", "prune", str(kept)]) == 0
-    assert "1 answers removed, 1 kept" in capsys.readouterr().out
+    assert "1 answer removed, 1 kept" in capsys.readouterr().out
     assert main(["cache", "verify", str(kept)]) == 0

@@ -175,8 +175,8 @@ def test_an_interval_is_around_the_mean(values: list[float]):
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
-        ({"a": 1.0}, {"a": 1.0, "b": 0.0}, "ours has no value for 1 queries that the other has: b"),
-        ({"a": 1.0, "d": 1.0}, {"a": 1.0}, "theirs has no value for 1 queries that the other has: d"),
+        ({"a": 1.0}, {"a": 1.0, "b": 0.0}, "ours has no value for 1 query that the other has: b"),
+        ({"a": 1.0, "d": 1.0}, {"a": 1.0}, "theirs has no value for 1 query that the other has: d"),
         ({}, {}, "no queries"),
         ({"a": float("nan")}, {"a": 1.0}, "'a': found nan"),
     ],

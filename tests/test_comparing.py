@@ -76,7 +76,7 @@ def test_a_run_of_other_queries_or_documents_is_refused_on_either_side(files, ch
 def test_judgments_without_a_relevant_document_are_refused(files, tmp_path):
     _, good, _ = files
     formats.write_qrels(tmp_path / "zeros.tsv", [qrel._replace(relevance=-at % 2) for at, qrel in enumerate(QRELS[:1])])
-    with pytest.raises(DataError, match=r"zeros.tsv: none of the 1 judgments is above 0"):
+    with pytest.raises(DataError, match=r"zeros.tsv: none of the 1 judgment is above 0"):
         compare_runs(tmp_path / "zeros.tsv", good, good, measure="nDCG@10", seed=0)
 
 

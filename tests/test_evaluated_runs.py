@@ -130,7 +130,7 @@ def test_the_names_of_files_move_no_cursor(files, capsys):
     ("run", "message"),
     [
         ("", "no line in this file"),
-        ("0q1 Q0 d1 1 1 t\n", "none of its 1 queries, such as '0q1', is judged"),
+        ("0q1 Q0 d1 1 1 t\n", "none of its 1 query, such as '0q1', is judged"),
         ("q1 Q0 D1 1 1 t\n", "none of its documents, such as 'D1', is judged"),
         ("q1 Q0 d1 1 1 t\nq1 Q0 d1 2 0 t\n", "appears twice"),
         ("q1\td1\t1\nq2\td2\t1\nq1\td3\t2\n", "do not come together"),

@@ -114,7 +114,7 @@ def test_documents_that_an_engine_refuses_are_told(odd, tmp_path):
     opensearch.write(odd.source("bm25"), tmp_path)
     with (
         served(refuses=True) as (url, _),
-        pytest.raises(SystemExit, match="1 documents were refused; the first: no room"),
+        pytest.raises(SystemExit, match="1 document was refused; the first: no room"),
     ):
         reader.load(url, tmp_path)
 

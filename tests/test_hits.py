@@ -47,7 +47,7 @@ def test_a_run_of_other_queries_is_refused_and_of_some_is_taken(tmp_path):
     queries = [SyntheticQuery(f"q{n}", "text", "d1", -1.0) for n in range(3)]
     path = run_of(tmp_path / "run", ("q1", "d1", 1, 2), ("else", "d1", 1, 2))
     assert hits.queries_with_hits(queries, path, CORPUS) == queries[1:2]
-    with pytest.raises(DataError, match=r"has none of the 1 queries .* such as 'q0'"):
+    with pytest.raises(DataError, match=r"has none of the 1 query .* such as 'q0'"):
         hits.queries_with_hits(queries[:1], path, CORPUS)
     empty = tmp_path / "empty"
     empty.write_text("")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from acclimate.base import text
 from acclimate.run.settings import settings_of
 from acclimate.stages.chain import STAGES
 
@@ -34,6 +35,23 @@ REPEATED = {  # defaults of what is of use without a run too; a run passes its s
     "acclimate.report.queries.statistics": {"language", "min_difference"},
     "acclimate.search.bm25": {"language", "k1", "b"},
     "acclimate.search.encoder": {"max_tokens"},
+}
+
+NEVER_ONE = {  # what f-strings write before a plural: a limit, the size of what was too large, or no whole number
+    "'without' if scored else 'with'",
+    "lengths[rows[0]]",
+    "max((len(rows[index]) for index in batch))",
+    "max(lengths, default=0)",
+    "max_tokens",
+    "n_read",
+    "seen['first_hit_characters']",
+    "self._loaded.context",
+    "self.longest",
+    "share",
+    "side.max_tokens",
+    "split",
+    "tokens / kept",
+    "tokens",
 }
 
 
@@ -82,6 +100,37 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
     ]
     assert "adapt" in commands
     assert unquoted == []
+
+
+def test_what_can_be_one_is_counted_in_the_singular():
+    """By `base.text.counted`: no f-string and no template writes a number before the plural of what is counted."""
+    calls = {
+        str(argument.value)
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "counted"
+        for argument in node.args[1:]
+        if isinstance(argument, ast.Constant)
+    }
+    nouns = {re.sub(" (is|was|has|are|were|have)$", "", call).split()[-1] for call in calls}
+    plurals = {text.counted(2, noun).split()[1] for noun in nouns}
+    begun = re.compile(rf" (?:(?!(?:all|for|of|on|or|that|encodes) )[a-z-]+ )?(?:{'|'.join(plurals)})\b")
+    plural = [
+        f"{module}:{node.lineno}: {ast.unparse(count.value)}{after.value}"
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for count, after in pairwise(node.values)
+        if isinstance(count, ast.FormattedValue) and isinstance(after, ast.Constant) and begun.match(str(after.value))
+        if not ast.unparse(count.value).isupper() and ast.unparse(count.value) not in NEVER_ONE
+    ]
+    templates = [
+        f"{path.name}: {found[0]}"
+        for path in (PACKAGE / "report" / "templates").glob("*.jinja")
+        for found in re.finditer(r"(?:count|length) }}" + begun.pattern, path.read_text("utf-8"))
+    ]
+    assert {"query", "document"} < nouns
+    assert plural + templates == []
 
 
 def imports_of(module: str) -> Iterator[str]:

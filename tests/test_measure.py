@@ -153,7 +153,7 @@ def test_equal_scores_count_as_trec_eval_counts_them():
     [
         ([], [Qrel("q", "a", 1)], [], "no measures"),
         ([], [], MEASURES, "no query to measure"),
-        ([], [Qrel("q", "a", 0)], MEASURES, "none of the 1 judgments is positive"),
+        ([], [Qrel("q", "a", 0)], MEASURES, "none of the 1 judgment is positive"),
         (run_of("q", "a") * 2, [Qrel("q", "a", 1)], MEASURES, "doc 'a' is in the run twice"),
         ([ScoredDoc("q", "a", float("nan"))], [Qrel("q", "a", 1)], MEASURES, "'a' is not a number"),
     ],

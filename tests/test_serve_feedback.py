@@ -108,7 +108,7 @@ def test_the_next_run_is_measured_by_what_people_graded(copied, corpus, run_adap
     assert main(["feedback", str(copied), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert f"{len(QUERIES)} queries with" in printed
-    assert "1 queries omitted: none of their documents was graded above 0" in printed
+    assert "1 query omitted: none of their documents was graded above 0" in printed
     options = ("--queries", str(out / "queries.jsonl"), "--qrels", str(out / "qrels" / "test.tsv"))
     with fake_answers():
         assert run_adapt(corpus, copied, *options, changes=FAST) == 0
@@ -140,7 +140,7 @@ def test_what_was_graded_before_and_after_an_update_is_what_adapt_takes_with_the
     printed = capsys.readouterr().out
     assert "2 queries with 2 judgments" in printed
     assert "2 judgments omitted: their documents are no longer in the run" in printed
-    assert "1 judgments are of documents added by an update: adapt to the current documents" in printed
+    assert "1 judgment is of documents added by an update: adapt to the current documents" in printed
     options = ("--queries", str(out / "queries.jsonl"), "--qrels", str(out / "qrels" / "test.tsv"))
     with fake_answers():
         assert run_adapt(today, tmp_path / "run-of-today", *options, changes=FAST) == 0

@@ -38,7 +38,7 @@ def test_headers_that_drip_on_and_on_are_given_up_in_time(is_first, monkeypatch)
             llm.complete(PROMPTS[:1])
         server.drips_headers, server.part, server.pause = True, 1, 0.05  # they would take 7 seconds
         started = time.monotonic()
-        with pytest.raises(LLMError, match=r"failed 1 times, last with: .*not read in 1 seconds"):
+        with pytest.raises(LLMError, match=r"failed 1 time, last with: .*not read in 1 seconds"):
             llm.complete(PROMPTS[1:2])
         assert time.monotonic() - started < 4
 
@@ -57,7 +57,7 @@ def test_an_answer_that_unpacks_without_end_is_not_unpacked_into_memory(encoding
     answer = 200, {"content-encoding": encoding}, body
     with (
         serving(lambda request, nth: answer) as server,
-        pytest.raises(LLMError, match=f"failed 1 times, last .*{said}"),
+        pytest.raises(LLMError, match=f"failed 1 time, last .*{said}"),
     ):
         ServerLLM(f"openai:tiny@{server.url}", patience=Patience(0, 5, 20)).complete(PROMPTS[:1])
 

@@ -39,7 +39,7 @@ def copies(count):
 
 
 TOO_SMALL = {
-    "one document": (DOCS[:1], (), "1 of 1 documents; expected 8 at least"),
+    "one document": (DOCS[:1], (), "1 of 1 document; expected 8 at least"),
     "few documents": (DOCS[:7], (), "7 of 7"),
     "all the same": (copies(30), (), "duplicate 29"),
     "all the same, and near ones may be": (copies(30), ("sample.near_duplicates=1",), "duplicate 29"),
@@ -53,7 +53,7 @@ TOO_SMALL = {
     "passages of one document": (
         [DOCS[0]._replace(text=" ".join(doc.text for doc in DOCS))],
         ("index.passage_words=20",),
-        "1 of 1 documents",
+        "1 of 1 document",
     ),
 }
 

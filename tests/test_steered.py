@@ -61,7 +61,7 @@ def test_what_was_written_is_what_chooses(steered):
     assert answers.grades[0] == {0: 4, 1: 2}
     assert choosing.mean({"s0": 1.0, "s1": 0.0, "l0": 0.5}) == pytest.approx(0.65)
     measuring = steered.measuring(run_with(NOTHING_JUDGED), SAMPLED)
-    assert (str(measuring), measuring.weights, measuring.groups) == ("1 synthetic queries", {"s0": 1.0}, {"s0": ""})
+    assert (str(measuring), measuring.weights, measuring.groups) == ("1 synthetic query", {"s0": 1.0}, {"s0": ""})
 
 
 def test_many_judged_queries_replace_all_others_and_few_choose_beside_them(steered):

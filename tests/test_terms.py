@@ -216,6 +216,6 @@ def test_kept_answers_that_cannot_be_used_are_found_removed_and_asked_for_again(
         assert f"{len(PROMPTS)} answers, {count} damaged" in capsys.readouterr().out
         assert main(["cache", "prune", str(tmp_path)]) == 0
         assert main(["cache", "verify", str(tmp_path)]) == 0
-        assert f"{len(PROMPTS) - count} answers, 0 damaged" in capsys.readouterr().out
+        assert f"{len(PROMPTS) - count} answer, 0 damaged" in capsys.readouterr().out
         with Completions(path) as kept:
             assert kept.complete(model(server), PROMPTS) == whole

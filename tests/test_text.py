@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import AcclimateError, DataError, closest_name, unknown
-from acclimate.base.text import command, on_one_line, printable, quoted, shortened, single_spaced
+from acclimate.base.text import command, counted, on_one_line, printable, quoted, shortened, single_spaced
 from acclimate.cli.main import main
 from acclimate.deploy.searchers import Hit
 from acclimate.records import Doc
@@ -30,6 +30,13 @@ def test_no_terminal_is_given_orders(text):
     hit = str(Hit(Doc(text or "x", text, text), 1.0, text or "y", {}))
     assert not OBEYED & set(hit)
     assert hit.count("\n") == 1
+
+
+def test_one_is_singular_and_every_other_count_plural():
+    counts = [counted(n, "labelled query") for n in (0, 1, 2, 1234)]
+    assert counts == ["0 labelled queries", "1 labelled query", "2 labelled queries", "1,234 labelled queries"]
+    assert [counted(n, "doc") for n in (1, 2)] == ["1 doc", "2 docs"]
+    assert [counted(n, "entry is", "entries are") for n in (1, 2)] == ["1 entry is", "2 entries are"]
 
 
 def test_what_people_write_stays():

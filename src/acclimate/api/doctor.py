@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from acclimate.base.errors import AcclimateError
-from acclimate.base.text import single_spaced
+from acclimate.base.text import counted, single_spaced
 from acclimate.base.version import __version__
 from acclimate.llm import BACKENDS
 
@@ -73,7 +73,11 @@ def _devices() -> Iterator[Check]:
     from acclimate.base import models
 
     threads = torch.get_num_threads()
-    yield Check(True, f"CPU: {os.cpu_count()} cores, {threads} threads, computing in {models.dtype_name()}")
+    yield Check(
+        True,
+        f"CPU: {counted(os.cpu_count() or 1, 'core')}, {counted(threads, 'thread')}, computing in "
+        f"{models.dtype_name()}",
+    )
     if torch.cuda.is_available():
         yield from (_gpu(number) for number in range(torch.cuda.device_count()))
     elif models.device() == "mps":

@@ -14,7 +14,7 @@ from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Shown, shown
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.corpus import query_log
 from acclimate.corpus.formats import read_qrels, read_queries
 from acclimate.corpus.query_log import QueryLog
@@ -138,7 +138,7 @@ def judge(
     asked = _queries_to_judge(run, outputs, queries, log, grades, n)
     if len(asked.queries) < ENOUGH_QUERIES:
         logger.warning(
-            "%s", f"judge: only {len(asked.queries)} queries; only very large differences can be significant"
+            "%s", f"judge: only {counted(len(asked.queries), 'query')}; only very large differences can be significant"
         )
     with run.workspace.lock(), shown(progress):
         graded = stage.make(run, outputs, asked, settings)

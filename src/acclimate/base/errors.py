@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from acclimate.base.text import command, on_one_line, quoted, shortened
+from acclimate.base.text import command, counted, on_one_line, quoted, shortened
 
 # Errors of the user's files and disks (no space, no permission, invalid name). Any other OSError is a bug of ours.
 FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
@@ -103,8 +103,8 @@ class BatchWritten(AcclimateError):
     def __init__(self, stage: str, requests: int, again: int, path: Path, run: Path) -> None:
         before = f" ({again:,} of them were in an earlier batch, too)" if again else ""
         super().__init__(
-            f"{stage}: {requests:,} requests are in {path}{before}; get them answered, then run: "
-            f"{command('cache', 'fill', run, 'RESULTS')}, and the same command without --batch"
+            f"{stage}: {counted(requests, 'request is', 'requests are')} in {path}{before}; get them answered, then "
+            f"run: {command('cache', 'fill', run, 'RESULTS')}, and the same command without --batch"
         )
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from acclimate.base import distributed, models
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.base.ray_workers import RayWorkers
-from acclimate.base.text import quoted, single_spaced
+from acclimate.base.text import counted, quoted, single_spaced
 
 _FORM = re.compile(r"ray(?P<address>://[^\s,/]+:\d+)?(?P<options>(,\w+=[^\s,=]+)*)")
 _OPTIONS = {"workers": int, "cpus": float, "gpus": float}
@@ -104,7 +104,7 @@ def _pool(ray: Any, options: Executor) -> Iterator[RayWorkers]:
     with _connected(ray, options):
         resources = options.worker_resources
         count = options.workers or _capacity(ray.cluster_resources(), resources)
-        distributed.say("", f"Ray: {count:,} workers, each with {_described(resources)}")
+        distributed.say("", f"Ray: {counted(count, 'worker')}, each with {_described(resources)}")
         pool = RayWorkers(ray, count, resources)
         try:
             pool.check()

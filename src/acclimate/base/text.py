@@ -48,7 +48,13 @@ def shortened(text: str, longest: int = 1000) -> str:
     if len(text) <= longest:
         return text
     half = longest // 2
-    return f"{text[:half]} ... ({len(text) - 2 * half:,} more characters) ... {text[-half:]}"
+    return f"{text[:half]} ... ({counted(len(text) - 2 * half, 'more character')}) ... {text[-half:]}"
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """`1 query`, `1,234 queries`. plural: if it is not formed by -s, as with a verb (`query is`, `queries are`)."""
+    regular = f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+    return f"{count:,} {singular if count == 1 else plural or regular}"
 
 
 def command(*words: object) -> str:

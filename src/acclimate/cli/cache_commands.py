@@ -8,7 +8,7 @@ from cyclopts import App
 
 import acclimate
 from acclimate.base.errors import DataError
-from acclimate.base.text import command, single_spaced
+from acclimate.base.text import command, counted, single_spaced
 from acclimate.cli.options import FilePath
 
 cache_app = App(name="cache", help="Manage the LLM answers that a run stores.", help_format="plaintext")
@@ -29,11 +29,11 @@ def cache_stats(run_dir: Path, *, prices: FilePath = None) -> None:
 
     answers = acclimate.Answers(run_dir)
     spending = answers.spending(prices)
-    print(f"{len(answers):,} answers, {answers.path.stat().st_size / 1e6:.1f} MB")
+    print(f"{counted(len(answers), 'answer')}, {answers.path.stat().st_size / 1e6:.1f} MB")
     for row in spending:
-        tokens = f"{row.prompt_tokens:,} tokens read, {row.completion_tokens:,} written"
+        tokens = f"{counted(row.prompt_tokens, 'token')} read, {row.completion_tokens:,} written"
         price = "cost not known" if row.cost_usd is None else usd(row.cost_usd)
-        print(f"{row.stage}: {single_spaced(row.llm)} asked {row.calls:,} times, {tokens}, {price}")
+        print(f"{row.stage}: {single_spaced(row.llm)} asked {counted(row.calls, 'time')}, {tokens}, {price}")
 
 
 @cache_app.command(name="verify")
@@ -47,7 +47,7 @@ def verify_cache(run_dir: Path) -> None:
     """
     answers = acclimate.Answers(run_dir)
     damaged = answers.damaged()
-    print(f"{len(answers):,} answers, {damaged:,} damaged")
+    print(f"{counted(len(answers), 'answer')}, {damaged:,} damaged")
     if damaged:
         raise DataError(f"damaged answers; remove them with: {command('cache', 'prune', run_dir)}", path=run_dir)
 
@@ -62,7 +62,7 @@ def prune_cache(run_dir: Path) -> None:
         Folder of a run.
     """
     answers = acclimate.Answers(run_dir)
-    print(f"{answers.prune():,} answers removed, {len(answers):,} kept")
+    print(f"{counted(answers.prune(), 'answer')} removed, {len(answers):,} kept")
 
 
 @cache_app.command(name="fill")
@@ -77,7 +77,7 @@ def fill_cache(run_dir: Path, results: Path) -> None:
         Output of the batch endpoint: JSON Lines with custom_id and response.
     """
     read = acclimate.Answers(run_dir).fill(results)
-    print(f"{read.kept:,} answers taken in, {sum(read.failed.values()) + sum(read.refused.values()):,} failed")
+    print(f"{counted(read.kept, 'answer')} taken in, {sum(read.failed.values()) + sum(read.refused.values()):,} failed")
     for reason, count in {**read.failed, **read.refused}.items():
         print(f"  {count:,}: {single_spaced(reason)}")
     if read.refused:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from acclimate.base.text import counted
 from acclimate.cli.options import Count, File, FilePath, Flag, Positive
 
 inpars_app = App(
@@ -53,7 +54,7 @@ def generate(
         max_generations=max_generations,
         seed=seed,
     )
-    print(f"{count:,} queries: {output}")
+    print(f"{counted(count, 'query')}: {output}")
 
 
 @inpars_app.command(name="filter")
@@ -81,7 +82,7 @@ def filter_command(
         max_tokens=max_tokens,
         skip_questions_copied_from_context=skip_questions_copied_from_context,
     )
-    print(f"{count:,} queries: {output}")
+    print(f"{counted(count, 'query')}: {output}")
 
 
 @inpars_app.command(name="generate_triples")
@@ -92,7 +93,7 @@ def generate_triples(
     from acclimate.api.inpars import training
 
     count = training.generate_triples(dataset, input, output, n_samples=n_samples, max_hits=max_hits, seed=seed)
-    print(f"{count:,} triples: {output}")
+    print(f"{counted(count, 'triple')}: {output}")
 
 
 @inpars_app.command

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 import acclimate
-from acclimate.base.text import on_one_line, printable
+from acclimate.base.text import counted, on_one_line, printable
 
 prompts_app = App(name="prompts", help="Prompts that ask an LLM for queries.", help_format="plaintext")
 
@@ -54,5 +54,5 @@ def check_prompt(path: Path) -> None:
     tokens = len(prompt.render("")) // CHARACTERS_PER_TOKEN
     ends = ", ".join(map(repr, prompt.stop))
     cue = prompt.target.rpartition("{document}")[2]
-    size = f"{path}: {prompt.name}, about {tokens:,} tokens around a document"
+    size = f"{path}: {prompt.name}, about {counted(tokens, 'token')} around a document"
     print(on_one_line(f"{size}; {cue!r} asks, and {ends} ends an answer"))

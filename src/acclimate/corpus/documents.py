@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from acclimate.base.digests import seal
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_write
+from acclimate.base.text import counted
 from acclimate.corpus import stored_fields
 from acclimate.corpus.doc_ids import DocIds, hash_of
 from acclimate.corpus.formats.fields import Place, as_json, unbroken
@@ -137,7 +138,7 @@ class Corpus(Mapping[str, Doc]):
         return {} if row is None else stored_fields.of_text(self._cell(row, _FIELDS))
 
     def __repr__(self) -> str:
-        return f"Corpus({len(self):,} docs, source={self.source!r}, fingerprint={self.fingerprint!r})"
+        return f"Corpus({counted(len(self), 'doc')}, source={self.source!r}, fingerprint={self.fingerprint!r})"
 
     def __reduce__(self) -> Any:  # for worker processes: a built corpus is pickled as its path
         return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
@@ -215,8 +216,8 @@ class _Tally:
             raise DataError("no documents; expected at least one", path=self.source or None)
         if self.first_blank and len(self.blank) > MAX_BLANK * count:
             raise DataError(
-                f"{self.first_blank}, and so is its title; {len(self.blank)} of {count} documents are. Remove them, "
-                f"or name the column that holds the text 'text' (up to {MAX_BLANK:.0%} may be empty)"
+                f"{self.first_blank}, and so is its title; {len(self.blank):,} of {counted(count, 'document')} are. "
+                f"Remove them, or name the column that holds the text 'text' (up to {MAX_BLANK:.0%} may be empty)"
             )
         return {
             "fingerprint": f"{self.digest % (1 << 128):032x}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from acclimate.base.digests import fingerprint
+from acclimate.base.text import counted
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
 from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_matches
@@ -37,7 +38,7 @@ class JudgedQueries:
     def __str__(self) -> str:
         count = Counter(self.groups.values())
         plain = len(self.queries) - count[LOG] - count[JUDGED]
-        kinds = [f"{plain:,} {self.split} queries"]
+        kinds = [counted(plain, f"{self.split} query")]
         kinds += [
             f"{count[group]:,} {kind}" for group, kind in ((LOG, "of a log"), (JUDGED, "judged ones")) if count[group]
         ]

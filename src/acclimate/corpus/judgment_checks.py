@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from itertools import islice
 
+from acclimate.base.text import counted
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats.fields import Place
 from acclimate.records import Qrel, Query
@@ -21,8 +22,8 @@ def check_judgments(rows: list[tuple[Place, Qrel]], queries: Sequence[Query], co
     _refuse_unknown("query", "queries", [(place, q.query_id) for place, q in rows], known_queries, known_queries)
     if all(qrel.relevance <= 0 for _, qrel in rows):
         raise rows[0][0].error(
-            f"none of the {len(rows):,} judgments here is above 0: nothing can be measured on them; give what is "
-            "relevant a grade of 1 or more, or leave them out"
+            f"none of the {counted(len(rows), 'judgment')} here is above 0: nothing can be measured on them; give "
+            "what is relevant a grade of 1 or more, or leave them out"
         )
 
 

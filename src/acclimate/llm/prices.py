@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from acclimate.base.domains import MOST, Between
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.base.files import read_toml
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.llm.usage import Ledger
 
 _OURS = Path(__file__).parent / "prices.toml"
@@ -70,14 +70,16 @@ class Budget:
 
     def check(self, ledger: Ledger, left: int) -> None:
         """Raises BudgetExceeded when a limit is reached; `left` prompts are about to be asked."""
-        kept = f"with {left:,} prompts left; answers are kept; run the same command with a higher limit to resume"
+        kept = (
+            f"with {counted(left, 'prompt')} left; answers are kept; run the same command with a higher limit to resume"
+        )
         for stage, limit in self.limits.items():
             used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
             whose, prefix = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
             tokens = sum(usage.prompt_tokens + usage.completion_tokens for usage in used.values())
             if limit.tokens is not None and tokens >= limit.tokens:
                 raise BudgetExceeded(
-                    f"{whose} have used {tokens:,} tokens of --max-tokens {prefix}{limit.tokens}, {kept}"
+                    f"{whose} have used {counted(tokens, 'token')} of --max-tokens {prefix}{limit.tokens}, {kept}"
                 )
             # Past usage of an LLM without a price is ignored; the current LLMs have one.
             spent = sum(cost({key: usage}, self.prices) or 0.0 for key, usage in used.items())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.base.errors import DataError
+from acclimate.base.text import counted
 from acclimate.measure.prediction_powered import students_t
 
 TIE = 1e-9  # differences up to this are rounding errors
@@ -191,4 +192,4 @@ def _check_same_queries(ours: Mapping[str, float], theirs: Mapping[str, float], 
     for have, lack, name in ((ours, theirs, baseline), (theirs, ours, system)):
         if missing := sorted(have.keys() - lack.keys()):
             some = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-            raise DataError(f"{name} has no value for {len(missing):,} queries that the other has: {some}")
+            raise DataError(f"{name} has no value for {counted(len(missing), 'query')} that the other has: {some}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import text_writer
-from acclimate.base.text import columns, on_one_line, quoted
+from acclimate.base.text import columns, counted, on_one_line, quoted
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
@@ -112,7 +112,7 @@ def evaluate_runs(
     grades = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in judged}
     query_ids = {qrel.query_id for qrel in judged}
     if all(qrel.relevance <= 0 for qrel in judged):
-        raise DataError(f"none of the {len(judged):,} judgments is above 0: nothing to measure on", path=qrels)
+        raise DataError(f"none of the {counted(len(judged), 'judgment')} is above 0: nothing to measure on", path=qrels)
     rows: list[EvaluatedRun] = []
     warnings: list[str] = []
     for path in runs:
@@ -121,9 +121,11 @@ def evaluate_runs(
         values = measured(hits, judged, [measure.name for measure in computed])
         _check(path, seen, query_ids, qrels)
         if missing := len(query_ids - seen.queries):
-            warnings.append(f"{path} has no results for {missing:,} of {len(query_ids):,} judged queries; they count 0")
+            warnings.append(
+                f"{path} has no results for {missing:,} of {counted(len(query_ids), 'judged query')}; they count 0"
+            )
         if others := len(seen.queries - query_ids):
-            warnings.append(f"{path} has {others:,} unjudged queries; they do not count")
+            warnings.append(f"{path} has {counted(others, 'unjudged query')}; they do not count")
         totals = {measure.name: sum(values[measure.name].values()) for measure in computed}
         means = {
             measure.name: totals[measure.name] / (1 if measure.is_count else len(query_ids)) for measure in computed
@@ -131,7 +133,8 @@ def evaluate_runs(
         rows.append(EvaluatedRun(str(path), means, values))
     if empty := nothing_relevant(judged):
         warnings.append(
-            f"{empty:,} of {len(query_ids):,} judged queries have no relevant document; they count 0, as in trec_eval"
+            f"{empty:,} of {counted(len(query_ids), 'judged query')} have no relevant document; they count 0, as in "
+            "trec_eval"
         )
     for warning in warnings:
         logger.warning("%s", f"warning: {warning}")
@@ -144,8 +147,8 @@ def _check(path: Path, seen: _RunWatcher, query_ids: set[str], qrels: Path) -> N
         raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
     if seen.queries.isdisjoint(query_ids):
         raise DataError(
-            f"none of its {len(seen.queries):,} queries, such as {quoted(min(seen.queries))}, is judged in {qrels}, "
-            f"which has {quoted(min(query_ids))}; do the files match?",
+            f"none of its {counted(len(seen.queries), 'query')}, such as {quoted(min(seen.queries))}, is judged in "
+            f"{qrels}, which has {quoted(min(query_ids))}; do the files match?",
             path=path,
         )
     if not seen.has_judged_doc:

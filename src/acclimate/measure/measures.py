@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acclimate.base.errors import DataError
+from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import escaped, unescaped
 from acclimate.measure.named import Measure, library, measure_of
 from acclimate.records import Qrel, ScoredDoc
@@ -44,7 +45,7 @@ def measured(run: Iterable[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence
     if not measures:
         raise DataError("no measures to compute; expected some, for example nDCG@10")
     if all(qrel.relevance <= 0 for qrel in qrels):
-        raise DataError(f"none of the {len(qrels):,} judgments is positive; there is no query to measure on")
+        raise DataError(f"none of the {counted(len(qrels), 'judgment')} is positive; there is no query to measure on")
     by_query: dict[str, list[Qrel]] = {}
     for qrel in sorted(qrels):
         by_query.setdefault(qrel.query_id, []).append(qrel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
-from acclimate.base.text import command
+from acclimate.base.text import command, counted
 from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.learn.students.distillation import unimproved_warnings
 from acclimate.learn.teachers.selection import TEACHER
@@ -151,11 +151,16 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     update = LastUpdate.read(run.workspace.folder)
     warnings = update.warnings if update and update.facts["made_of"] == index_fingerprints(outputs) else []
     if run.input.documents.blank:
-        warnings.append(f"{len(run.input.documents.blank)} documents have neither title nor text.")
+        warnings.append(
+            f"{counted(len(run.input.documents.blank), 'document has', 'documents have')} neither title nor text."
+        )
     warnings += outputs["index"].warnings
     count = queries["count"]
     if count < FEW_QUERIES:
-        warnings.append(f"Only {count} queries were measured: only very large differences can be significant.")
+        warnings.append(
+            f"Only {counted(count, 'query was', 'queries were')} measured: only very large differences can be "
+            "significant."
+        )
     warnings += sentences.query_notes(queries, count)
     warnings += [
         approximate.recall_sentence(name, recall, len(run.input.corpus))
@@ -175,8 +180,9 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
     if shown := outputs["generate"].n_examples:
         left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
-            f"{shown} queries were shown to the LLM as examples of the task: their documents got no synthetic query, "
-            f"and {left_out} evaluation queries were excluded."
+            f"{counted(shown, 'query was', 'queries were')} shown to the LLM as examples of the task: their documents "
+            "got no synthetic query, "
+            f"and {counted(left_out, 'evaluation query was', 'evaluation queries were')} excluded."
         )
     if not (outside := forgetting.measurements(run, outputs)):
         warnings.append(

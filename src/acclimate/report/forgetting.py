@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.measure.measures import MAIN
 from acclimate.report.formatting import p_value, score, signed
 
@@ -25,8 +26,8 @@ def warnings(measured: Mapping[str, Any]) -> list[str]:
 def sentences(measured: Mapping[str, Any]) -> list[str]:
     """A sentence for each adapted system."""
     where = (
-        f"Outside this corpus, on {measured['collection']} ({measured['queries']:,} labelled queries, "
-        f"{measured['documents']:,} documents)"
+        f"Outside this corpus, on {measured['collection']} ({counted(measured['queries'], 'labelled query')}, "
+        f"{counted(measured['documents'], 'document')})"
     )
     return [
         f"{where}, {row['system']} {_WORDS[row['verdict']]}: {MAIN} {score(row[MAIN])} against {score(row['before'])} "

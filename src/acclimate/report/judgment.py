@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from acclimate.base.text import columns
+from acclimate.base.text import columns, counted
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.formatting import between, p_value, safe, score, share, signed
@@ -31,13 +31,13 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
     queries, counts = judgment["queries"], judgment["grades"]
     by_grade = ", ".join(f"{count:,} of grade {grade}" for grade, count in sorted(counts.items(), reverse=True))
     said = [
-        f"{judgment['llm']} graded the top {judgment['depth']} documents of every system for {queries['count']:,} "
-        f"{sentences.judged_on(queries['split'])}: {by_grade}."
+        f"{judgment['llm']} graded the top {counted(judgment['depth'], 'document')} of every system for "
+        f"{queries['count']:,} {sentences.judged_on(queries['split'])}: {by_grade}."
     ]
     if judgment["unreadable"]:
         said.append(
-            f"Of {judgment['pairs']:,} answers, {judgment['unreadable']:,} were not a grade; these documents are "
-            "excluded from the measured rankings."
+            f"Of {counted(judgment['pairs'], 'answer')}, {judgment['unreadable']:,} were not a grade; these documents "
+            "are excluded from the measured rankings."
         )
     said.append(f"It grades the top result above a random document {judgment['told_apart']:.0%} of the time.")
     return [*said, *agreement(judgment["agreement"])]
@@ -46,7 +46,7 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
 def unusable(judgment: Mapping[str, Any]) -> str:
     """Why the grades decide nothing, and what to do."""
     why = (
-        f"of {judgment['pairs']:,} answers, {judgment['unreadable']:,} were not a grade"
+        f"of {counted(judgment['pairs'], 'answer')}, {judgment['unreadable']:,} were not a grade"
         if judgment["unreadable"] > judgment["pairs"] / 2
         else "it hardly distinguishes top results from random documents"
     )
@@ -63,7 +63,7 @@ def agreement(agreed: Mapping[str, Any] | None) -> list[str]:
             "There are no human grades of these pairs, so agreement with people is unknown; add some: --grades FILE."
         ]
     kappa, interval = agreed["weighted"]["kappa"], agreed["weighted"]["ci95"]
-    graded = f"People graded {agreed['pairs']:,} of these pairs, for {agreed['queries']:,} queries"
+    graded = f"People graded {agreed['pairs']:,} of these pairs, for {counted(agreed['queries'], 'query')}"
     if kappa is None:
         return [f"{graded}, but one of the two gave them all the same grade, so no agreement can be computed."]
     level = next((name for least, name in _LEVELS if kappa >= least), "no")
@@ -111,7 +111,7 @@ def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
         theirs = [score(row["by_people"]), between(row["ci95_by_people"])]
         rows.append([row["system"], score(row["mean"]), between(row["ci95"]), *theirs, *ours])
     head = (
-        f"Prediction-powered: human grades of {first['people_queries']:,} queries correct the LLM's grades of "
+        f"Prediction-powered: human grades of {counted(first['people_queries'], 'query')} correct the LLM's grades of "
         f"{first['judged_queries']:,} more."
     )
     return "\n".join([_wrap(head), *table(rows, "<>>>>>>")])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from acclimate.base.progress import duration
-from acclimate.base.text import columns
+from acclimate.base.text import columns, counted
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
@@ -54,7 +54,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                works_on.get(stage, f"{n_queries:,} queries"),
+                works_on.get(stage, counted(n_queries, "query")),
                 f"{asked.calls:,}" if asked else "",
                 f"{asked.prompt_tokens + asked.completion_tokens:,}" if asked else "",
                 "done" if is_made else "given" if stage in takes else duration(seconds),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
@@ -156,7 +157,7 @@ def timing(report: Mapping[str, Any]) -> str:
     if not all(counts.values()):
         return ""
     others, reranked = (counts.get(kind) for kind in ("", "reranked"))
-    parts = [f"{others:,} sampled queries"] if others else []
+    parts = [counted(others, "sampled query")] if others else []
     parts += [f"{reranked:,} for reranked systems"] if reranked and reranked != others else []
     return f"Latency is that of single queries, one at a time: {', '.join(parts)}."
 
@@ -187,7 +188,7 @@ def basis(report: Mapping[str, Any]) -> str:
     what = QUERIES[kind] + (f" ({judged_on(report['queries']['split'])})" if kind == "judge" else "")
     flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
-        f"Measured on {number} {what} over {report['corpus']['documents']:,} documents "
+        f"Measured on {number} {what} over {counted(report['corpus']['documents'], 'document')} "
         f"of {report['corpus']['name']}.{flatter} {_candidate_choice(report)}; {report['baseline']} is "
         f"the best of {others} on the evaluation queries themselves, so luck can only favor it."
     )
@@ -245,13 +246,15 @@ def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
     """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
     remarks: list[str] = []
     if empty := notes.get("nothing_relevant", 0):
-        remarks.append(f"{empty:,} of the {count:,} queries have no relevant document and count 0, as in trec_eval.")
+        remarks.append(
+            f"{empty:,} of the {counted(count, 'query')} have no relevant document and count 0, as in trec_eval."
+        )
     if missing := notes.get("first_stage", {"missing": 0})["missing"]:
-        remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {count:,} queries; they count 0.")
+        remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {counted(count, 'query')}; they count 0.")
     identical = notes.get("identical", {"queries": 0})
     if identical["queries"]:
         remarks.append(
-            f"{identical['queries']:,} of the {count:,} queries are themselves documents of the collection: "
+            f"{identical['queries']:,} of the {counted(count, 'query')} are themselves documents of the collection: "
             + (
                 "each is excluded from its own results, as in BEIR's ArguAna and Quora."
                 if identical["left_out"]
@@ -267,8 +270,8 @@ def spending(report: Mapping[str, Any]) -> list[str]:
     if not ledger:
         return []
     lines = [
-        f"{usage['stage']}: {usage['llm']}: {usage['calls']:,} calls, {usage['prompt_tokens']:,} tokens read, "
-        f"{usage['completion_tokens']:,} written; "
+        f"{usage['stage']}: {usage['llm']}: {counted(usage['calls'], 'call')}, "
+        f"{counted(usage['prompt_tokens'], 'token')} read, {usage['completion_tokens']:,} written; "
         + ("cost unknown" if usage["cost_usd"] is None else usd(usage["cost_usd"]))
         for usage in ledger["llms"]
     ]
@@ -292,4 +295,6 @@ def funnel(report: Mapping[str, Any]) -> str:
     if not generated or not filtered:
         return ""
     texts = generated["out"] + sum(generated["dropped"].values())
-    return f"Of {texts:,} answers, {generated['out']:,} were queries, and {filtered['out']:,} of these were kept."
+    written = counted(generated["out"], "was a query", "were queries")
+    kept = counted(filtered["out"], "of these was kept", "of these were kept")
+    return f"Of {counted(texts, 'answer')}, {written}, and {kept}."

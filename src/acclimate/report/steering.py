@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.report.formatting import share
 from acclimate.search.systems import Chosen
 
@@ -44,10 +45,10 @@ def _log_sentences(account: Mapping[str, Any] | None) -> list[str]:
     """`The log has 50 distinct queries, searched 912 times; dropped: no letters 3.`"""
     if account is None:
         return []
-    masked = [f"personal data removed from {account['masked']:,} entries"] if account["masked"] else []
+    masked = [f"personal data removed from {counted(account['masked'], 'entry')}"] if account["masked"] else []
     dropped = [f"dropped: {', '.join(f'{reason} {n:,}' for reason, n in account['dropped'].items())}"]
     rest = "; ".join([*masked, *(dropped if account["dropped"] else [])])
-    whole = f"The log has {account['queries']:,} distinct queries, searched {account['asked']:,} times"
+    whole = f"The log has {counted(account['queries'], 'distinct query')}, searched {counted(account['asked'], 'time')}"
     return [f"{whole}; {rest}." if rest else f"{whole}."]
 
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acclimate.base.progress import duration
+from acclimate.base.text import counted
 from acclimate.measure.measures import MAIN
 from acclimate.report import formatting
 
@@ -41,6 +42,7 @@ def template(name: str) -> Any:
         "excerpt": formatting.excerpt,
         "breakable": _breakable,
         "duration": duration,
+        "counted": counted,
         "count": lambda value: f"{value:,}",
     }
     environment.globals["interval"] = interval

@@ -13,7 +13,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
-from acclimate.base.text import command
+from acclimate.base.text import command, counted
 from acclimate.run.input import CorpusFiles
 
 FOLDER, MANIFEST = "updated", "manifest.json"
@@ -47,7 +47,7 @@ class LastUpdate:
     def warnings(self) -> list[str]:
         """Warnings for the report: how many documents differ, and what has drifted."""
         came, changed, went = (self.since[name] for name in ("came", "changed", "went"))
-        counts = f"{came:,} documents were added, {changed:,} changed and {went:,} removed"
+        counts = f"{counted(came, 'document was', 'documents were')} added, {changed:,} changed and {went:,} removed"
         return [
             f"Since these measurements, {counts}. Searches reflect this; the figures do not.",
             *self.facts["drifted"],

@@ -18,6 +18,7 @@ from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.before_after import before_after
@@ -113,7 +114,9 @@ def evaluate(
     kept = {query.query_id for query in asked}
     qrels = [qrel for qrel in qrels if qrel.query_id in kept]
     if not any(qrel.relevance > 0 for qrel in qrels):
-        raise DataError(f"none of the {len(queries):,} queries has a relevant document; there is nothing to measure on")
+        raise DataError(
+            f"none of the {counted(len(queries), 'query')} has a relevant document; there is nothing to measure on"
+        )
     write_qrels(folder / "qrels.trec", qrels)
     computed = {measure.name: measure for measure in means_of((*MEASURES, *measures))}
     k = max(k, *(measure.depth for measure in computed.values()))

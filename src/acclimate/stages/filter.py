@@ -32,6 +32,7 @@ from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.base.words import words_of
 from acclimate.corpus.formats import read_synthetic, write_synthetic
 from acclimate.corpus.near_duplicates import near_duplicate_queries
@@ -137,7 +138,7 @@ def filter_queries(
     def grades(queries: Sequence[SyntheticQuery]) -> Sequence[float]:
         answers = judges.grade(llm, judge, queries)
         if all(map(math.isnan, answers)):
-            raise SettingError(f"filter.judge: {llm} gave no readable grade to any of {len(queries):,} queries")
+            raise SettingError(f"filter.judge: {llm} gave no readable grade to any of {counted(len(queries), 'query')}")
         return answers
 
     scores = Scores(

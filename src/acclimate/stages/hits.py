@@ -8,6 +8,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError, unknown
 from acclimate.base.files import is_file
+from acclimate.base.text import counted
 from acclimate.corpus.formats import read_run
 from acclimate.records import Doc, ScoredDoc, SyntheticQuery
 from acclimate.run.output import StageOutput
@@ -51,8 +52,8 @@ def queries_with_hits(queries: Sequence[SyntheticQuery], path: Path, corpus: Map
     known = [query for query in queries if query.query_id in query_ids]
     if queries and not known:
         raise DataError(
-            f"has none of the {len(queries):,} queries that are left after the filters; expected the query ids of "
-            f"filter/queries.jsonl, such as {queries[0].query_id!r}",
+            f"has none of the {counted(len(queries), 'query')} that are left after the filters; expected the query "
+            f"ids of filter/queries.jsonl, such as {queries[0].query_id!r}",
             path=path,
         )
     return known

@@ -13,6 +13,7 @@ from acclimate.base import distributed
 from acclimate.base.domains import AtLeast, Between, OneOf
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.corpus import passages
 from acclimate.corpus.analyzer import LANGUAGES
 from acclimate.corpus.language import DETECTABLE, language_of_most
@@ -115,8 +116,8 @@ def index(
 def _missing_terms_warning(count: int, of: int) -> Iterator[str]:
     if count:
         yield (
-            f"BM25 finds no words in {count:,} of {of:,} documents, so it never finds them: they have no letters or "
-            "digits, or nothing but stop words of index.language."
+            f"BM25 finds no words in {count:,} of {counted(of, 'document')}, so it never finds them: they have no "
+            "letters or digits, or nothing but stop words of index.language."
         )
 
 
@@ -229,5 +230,5 @@ def _say_changed(run: Run, manifest: Mapping[str, Any]) -> None:
     """Log if the existing index was made from other documents."""
     if manifest["inputs"][DOCUMENTS] != run.input.corpus.fingerprint:
         was, now = manifest["inputs"][DOCUMENTS][:8], run.input.corpus.fingerprint[:8]
-        before = f"was made from {manifest['out']:,} documents or passages ({was})"
+        before = f"was made from {counted(manifest['out'], 'document')} or passages ({was})"
         distributed.say("index", f"{before}; now there are {len(run.input.corpus):,} ({now})")

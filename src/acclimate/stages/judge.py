@@ -25,7 +25,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.corpus.formats.trec import read_qrels, read_run, write_qrels
 from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.llm import prompts
@@ -223,7 +223,7 @@ def _check_readable(llm: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not any(_counts(row) for row in rows):
         example = next((row["answer"] for row in rows if "answer" in row), "")
         raise SettingError(
-            f"judge: {llm} gave no readable grade to any of {len(rows):,} pairs; name another with --llm. "
+            f"judge: {llm} gave no readable grade to any of {counted(len(rows), 'pair')}; name another with --llm. "
             f"It said: {quoted(example)}"
         )
 
@@ -232,7 +232,8 @@ def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, A
     _check_readable(llm, rows)
     if not any(qrel.relevance for qrel in qrels):
         raise SettingError(
-            f"judge: {llm} graded all {len(qrels):,} pairs 0; there is nothing to measure on; name another with --llm"
+            f"judge: {llm} graded all {counted(len(qrels), 'pair')} 0; there is nothing to measure on; name another "
+            "with --llm"
         )
 
 

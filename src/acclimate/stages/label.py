@@ -15,6 +15,7 @@ from acclimate.base import distributed
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.corpus.formats import read_nway, read_queries, write_nway, write_queries
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.labels import label_lists
@@ -278,11 +279,13 @@ def make(
     labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
     treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
     share, count = settings["false_negative_share"], labeled.notes["false_negatives"]
-    distributed.say("label", f"{count:,} candidates scored above {share:g} of their source document: {treated}")
+    scored = counted(count, "candidate")
+    distributed.say("label", f"{scored} scored above {share:g} of their source document: {treated}")
     if log := labeled.notes.get("log"):
         distributed.say(
             "label",
-            f"{log['queries']:,} log queries are used for training; {log['held_out']:,} for evaluation or choices",
+            f"{counted(log['queries'], 'log query is', 'log queries are')} used for training; {log['held_out']:,} for "
+            "evaluation or choices",
         )
     for warning in labeled.warnings(run.student_kinds):
         distributed.warn("label", warning)

@@ -21,6 +21,7 @@ from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.llm import prompts
 from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
@@ -104,8 +105,8 @@ def seed_prompts(
     drawn = sorted(docs, key=lambda doc: (draw(seed, "seed", doc.doc_id), doc.doc_id))[:n_docs]
     if len(drawn) < fewest:
         raise SettingError(
-            f"{n_prompts} prompts of {n_examples} examples need {fewest} documents; there are {len(drawn)}: raise "
-            "seed.n_docs (and sample.n_docs, if it has no more), or lower seed.n_prompts"
+            f"{counted(n_prompts, 'prompt')} of {counted(n_examples, 'example')} need {counted(fewest, 'document')}; "
+            f"there are {len(drawn)}: raise seed.n_docs (and sample.n_docs, if it has no more), or lower seed.n_prompts"
         )
     model = llms.load(llm) if isinstance(llm, str) else llm
     decoding = Decoding(max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
@@ -162,8 +163,8 @@ def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> 
     """Raises SettingError for fewer documents than the prompts need."""
     if n_docs < fewest:
         raise SettingError(
-            f"seed.n_docs is {n_docs}; {n_prompts} prompts of {n_examples} examples need {fewest} documents at least: "
-            "raise it, or lower seed.n_prompts"
+            f"seed.n_docs is {n_docs}; {counted(n_prompts, 'prompt')} of {counted(n_examples, 'example')} need "
+            f"{counted(fewest, 'document')} at least: raise it, or lower seed.n_prompts"
         )
 
 

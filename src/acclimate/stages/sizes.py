@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.text import counted
 from acclimate.corpus.provided_queries import left_out
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import n_parts
@@ -57,7 +58,7 @@ def check_size(run: Run, *, holds_out: bool) -> None:
             return
     is_given = run.input.provided_queries is not None
     shortage = "given queries that may teach are for" if is_given else "queries can be written for"
-    shortage += f" {documents:,} of {len(run.input.documents):,} documents"
+    shortage += f" {documents:,} of {counted(len(run.input.documents), 'document')}"
     shortage += left_out(run.input.documents.dropped)
     if run.input.provided_queries is not None:
         shortage += left_out(provided.left_out(run, run.input.provided_queries))
@@ -90,18 +91,19 @@ def _learners(run: Run, holds_out: bool) -> tuple[int, str]:
     seed, train, per_doc = run.settings["seed"], run.settings["train"], run.settings["generate"]["per_doc"]
     needs = [(1, "the train side")]
     if run.seeds_prompts:
-        prompts = f"seed.n_prompts={seed['n_prompts']} prompts of seed.n_examples={seed['n_examples']} examples"
+        of_examples = f"seed.n_examples={counted(seed['n_examples'], 'example')}"
+        prompts = f"seed.n_prompts={counted(seed['n_prompts'], 'prompt')} of {of_examples}"
         needs.append((fewest_docs(**seed), prompts))
     parts = n_parts(train["rerankers"])
     done = {*skipped(run), *provided_stages(run)}
     if holds_out and parts and "train" not in done:
-        queries = f"train.min_queries={train['min_queries']} queries, {per_doc} of a document,"
+        queries = f"train.min_queries={counted(train['min_queries'], 'query')}, {per_doc} of a document,"
         needs.append((math.ceil(parts * train["min_queries"] / per_doc), f"train.rerankers={parts} of {queries}"))
     # Provided queries per document vary; their number is checked after filtering.
     if holds_out and labels_unseen(run) and not {"train", "label"} & done and not run.provided.brings_queries:
         taught = n_taught(run)
         rerankers = (
-            f"label.queries=unseen, and rerankers that learn from {taught:,} queries in all (train.max_queries="
+            f"label.queries=unseen, and rerankers that learn from {counted(taught, 'query')} in all (train.max_queries="
             f"{train['max_queries']} each), {per_doc} of a document,"
         )
         needs.append((taught // per_doc + 1, rerankers))
@@ -139,7 +141,7 @@ def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     for side, use in uses.items():
         if not sides[side]:
             raise DataError(
-                f"{len(filtered.queries):,} queries are left after the filters, and none {use}, where "
-                f"{drawn[side]:,} documents were to give some; {more}, or filter less",
+                f"{counted(len(filtered.queries), 'query is', 'queries are')} left after the filters, and none {use}, "
+                f"where {counted(drawn[side], 'document was', 'documents were')} to give some; {more}, or filter less",
                 path=filtered.folder,
             )

@@ -25,6 +25,7 @@ from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.base.words import length_of, words_of
 from acclimate.corpus import judged_queries
 from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT, LOG, SYNTHETIC, JudgedQueries
@@ -279,8 +280,8 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
     steered = run.make(Steered, work, inputs=inputs, unit="queries")
     if _is_enough(labels.choosing) and not steered.choosing(run, sampled).queries:
         raise DataError(
-            f"prompts show all {len(labels.choosing.queries):,} queries of the {labels.choosing.split} split, so none "
-            "is left to choose on; show fewer (sample.n_examples), or others (sample.examples)"
+            f"prompts show all {counted(len(labels.choosing.queries), 'query')} of the {labels.choosing.split} split, "
+            "so none is left to choose on; show fewer (sample.n_examples), or others (sample.examples)"
         )
     return steered
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from acclimate.base.errors import DataError
+from acclimate.base.text import counted
 from acclimate.learn.rerankers.groups import group_queries
 from acclimate.records import NWay, SyntheticQuery
 from acclimate.run.run import Run
@@ -56,6 +57,7 @@ def unseen(queries: Sequence[SyntheticQuery], taught: Collection[str], folder: P
 
 def _nothing_unseen(n_queries: int, folder: Path) -> DataError:
     return DataError(
-        f"rerankers are trained on all {n_queries:,} queries, so label.queries=unseen leaves none to label; {_ADVICE}",
+        f"rerankers are trained on all {counted(n_queries, 'query')}, so label.queries=unseen leaves none to label; "
+        f"{_ADVICE}",
         path=folder,
     )

@@ -11,6 +11,7 @@ from acclimate.api.inpars.shared import partial_folder
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress, shown
+from acclimate.base.text import counted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import inpars
 from acclimate.corpus.formats.source import Source
@@ -68,7 +69,7 @@ def generate(
         room = max_prompt_length - max_new_tokens - around
         if room < 1:
             raise SettingError(
-                f"--max_prompt_length is {max_prompt_length}, and {prompt} alone has about {around} tokens"
+                f"--max_prompt_length is {max_prompt_length}, and {prompt} alone has about {counted(around, 'token')}"
             )
         tell = Progress("generate", "queries")
         result = generate_queries(
@@ -140,7 +141,7 @@ def filter(
     if not result.queries:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.dropped.items() if count)
         raise DataError(
-            f"none of {len(by_id):,} queries is kept: {reasons}; see --min_tokens and --max_tokens", path=input
+            f"none of {counted(len(by_id), 'query')} is kept: {reasons}; see --min_tokens and --max_tokens", path=input
         )
     scores = {row["query_id"]: row[score] for row in result.judged}
     kept = sorted(result.queries, key=lambda query: (-scores[query.query_id], query.query_id))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, text_writer, write_jsonl
+from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, trec
 from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.corpus.formats.rows import is_dataset, is_parquet, json_rows, objects
@@ -155,7 +156,9 @@ def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
             columns = [header.index(fields.pick(header, field, place)) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE)]
             continue
         if len(cells) != len(header):
-            raise place.error(f"found {len(cells)} columns; expected {len(header)} between tabs, as in the header")
+            raise place.error(
+                f"found {counted(len(cells), 'column')}; expected {len(header)} between tabs, as in the header"
+            )
         query_id, doc_id, grade = (cells[column] for column in columns)
         yield (
             place,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_jsonl
+from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
 from acclimate.corpus.formats.headerless import write_ids
@@ -126,7 +127,9 @@ def ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
     """Stream the lines of a file with their places."""
     for place, cells in headerless_rows(path, is_raw=True):
         if len(cells) not in (3, 4):
-            raise place.error(f"found {len(cells)} cells; expected qid, pid, rank and perhaps score between tabs")
+            raise place.error(
+                f"found {counted(len(cells), 'cell')}; expected qid, pid, rank and perhaps score between tabs"
+            )
         if not _LINE_NUMBER.fullmatch(cells[2]):
             raise place.error(f"the rank is {as_json(cells[2])}; expected a whole number")
         score = _score(cells[3], place) if len(cells) == 4 else -float(cells[2])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import atomic_folder, exists, write_jsonl, write_lines
+from acclimate.base.text import counted
 from acclimate.corpus.formats import colbert, headerless, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place
@@ -105,7 +106,7 @@ def write_lotte(path: Path, source: Source) -> int:
             for place, qrel, _ in rows():
                 if qrel.relevance > 0:
                     if qrel.query_id not in texts:
-                        raise place.error(f"query {qrel.query_id!r} is none of the {len(texts):,} queries")
+                        raise place.error(f"query {qrel.query_id!r} is none of the {counted(len(texts), 'query')}")
                     kind = answers.setdefault(split if split in KINDS else KINDS[0], {})
                     kind.setdefault(qrel.query_id, []).append(_number(qrel.doc_id, docs, place))
         for kind, pids_of in answers.items():
@@ -139,7 +140,7 @@ def _write_map(path: Path, numbers: Mapping[str, int]) -> None:
 
 def _number(doc_id: str, numbers: Mapping[str, int], place: Place) -> int:
     if doc_id not in numbers:
-        raise place.error(f"document {doc_id!r} is none of the {len(numbers):,} documents")
+        raise place.error(f"document {doc_id!r} is none of the {counted(len(numbers), 'document')}")
     return numbers[doc_id]
 
 

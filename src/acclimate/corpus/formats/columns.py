@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text, without
 from acclimate.corpus.formats.rows import json_list, objects
@@ -177,8 +178,8 @@ def _of_one_width(source: Source) -> Iterator[Row[Example]]:
         width = width or row.record.n_ways
         if row.record.n_ways != width:
             raise row.place.error(
-                f"an example of {row.record.n_ways} documents, and the first has {width}; columns need as many in all: "
-                "columns-lists and columns-pairs do not"
+                f"an example of {counted(row.record.n_ways, 'document')}, and the first has {width}; columns "
+                "need as many in all: columns-lists and columns-pairs do not"
             )
         yield row
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text, without
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
@@ -82,7 +83,8 @@ class Keys(NamedTuple):
             scores.append([number(score, name, place) for score in listed])
         if any(scores) and (not scores[0] or len(scores[1]) != n_negatives):
             raise place.error(
-                f"{self.positive_scores!r} has {len(scores[0])} scores of {n_positives} documents and "
+                f"{self.positive_scores!r} has {counted(len(scores[0]), 'score')} of "
+                f"{counted(n_positives, 'document')} and "
                 f"{self.negative_scores!r} {len(scores[1])} of {n_negatives}; expected one for each, or none at all"
             )
         return scores[0], scores[1]

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_lines
+from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, tables
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Place, as_json, identifier
@@ -210,7 +211,9 @@ def _write(path: Path, lines: Iterator[str]) -> int:
 def _rows(path: Path, width: int, *, is_raw: bool = False, or_more: bool = False) -> Iterator[tuple[Place, list[str]]]:
     for place, cells in tables.headerless_rows(path, is_raw=is_raw):
         if len(cells) < width or (len(cells) > width and not or_more):
-            raise place.error(f"found {len(cells)} cells; expected {width}{' or more' * or_more} between tabs")
+            raise place.error(
+                f"found {counted(len(cells), 'cell')}; expected {width}{' or more' * or_more} between tabs"
+            )
         yield place, cells
 
 
@@ -220,7 +223,9 @@ def same_width(path: Path) -> Iterator[tuple[Place, list[str]]]:
     for place, cells in tables.headerless_rows(path, is_raw=True):
         width = width or len(cells)
         if len(cells) != width or width < 2:
-            raise place.error(f"found {len(cells)} cells; expected {max(width, 2)} between tabs, as in the first line")
+            raise place.error(
+                f"found {counted(len(cells), 'cell')}; expected {max(width, 2)} between tabs, as in the first line"
+            )
         yield place, cells
 
 

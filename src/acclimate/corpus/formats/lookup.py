@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from acclimate.base.errors import DataError
+from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Example
 from acclimate.corpus.formats.fields import Place, as_json
 from acclimate.corpus.formats.synthetic import synthetic_id
@@ -51,14 +52,16 @@ class Lookup:
         if self.documents is None:
             raise place.error(f"document {doc_id!r} has no text here; give it with --corpus FILE")
         if doc_id not in self.documents:
-            raise place.error(f"document {doc_id!r} is none of the {len(self.documents):,} documents")
+            raise place.error(f"document {doc_id!r} is none of the {counted(len(self.documents), 'document')}")
         return self.documents[doc_id].default_text()
 
     def doc_id(self, text: str, place: Place) -> str:
         """The id of the document with this text."""
         doc_id = self._doc_ids.get(text_key(text))
         if doc_id is None:
-            raise place.error(f"the document {as_json(text)} is none of the {len(self.documents or ()):,} documents")
+            raise place.error(
+                f"the document {as_json(text)} is none of the {counted(len(self.documents or ()), 'document')}"
+            )
         return doc_id
 
     def query_text(self, example: Example, place: Place) -> str:
@@ -70,7 +73,7 @@ class Lookup:
                 f"query {example.query_id!r} has no text here; give it with --queries FILE (adapt: --from-queries)"
             )
         if example.query_id not in self.queries:
-            raise place.error(f"query {example.query_id!r} is none of the {len(self.queries):,} queries")
+            raise place.error(f"query {example.query_id!r} is none of the {counted(len(self.queries), 'query')}")
         return self.queries[example.query_id]
 
     def query_id(self, example: Example, place: Place) -> str:
@@ -81,7 +84,9 @@ class Lookup:
             return synthetic_id(example.doc_ids[0], example.query)
         query_id = self._query_ids.get(text_key(example.query))
         if query_id is None:
-            raise place.error(f"the query {as_json(example.query)} is none of the {len(self._query_ids):,} queries")
+            raise place.error(
+                f"the query {as_json(example.query)} is none of the {counted(len(self._query_ids), 'query')}"
+            )
         return query_id
 
     @cached_property

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, nway
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
@@ -102,7 +103,9 @@ def read_tevatron(path: Path) -> Content:
             for docs in _of_each(positives, negatives, place):
                 scores = tuple(score for _, _, score in docs if score is not None)
                 if scores and len(scores) < len(docs):
-                    raise place.error(f"{len(scores)} of {len(docs)} passages have a score; expected all or none")
+                    raise place.error(
+                        f"{len(scores)} of {counted(len(docs), 'passage')} have a score; expected all or none"
+                    )
                 ids, texts = tuple(doc[0] for doc in docs), tuple(doc[1] for doc in docs)
                 yield Row(place, Example(query_id, query, ids, texts, scores), others)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder
+from acclimate.base.text import counted
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, identifier, number, pick, without
@@ -49,7 +50,10 @@ def read_train(path: Path) -> Content:
             listed = values.get("scores")
             scores = [] if listed is None else json_list(listed, "scores", place)
             if not doc_ids or (scores and len(scores) != len(doc_ids)):
-                raise place.error(f"found {len(doc_ids)} documents and {len(scores)} scores; expected a score for each")
+                raise place.error(
+                    f"found {counted(len(doc_ids), 'document')} and {counted(len(scores), 'score')}; expected a score "
+                    "for each"
+                )
             others = without(values, ("query_id", "document_ids", "scores"))
             yield Row(
                 place,

@@ -18,6 +18,7 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, open_bytes, read_lines, read_raw_lines
+from acclimate.base.text import counted
 from acclimate.corpus.formats import fields
 from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.records import Doc, Query
@@ -80,7 +81,9 @@ def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, 
     for line, cells in records:
         place = Place(path, line)
         if len(cells) != len(header):
-            raise place.error(f"found {len(cells)} cells; expected {len(header)}, as in the first line: {header}")
+            raise place.error(
+                f"found {counted(len(cells), 'cell')}; expected {len(header)}, as in the first line: {header}"
+            )
         yield place, dict(zip(header, cells, strict=True))
 
 
@@ -227,4 +230,4 @@ def _cells(batch: Any) -> Iterable[dict[str, Any]]:
 def _distinct(header: list[str], place: Place) -> None:
     for name, count in Counter(header).items():
         if count > 1:
-            raise place.error(f"{count} columns are named {fields.as_json(name)}; names must differ")
+            raise place.error(f"{counted(count, 'column')} are named {fields.as_json(name)}; names must differ")

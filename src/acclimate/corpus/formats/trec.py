@@ -23,6 +23,7 @@ from typing import IO
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import open_bytes, read_lines, text_writer
+from acclimate.base.text import counted
 from acclimate.corpus.formats.fields import Located, Place, as_json
 from acclimate.records import Qrel, ScoredDoc
 
@@ -190,7 +191,9 @@ def _words(path: Path, lines: Iterable[tuple[int, str]], names: tuple[str, ...])
         if not words:
             continue
         if len(words) != len(names):
-            raise place.error(f"found {len(words)} columns, {as_json(line)}; expected {len(names)}: {' '.join(names)}")
+            raise place.error(
+                f"found {counted(len(words), 'column')}, {as_json(line)}; expected {len(names)}: {' '.join(names)}"
+            )
         yield place, words
 
 

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.deploy.exports.source import Source
 
 _FIRST = 10
@@ -43,6 +44,6 @@ def check(source: Source, search: Callable[[str, int], Sequence[tuple[Any, ...]]
 def line(checked: dict[str, Any], engine: str) -> str:
     """The result of `check` as a sentence."""
     return (
-        f"{engine} finds {checked['overlap']:.2f} of this run's first ten for {checked['queries']:,} queries, "
+        f"{engine} finds {checked['overlap']:.2f} of this run's first ten for {counted(checked['queries'], 'query')}, "
         f"in {checked['median_ms']:,.{0 if checked['median_ms'] > 10 else 1}f} ms each"
     )

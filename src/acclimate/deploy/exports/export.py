@@ -21,6 +21,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import make_folder, read_state, sweep, write_json
+from acclimate.base.text import counted
 from acclimate.base.version import __version__
 from acclimate.deploy.exports.formats import Format, named
 from acclimate.deploy.exports.source import Source
@@ -118,7 +119,7 @@ def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, An
     n_docs = len(source.corpus)
     if result.counts.get("documents", n_docs) != n_docs:
         raise DataError(
-            f"{result.counts['documents']:,} documents can be read back; the run has {n_docs:,}", path=folder
+            f"{counted(result.counts['documents'], 'document')} can be read back; the run has {n_docs:,}", path=folder
         )
     (folder / _BEGUN).unlink()
     (folder / _LOCK).unlink()

@@ -20,6 +20,7 @@ import numpy as np
 
 from acclimate.base.errors import DataError
 from acclimate.base.loading import quiet
+from acclimate.base.text import counted
 from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.formats import Written, needed
 from acclimate.deploy.exports.model_folders import write_sides, write_with_card
@@ -114,7 +115,8 @@ def write(source: Source, folder: Path) -> Written:
         notes["ndcg"][file], share = _ndcg(source, hits), checks.share_of_top(ours, hits)
         lines.append(
             f"{file} for queries: top-ten overlap with {source.name.first} {share:.4f}; {MAIN} "
-            f"{notes['ndcg'][file]:.4f}, and {notes['ndcg']['ours']:.4f} without ONNX, on {len(source.queries)} queries"
+            f"{notes['ndcg'][file]:.4f}, and {notes['ndcg']['ours']:.4f} without ONNX, on "
+            f"{counted(len(source.queries), 'query')}"
         )
         notes[f"top ten {file}"] = share
     return Written({"graphs": 4 * len(names)}, notes, lines)

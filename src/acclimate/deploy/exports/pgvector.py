@@ -19,7 +19,7 @@ from acclimate.base import distributed
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import write_lines, write_text
 from acclimate.base.progress import Progress
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.deploy.exports import pgvector_sql, queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.formats import Written, needed
@@ -52,7 +52,10 @@ def write(source: Source, folder: Path) -> Written:
     shutil.copyfile(reader.__file__, folder / "search.py")
     lines = ["load it with: psql DATABASE -f load.sql, or with --url postgresql://..., which also checks the results"]
     if n_zeros:
-        lines.append(f"{n_zeros:,} documents have zero bytes, which PostgreSQL cannot store: replaced by U+FFFD")
+        lines.append(
+            f"{counted(n_zeros, 'document has', 'documents have')} zero bytes, which PostgreSQL cannot store: "
+            "replaced by U+FFFD"
+        )
     return Written(_counts(data), {"zero_bytes": n_zeros}, lines)
 
 
@@ -67,7 +70,7 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
                 table = what.replace(" ", "_")
                 (count,) = connection.execute(f"select count(*) from acclimate.{table}").fetchone()
                 if count != expected:
-                    raise DataError(f"{count:,} rows in acclimate.{table}; expected {expected:,}", path=folder)
+                    raise DataError(f"{counted(count, 'row')} in acclimate.{table}; expected {expected:,}", path=folder)
             distributed.say("export", "PostgreSQL: building indexes")
             _run(connection, folder / "indexes.sql")
             _run(connection, folder / "functions.sql")

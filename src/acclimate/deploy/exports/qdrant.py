@@ -14,6 +14,7 @@ from typing import Any
 
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.progress import Progress
+from acclimate.base.text import counted
 from acclimate.deploy.exports import arrays, queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.client import Fusion
@@ -46,7 +47,7 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
         with closing(reader.connect(url)) as client:
             n_docs, progress = len(source.corpus), Progress("export", "documents loaded")
             if (count := reader.load(client, folder, lambda done: progress(done, n_docs))) != n_docs:
-                raise DataError(f"{count:,} points in Qdrant; expected {n_docs:,}", path=folder)
+                raise DataError(f"{counted(count, 'point')} in Qdrant; expected {n_docs:,}", path=folder)
             exact, indexed = (check(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
     except (OSError, RuntimeError, ValueError, AssertionError, ApiException, QdrantException) as error:
         raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None

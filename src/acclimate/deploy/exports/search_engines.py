@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.files import read_lines, write_json, write_jsonl
+from acclimate.base.text import counted
 from acclimate.deploy.exports import arrays, queries, simulated_engine
 from acclimate.deploy.exports.check import check
 from acclimate.deploy.exports.formats import Written
@@ -40,7 +41,7 @@ def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any]
     expected = {"queries": share["queries"], "overlap": share["overlap"]}
     line = (
         f"not run here: by its documentation {engine} finds {share['overlap']:.2f} of this run's first ten for "
-        f"{share['queries']:,} queries where it searches exactly"
+        f"{counted(share['queries'], 'query')} where it searches exactly"
     )
     return Written({"documents": n_docs}, {"expected": expected}, [line, "load it with: python search.py URL"])
 

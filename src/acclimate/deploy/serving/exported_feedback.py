@@ -10,7 +10,7 @@ from typing import NamedTuple
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, write_jsonl
-from acclimate.base.text import command
+from acclimate.base.text import command, counted
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import beir
 from acclimate.deploy.serving.feedback import FILE, Feedback
@@ -32,15 +32,21 @@ class ExportedFeedback(NamedTuple):
     of_came: int = 0  # exported judgments of documents added by an update
 
     def __str__(self) -> str:
-        lines = [f"{self.queries:,} queries with {self.judgments:,} judgments, {self.clicks:,} clicks"]
+        lines = [
+            f"{counted(self.queries, 'query')} with {counted(self.judgments, 'judgment')}, "
+            f"{counted(self.clicks, 'click')}"
+        ]
         if self.of_gone:
-            lines.append(f"{self.of_gone:,} judgments omitted: their documents are no longer in the run")
+            lines.append(f"{counted(self.of_gone, 'judgment')} omitted: their documents are no longer in the run")
         if self.of_came:
             lines.append(
-                f"{self.of_came:,} judgments are of documents added by an update: adapt to the current documents"
+                f"{counted(self.of_came, 'judgment is', 'judgments are')} of documents added by an update: adapt to "
+                "the current documents"
             )
         if self.without_relevant:
-            lines.append(f"{self.without_relevant:,} queries omitted: none of their documents was graded above 0")
+            lines.append(
+                f"{counted(self.without_relevant, 'query')} omitted: none of their documents was graded above 0"
+            )
         if self.preferred:
             lines.append("preferred: " + ", ".join(f"{name} {n:,}" for name, n in self.preferred.items()))
         return "\n".join(lines)

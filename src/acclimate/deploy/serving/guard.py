@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
+from acclimate.base.text import counted
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.metrics import Metrics
 
@@ -103,7 +104,7 @@ class Guard:
             await self._answered(scope, body, receive, answer)
             return
         if self.n_running >= self._limits.max_requests:
-            raise again(429, f"{self.n_running} requests are running; retry in a second")
+            raise again(429, f"{counted(self.n_running, 'request is', 'requests are')} running; retry in a second")
         self.n_running += 1
         try:
             await self._answered(scope, body, receive, answer)

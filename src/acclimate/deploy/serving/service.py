@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from acclimate.base.draw import draw
 from acclimate.base.errors import DataError
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.deploy.searchers import Hit
 from acclimate.deploy.serving import schemas
 from acclimate.deploy.serving.feedback import Click, Feedback, Grade, Preference
@@ -72,7 +72,8 @@ class Service:
             raise Refused(422, "the query is empty; expected text to search for")
         if len(query) > self.limits.max_query_chars:
             raise Refused(
-                422, f"the query has {len(query):,} characters; at most {self.limits.max_query_chars:,} are read"
+                422,
+                f"the query has {counted(len(query), 'character')}; at most {self.limits.max_query_chars:,} are read",
             )
 
     async def search(self, request: schemas.Search, filters: str) -> schemas.Results:

@@ -21,7 +21,7 @@ from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import atomic_folder, make_folder, sweep
-from acclimate.base.text import columns
+from acclimate.base.text import columns, counted
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
@@ -60,10 +60,10 @@ class Updated:
     def __str__(self) -> str:
         """Lines for a terminal."""
         if not any(self.changes.values()):
-            return f"No changes: {self.documents:,} documents."
+            return f"No changes: {counted(self.documents, 'document')}."
         counts = " · ".join(f"{name} {count:,}" for name, count in self.changes.items())
         since = " · ".join(f"{name} {count:,}" for name, count in self.since.items())
-        first = f"{self.documents:,} documents: {counts}   {self.seconds:.1f}s"
+        first = f"{counted(self.documents, 'document')}: {counts}   {self.seconds:.1f}s"
         return "\n".join([first, f"Since the run was made: {since}", *self.drifted])
 
 
@@ -89,7 +89,7 @@ def plan(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces:
         rows = [[name, doc_id] for name, doc_ids in changes.by_kind.items() for doc_id in _some(doc_ids)]
         counts = " · ".join(f"{name} {count:,}" for name, count in changes.counts.items())
         lines = [*columns(rows, "<<"), *files_dropped(dropped)]
-        return "\n".join([f"{len(now.input.documents):,} documents: {counts}. Nothing was updated.", *lines])
+        return "\n".join([f"{counted(len(now.input.documents), 'document')}: {counts}. Nothing was updated.", *lines])
 
 
 def _some(doc_ids: Set[str]) -> list[str]:
@@ -109,7 +109,8 @@ def _changes(now: Run, new: StrPath | None, remove: StrPath | None, replaces: bo
     changes = Changes(now.input.documents, came, removed, replaces)
     if len(removed) == len(now.input.documents) and not came:
         raise DataError(
-            f"removes all {len(removed):,} documents of the run; expected some to stay", path=Path(remove or "")
+            f"removes all {counted(len(removed), 'document')} of the run; expected some to stay",
+            path=Path(remove or ""),
         )
     return changes
 
@@ -225,4 +226,4 @@ def _remove_old(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> N
         if path.name not in files:
             path.unlink()
             path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
-    distributed.say("update", f"{last.facts['documents']:,} documents after the update")
+    distributed.say("update", f"{counted(last.facts['documents'], 'document')} after the update")

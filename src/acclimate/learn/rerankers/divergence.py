@@ -9,6 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from acclimate.base.errors import SettingError
+from acclimate.base.text import counted
 
 _UNCHECKED = 50  # losses collected before they are checked
 
@@ -34,7 +35,7 @@ class StopDivergence(TrainerCallback):
         for (step, _), loss in zip(self.unchecked, losses, strict=True):
             if not math.isfinite(loss):
                 raise SettingError(
-                    f"the reranker diverged: its loss is {loss:g} after {step} of {self.steps} steps; "
+                    f"the reranker diverged: its loss is {loss:g} after {step} of {counted(self.steps, 'step')}; "
                     f"lower train.learning_rate, which is {self.learning_rate:g}"
                 )
         self.unchecked.clear()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
+from acclimate.base.text import counted
 from acclimate.records import NWay
 
 ONE, PROMPT = "one", "prompt"
@@ -82,7 +83,7 @@ def _drawn(examples: Sequence[NWay], dev: Sequence[NWay], parts: int, min_querie
         split[draw(seed, example.query_id) % parts].append(example)
     if min(map(len, split)) < min_queries:
         raise SettingError(
-            f"train.rerankers is {parts} and there are {len(examples)} queries to learn from: a part has "
+            f"train.rerankers is {parts} and there are {counted(len(examples), 'query')} to learn from: a part has "
             f"{min(map(len, split))}; expected {min_queries} (train.min_queries) for each: ask for fewer parts"
         )
     return [Group(f"{NAME}-{number}", part, list(dev)) for number, part in enumerate(split, 1)]

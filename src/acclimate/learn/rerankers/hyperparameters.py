@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from acclimate.base import distributed, models
 from acclimate.base.errors import OutOfMemory
+from acclimate.base.text import counted
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.records import NWay
 
@@ -74,8 +75,8 @@ class Hyperparameters:
         size = max((size for size in range(1, self.batch_size) if self.batch_size % size == 0), default=0)
         if not size or distributed.size() > 1:
             raise OutOfMemory(
-                f"not enough memory to train {self.base} on {self.batch_size} queries and their documents together; "
-                "lower train.batch_size, train.n_ways or train.max_tokens"
+                f"not enough memory to train {self.base} on {counted(self.batch_size, 'query')} and their documents "
+                "together; lower train.batch_size, train.n_ways or train.max_tokens"
             )
         accumulation = self.gradient_accumulation * (self.batch_size // size)
         return dataclasses.replace(self, batch_size=size, gradient_accumulation=accumulation)

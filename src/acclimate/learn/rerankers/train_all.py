@@ -12,6 +12,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_state, write_json
+from acclimate.base.text import counted
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, group_queries
 from acclimate.records import Doc, NWay, Query
@@ -42,7 +43,9 @@ def train_rerankers(
     from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
 
     if not examples or not dev:
-        raise DataError(f"{len(examples)} training and {len(dev)} held-out examples; expected both (more documents?)")
+        raise DataError(
+            f"{len(examples)} training and {counted(len(dev), 'held-out example')}; expected both (more documents?)"
+        )
     if not any(example.doc_ids[1:] for example in examples):
         raise SettingError(WITHOUT_NEGATIVES)
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
@@ -53,8 +56,8 @@ def train_rerankers(
     for group in groups:
         if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
             raise DataError(
-                f"{group.name}: {len(group.examples)} training and {len(group.dev)} held-out queries are too few for "
-                f"{distributed.size()} processes with batches of {hyperparameters.batch_size}; start fewer"
+                f"{group.name}: {len(group.examples)} training and {counted(len(group.dev), 'held-out query')} are "
+                f"too few for {distributed.size()} processes with batches of {hyperparameters.batch_size}; start fewer"
             )
     several = len(groups) > 1
     keys = {group.name: _key(group, texts, corpus, settings) for group in groups}

@@ -18,6 +18,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, subset
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_state, write_json
+from acclimate.base.text import counted
 from acclimate.learn.students.checks import check_dims, check_encoder, check_negatives, check_scale, check_students
 from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
@@ -145,7 +146,9 @@ def _check_lists(turns: Sequence[Sides], is_raw: bool) -> None:
     """Raises DataError for lists without any signal."""
     train, dev = turns[0]
     if not train or not dev:
-        raise DataError(f"{len(train)} training and {len(dev)} held-out lists; expected both (more documents?)")
+        raise DataError(
+            f"{len(train)} training and {counted(len(dev), 'held-out list')}; expected both (more documents?)"
+        )
     if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
         raise DataError("a training example without teacher scores; label comes before distill")
     scores = [score for turn in turns for side in turn for example in side for score in example.scores]

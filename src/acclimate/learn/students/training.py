@@ -27,6 +27,7 @@ from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import free_memory, fused_optimizer, prefetch_thread
 from acclimate.base.prefetch import prefetch
+from acclimate.base.text import counted
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.losses import DistillationLoss
@@ -233,8 +234,8 @@ class StudentTraining:
             free_memory()
             if not isinstance(encoder, Encoder) or encoder.tokens_at_once < encoder.max_tokens:
                 raise OutOfMemory(
-                    f"not enough memory for {self.batch_size} queries of the {self.student.kind} student and their "
-                    "documents; lower distill.batch_size, or index.max_tokens"
+                    f"not enough memory for {counted(self.batch_size, 'query')} of the {self.student.kind} student "
+                    "and their documents; lower distill.batch_size, or index.max_tokens"
                 )
             encoder.tokens_at_once //= 2
 
@@ -251,7 +252,7 @@ class StudentTraining:
             rate = "table_learning_rate" if self.student.kind in KINDS_WITHOUT_BASE else "learning_rate"
             raise SettingError(
                 f"the {self.student.kind} student diverged: its loss is {loss} after {step} of "
-                f"{self.steps} steps; lower distill.{rate}, which is {self.learning_rate:g}"
+                f"{counted(self.steps, 'step')}; lower distill.{rate}, which is {self.learning_rate:g}"
             )
 
     def _save(self, history: list[float], best: Mapping[str, torch.Tensor]) -> None:

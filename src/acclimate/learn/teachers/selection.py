@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.search.candidates import Candidates
 from acclimate.search.scales import NONE, PERCENTILE, Scale, combine, scale
 from acclimate.search.weights import ChosenWeights, Relevance, choose_weights, mean_ndcg
@@ -227,5 +227,7 @@ def teacher_warnings(notes: Mapping[str, Any], starts: Sequence[str]) -> list[st
         )
     for name, ties in notes.get("ties", {}).items():
         if ties["flat"] > 0.5 * ties["lists"]:
-            warnings.append(f"{name} gave all documents the same score in {ties['flat']:,} of {ties['lists']:,} lists.")
+            warnings.append(
+                f"{name} gave all documents the same score in {ties['flat']:,} of {counted(ties['lists'], 'list')}."
+            )
     return warnings

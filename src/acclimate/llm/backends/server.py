@@ -20,6 +20,7 @@ from typing import Any
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import LLMError
+from acclimate.base.text import counted
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import characters_in, cut_at
 from acclimate.llm.server import wire
@@ -199,7 +200,7 @@ class ServerLLM:
             if failures > self.patience.retries or spent > self.patience.prompt_seconds:
                 stop.set()
                 asked = f", and asks to wait {wait:,.0f} seconds" if wait > _LONGEST_WAIT else ""
-                raise self._error(f"failed {failures} times, last with: {failed}{asked}")
+                raise self._error(f"failed {counted(failures, 'time')}, last with: {failed}{asked}")
             stop.wait(wait)
         return None
 

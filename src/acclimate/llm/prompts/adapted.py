@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
+from acclimate.base.text import counted
 from acclimate.base.words import words_of
 from acclimate.llm import prompts
 from acclimate.llm.prompts.files import Template
@@ -58,7 +59,8 @@ def deal(pairs: Sequence[Pair], n_prompts: int, n_examples: int, seed: int) -> l
     if n_usable < needed:
         why = ", ".join(f"{reason} {n}" for reason, n in Counter(pair.reason for pair in pairs if pair.reason).items())
         raise SettingError(
-            f"{n_usable} of {len(pairs)} seeds can be used ({why}); {n_prompts} prompts of {n_examples} examples need "
+            f"{n_usable} of {counted(len(pairs), 'seed')} can be used ({why}); {counted(n_prompts, 'prompt')} of "
+            f"{counted(n_examples, 'example')} need "
             f"{needed} of them: raise seed.n_docs or seed.per_doc, lower seed.n_prompts, or use a better seed.llm"
         )
     hands: list[list[Pair]] = []

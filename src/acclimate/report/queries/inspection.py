@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.errors import unknown
-from acclimate.base.text import columns, single_spaced
+from acclimate.base.text import columns, counted, single_spaced
 from acclimate.corpus.language import code_of, stop_words
 from acclimate.records import Doc
 from acclimate.report.formatting import excerpt, share
@@ -97,7 +97,7 @@ def inspect(
         filters=filters,
         reasons=reasons,
         sample=drawn,
-        drawn_from=single_spaced(f"{len(wanted):,} answers" + (f" ({', '.join(narrowed)})" if narrowed else "")),
+        drawn_from=single_spaced(counted(len(wanted), "answer") + (f" ({', '.join(narrowed)})" if narrowed else "")),
         docs={answer.query.doc_id: run.input.corpus[answer.query.doc_id] for answer in drawn},
         windows=sampled.windows if (sampled := run.output(Sampled)) else {},
         stop_words=common,
@@ -176,7 +176,7 @@ def headline(inspection: Inspection) -> str:
     """Counts of answers, queries and kept queries."""
     whole = inspection.whole.statistics
     kept = "" if inspection.filters is None else f", {whole.kept:,} kept"
-    return f"{whole.answers:,} answers, {whole.queries:,} queries{kept}"
+    return f"{counted(whole.answers, 'answer')}, {counted(whole.queries, 'query')}{kept}"
 
 
 def text(inspection: Inspection) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from qdrant_client import QdrantClient, models
 
+from acclimate.base.text import counted
 from acclimate.deploy.exports import arrays as parts
 from acclimate.deploy.exports.client import Fusion, first_of_documents
 from acclimate.deploy.exports.queries import QuerySide
@@ -127,4 +128,4 @@ if __name__ == "__main__":
     for query in queries:
         show(searcher(client, here)(query))
     if not queries:
-        print(f"{load(client, here):,} documents")
+        print(counted(load(client, here), "document"))

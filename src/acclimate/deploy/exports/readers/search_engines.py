@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from acclimate.base.text import counted
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
@@ -53,7 +54,8 @@ def load(url, folder):
         answer = ask(url, "POST", f"/{INDEX}/_bulk", path.read_bytes(), "application/x-ndjson")
         if answer["errors"]:
             errors = [item["index"]["error"] for item in answer["items"] if "error" in item["index"]]
-            raise SystemExit(f"{path.name}: {len(errors)} documents were refused; the first: {errors[0]}")
+            refused = counted(len(errors), "document was", "documents were")
+            raise SystemExit(f"{path.name}: {refused} refused; the first: {errors[0]}")
     ask(url, "POST", f"/{INDEX}/_refresh", None)
     return ask(url, "GET", f"/{INDEX}/_count", None)["count"]
 
@@ -100,4 +102,4 @@ if __name__ == "__main__":
     for query in queries:
         show(search(url, here, query))
     if not queries:
-        print(f"{load(url, here):,} documents")
+        print(counted(load(url, here), "document"))

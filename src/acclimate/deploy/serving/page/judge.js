@@ -25,7 +25,7 @@ export async function next(after) {
         hitElement(hit, { number: place + 1, side: "judge", grade: null, onGrade: (of, value) => (grades[of.doc_id] = value) }),
       ),
     );
-    by("judge-status").textContent = `${progress} ${task.hits.length} documents to grade.`;
+    by("judge-status").textContent = `${progress} ${task.hits.length} document${task.hits.length === 1 ? "" : "s"} to grade.`;
     by("judge-query").focus();
   });
 }

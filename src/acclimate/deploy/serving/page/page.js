@@ -13,7 +13,7 @@ let searches = 0; // an answer to any but the last one comes too late
 
 async function start() {
   const health = await call("/health");
-  by("facts").textContent = `${health.documents.toLocaleString()} documents · system: ${health.system} · verdict: ${health.verdict}`;
+  by("facts").textContent = `${health.documents.toLocaleString()} document${health.documents === 1 ? "" : "s"} · system: ${health.system} · verdict: ${health.verdict}`;
   for (const [id, chosen] of [["first", health.compared[0]], ["second", health.compared[1]]]) {
     by(id).replaceChildren(...health.systems.map((name) => element("option", { value: name, textContent: name, selected: name === chosen })));
   }
