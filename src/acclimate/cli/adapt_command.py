@@ -74,26 +74,9 @@ def adapt(
     seed
         Random seed; by default the recipe's, or 0.
     """
-    run = acclimate.plan if dry_run else acclimate.adapt
-    result = run(
-        corpus,
-        out=out,
-        recipe=recipe,
-        queries=queries,
-        qrels=qrels,
-        log=log,
-        from_queries=from_queries,
-        from_nway=from_nway,
-        first_stage=first_stage,
-        reranker=reranker,
-        seed=seed,
-        max_cost=max_cost,
-        max_tokens=max_tokens,
-        prices=prices,
-        batch=batch,
-        executor=executor,
-        settings=set_ or (),
-    )
+    arguments = locals()
+    run = acclimate.plan if arguments.pop("dry_run") else acclimate.adapt
+    result = run(settings=arguments.pop("set_") or (), **arguments)
     if isinstance(result, str):
         print(result)
     else:

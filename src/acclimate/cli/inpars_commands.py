@@ -39,22 +39,10 @@ def generate(
     seed: Count = 1,
 ) -> None:
     """Have an LLM write a query for each of a number of documents. --dataset is a collection as for adapt."""
+    arguments = locals()
     from acclimate.api.inpars import queries
 
-    count = queries.generate(
-        dataset,
-        output,
-        base_model=base_model,
-        prompt=prompt,
-        n_fewshot_examples=n_fewshot_examples,
-        max_doc_length=max_doc_length,
-        max_query_length=max_query_length,
-        max_prompt_length=max_prompt_length,
-        max_new_tokens=max_new_tokens,
-        max_generations=max_generations,
-        seed=seed,
-    )
-    print(f"{counted(count, 'query')}: {output}")
+    print(f"{counted(queries.generate(**arguments), 'query')}: {output}")
 
 
 @inpars_app.command(name="filter")
@@ -70,19 +58,10 @@ def filter_command(
     skip_questions_copied_from_context: Flag = False,
 ) -> None:
     """Keep the queries with the highest LLM log-probabilities, or the highest reranker scores."""
+    arguments = locals()
     from acclimate.api.inpars import queries
 
-    count = queries.filter(
-        input,
-        output,
-        filter_strategy=filter_strategy,
-        keep_top_k=keep_top_k,
-        model_name_or_path=model_name_or_path,
-        min_tokens=min_tokens,
-        max_tokens=max_tokens,
-        skip_questions_copied_from_context=skip_questions_copied_from_context,
-    )
-    print(f"{counted(count, 'query')}: {output}")
+    print(f"{counted(queries.filter(**arguments), 'query')}: {output}")
 
 
 @inpars_app.command(name="generate_triples")
@@ -90,10 +69,10 @@ def generate_triples(
     *, dataset: str, input: Path, output: Path, n_samples: Count = 100, max_hits: Count = 1000, seed: Count = 1
 ) -> None:
     """Sample negatives from BM25's top results for each query and its document."""
+    arguments = locals()
     from acclimate.api.inpars import training
 
-    count = training.generate_triples(dataset, input, output, n_samples=n_samples, max_hits=max_hits, seed=seed)
-    print(f"{counted(count, 'triple')}: {output}")
+    print(f"{counted(training.generate_triples(**arguments), 'triple')}: {output}")
 
 
 @inpars_app.command
@@ -110,20 +89,10 @@ def train(
     seed: Count = 1,
 ) -> None:
     """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as in the papers."""
+    arguments = locals()
     from acclimate.api.inpars import training
 
-    folder = training.train(
-        triples,
-        output_dir,
-        base_model=base_model,
-        max_doc_length=max_doc_length,
-        max_steps=max_steps,
-        learning_rate=learning_rate,
-        per_device_train_batch_size=per_device_train_batch_size,
-        gradient_accumulation_steps=gradient_accumulation_steps,
-        seed=seed,
-    )
-    print(f"reranker: {folder}")
+    print(f"reranker: {training.train(**arguments)}")
 
 
 @inpars_app.command
@@ -152,14 +121,7 @@ def evaluate(
     json: FilePath = None,
 ) -> None:
     """Measure a TREC run, or bm25 over a collection; --json FILE also writes the result to a file."""
+    arguments = locals()
     from acclimate.api.inpars import ranking
 
-    values = ranking.evaluate(
-        run,
-        qrels=qrels,
-        dataset=dataset,
-        relevance_threshold=relevance_threshold,
-        remove_unjudged=remove_unjudged,
-        json=json,
-    )
-    print(json_format.dumps(values, indent=1))
+    print(json_format.dumps(ranking.evaluate(**arguments), indent=1))

@@ -58,20 +58,8 @@ def judge(
     prices
         TOML file with LLM prices; see adapt.
     """
-    run = acclimate.open(run_dir)
-    judgment = run.judge(
-        llm=llm,
-        queries=queries,
-        log=log,
-        grades=grades,
-        n=n,
-        depth=depth,
-        prompt=prompt,
-        max_doc_tokens=max_doc_tokens,
-        max_cost=max_cost,
-        max_tokens=max_tokens,
-        prices=prices,
-    )
-    print(judgment)
+    arguments = locals()
+    run = acclimate.open(arguments.pop("run_dir"))
+    print(run.judge(**arguments))
     print(f"Grades: {run.folder / 'judge' / 'pairs.jsonl'}")
     print(f"Report: {run.folder / 'report.html'}")

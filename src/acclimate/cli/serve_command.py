@@ -71,17 +71,10 @@ def serve(
     request_seconds
         Maximum seconds for an answer.
     """
+    arguments = locals()
     key = os.environ.get(_KEY) if api_key is None else api_key
     if key is not None and not key.strip():
         raise SettingError(f"the key (--api-key, or {_KEY}) is empty; expected one, or none at all")
-    limits = Limits(
-        max_query_chars=max_query_chars,
-        max_k=max_k,
-        max_body_bytes=max_body_bytes,
-        max_requests=max_requests,
-        max_connections=max_connections,
-        request_seconds=request_seconds,
-    )
     acclimate.open(run_dir).serve(
         host=host,
         port=port,
@@ -89,7 +82,7 @@ def serve(
         api_key=key,
         allowed_hosts=tuple(allow_host or ()),
         reload_seconds=reload_seconds,
-        limits=limits,
+        limits=Limits(**{name: arguments[name] for name in arguments.keys() & Limits.__dataclass_fields__}),
     )
 
 
