@@ -275,13 +275,19 @@ def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
     weights = new_array(folder / "weights.npy", np.float32, (entries,))
     filled = starts[:-1].copy()
     for block in blocks:
-        tokens = parts["tokens"][block]
-        order = np.argsort(tokens, kind="stable")  # stable, so documents stay in order within a token
-        ordered = tokens[order]
-        heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        sizes = np.diff(np.append(heads, len(ordered)))
-        places = np.repeat(filled[ordered[heads]] - heads, sizes) + np.arange(len(ordered))
+        order, places = next_places(parts["tokens"][block], filled)
         documents[places], weights[places] = parts["rows"][block][order], parts["values"][block][order]
-        filled[ordered[heads]] += sizes
     documents.flush()
     weights.flush()
+
+
+def next_places(keys: NDArray[np.integer], filled: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """(order, places) that put a block of entries into arrays grouped by key, as in a counting sort.
+
+    The entries `order` go to `places`; those of a key stay in order. filled: by key, the next free place; moved on.
+    """
+    order = np.argsort(keys, kind="stable")
+    present, heads, sizes = np.unique(keys[order], return_index=True, return_counts=True)
+    places = np.repeat(filled[present] - heads, sizes) + np.arange(len(keys))
+    filled[present] += sizes
+    return order, places

@@ -16,6 +16,7 @@ import numpy as np
 
 from acclimate.base.disk import new_array
 from acclimate.search.members import BM25Member, Member, SparseMember
+from acclimate.search.sparse import next_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,11 +105,6 @@ def by_document(postings: Postings, n_docs: int, folder: Path) -> Iterator[Rows]
         weights = new_array(Path(name) / "weights.npy", np.float32, (int(starts[-1]),))
         filled = starts[:-1].copy()
         for entries in postings.blocks():
-            order = np.argsort(entries.rows, kind="stable")  # within a document, terms stay in order
-            rows = entries.rows[order]
-            heads = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1]))) if len(rows) else rows
-            sizes = np.diff(np.append(heads, len(rows)))
-            places = np.repeat(filled[rows[heads]] - heads, sizes) + np.arange(len(rows))
+            order, places = next_places(entries.rows, filled)
             terms[places], weights[places] = entries.terms[order], entries.weights[order]
-            filled[rows[heads]] += sizes
         yield Rows(starts, terms, weights)
