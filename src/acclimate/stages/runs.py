@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from acclimate.base import distributed
 from acclimate.base.errors import DataError, SettingError
@@ -21,36 +21,12 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import Changes
 from acclimate.run.updated import LastUpdate
 from acclimate.run.workspace import Workspace
-from acclimate.stages import (
-    distill,
-    evaluate,
-    filter,
-    generate,
-    index,
-    label,
-    mine,
-    sample,
-    seed,
-    steer,
-    token_vectors,
-    train,
-)
+from acclimate.stages import token_vectors
 from acclimate.stages.chain import STAGES, Outputs
 from acclimate.stages.skipped import SKIPPED, skipped
+from acclimate.stages.steer import Steered
 
-_OUTPUT_TYPES: tuple[type[StageOutput], ...] = (
-    index.Indexed,
-    sample.Sampled,
-    seed.Seeded,
-    generate.Generated,
-    filter.Filtered,
-    steer.Steered,
-    mine.Mined,
-    train.Trained,
-    label.Labeled,
-    distill.Distilled,
-    evaluate.Evaluated,
-)
+_OUTPUT_TYPES: tuple[type[StageOutput], ...] = tuple(get_type_hints(Outputs).values())
 
 
 class StagesChanged(DataError):
@@ -144,7 +120,7 @@ def read_outputs(run: Run, until: str) -> Outputs:
     for kind in _OUTPUT_TYPES:
         if kind.stage in SKIPPED and kind.stage not in reads:
             continue
-        if kind is steer.Steered and until == "evaluate" and last and kind.stage not in last.manifest["inputs"]:
+        if kind is Steered and until == "evaluate" and last and kind.stage not in last.manifest["inputs"]:
             continue  # made by an earlier version, without this stage: it reads and searches as it was made
         output = run.output(kind)
         if output is None:
