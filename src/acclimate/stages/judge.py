@@ -12,7 +12,7 @@ If people graded some of the queries, the LLM's agreement with them is reported,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
@@ -120,21 +120,7 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
 
     def work(folder: Path, progress: Progress) -> Account:
         runs = _runs(run, outputs, on.queries, folder, progress)
-        pool = graded.pooled(runs.values(), settings["depth"])
-        pairs = list(pairs_of(run, on.queries, pool))
-        texts = texts_of(run, on.queries, pairs)
-        with run.store.completions("judge") as completions:
-            model = llms.load(settings["llm"])
-
-            def rows_of(n_pairs: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
-                answers, tokens = ask_grades(
-                    pairs[:n_pairs], texts[:n_pairs], completions, model, settings["prompt"], progress,
-                    max_doc_tokens=settings["max_doc_tokens"],
-                )  # fmt: skip
-                return list(map(_row, pairs, answers)), tokens
-
-            _check_readable(settings["llm"], rows_of(PROBE_PAIRS)[0])
-            rows, tokens = rows_of(len(pairs))
+        rows, tokens = _ask(run, on.queries, runs.values(), settings, progress)
         write_jsonl(folder / "pairs.jsonl", rows)
         qrels = [Qrel(row["query_id"], row["doc_id"], row["grade"]) for row in rows if _counts(row)]
         _check_grades(settings["llm"], qrels, rows)
@@ -186,6 +172,30 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
     }
     output = run.workspace.make("judge", work, settings=settings, inputs=inputs, seed=run.seed, unit="pairs")
     return Graded(output.folder, output.manifest, output.resumed)
+
+
+def _ask(
+    run: Run,
+    queries: Sequence[Query],
+    runs: Iterable[Sequence[ScoredDoc]],
+    settings: Mapping[str, Any],
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Lines of `pairs.jsonl`, and the tokens used. Raises SettingError if none of the first answers is a grade."""
+    pairs = list(pairs_of(run, queries, graded.pooled(runs, settings["depth"])))
+    texts = texts_of(run, queries, pairs)
+    with run.store.completions("judge") as completions:
+        model = llms.load(settings["llm"])
+
+        def rows_of(n_pairs: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+            answers, tokens = ask_grades(
+                pairs[:n_pairs], texts[:n_pairs], completions, model, settings["prompt"], progress,
+                max_doc_tokens=settings["max_doc_tokens"],
+            )  # fmt: skip
+            return list(map(_row, pairs, answers)), tokens
+
+        _check_readable(settings["llm"], rows_of(PROBE_PAIRS)[0])
+        return rows_of(len(pairs))
 
 
 def _runs(
