@@ -54,7 +54,7 @@ def conclude(
     *,
     servable: Collection[str],
     seed: int,
-    min_difference: float = 0.0,
+    min_difference: float,
 ) -> Evaluation:
     """The verdict on the candidate, and everything else that follows from the systems' values.
 

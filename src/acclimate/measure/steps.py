@@ -9,7 +9,7 @@ from acclimate.measure.compare import Comparison, verdict
 
 
 def step_row(
-    step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison, min_difference: float = 0.0
+    step: str, before: Mapping[str, Any], after: Mapping[str, Any], comparison: Comparison, min_difference: float
 ) -> dict[str, Any]:
     """A row of a report's `steps`. before, after: rows of its `systems`; comparison: of the two."""
     row, in_a_word = comparison.for_report(), verdict(comparison, min_difference=min_difference)

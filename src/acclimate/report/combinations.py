@@ -47,15 +47,11 @@ def _before(new: SystemName, reranker: str, names: Container[str]) -> SystemName
     return origin if f"{origin}+{reranker}" in names else new.origin
 
 
-def harms(report: Mapping[str, Any], min_difference: float = 0.0) -> list[str]:
+def harms(report: Mapping[str, Any], min_difference: float = 0.0) -> Iterator[str]:
     """Adapted retrievers that make their reranked system worse, and adapted fusions worse than their origin.
 
     Decided by paired tests, for differences of at least `min_difference`.
     """
-    return list(_harms(report, min_difference))
-
-
-def _harms(report: Mapping[str, Any], min_difference: float) -> Iterator[str]:
     ndcg = {system["name"]: system["measures"][MAIN] for system in report["systems"]}
     worse = {
         (row["system"], row["baseline"])

@@ -204,9 +204,8 @@ class Steered(StageOutput):
         labelled = self._labelled(run, sampled, run.input.labels.choosing)
         if labelled is not None and _is_enough(run.input.labels.choosing):
             return labelled
-        return (
-            self._read("choosing").combined_with(labelled) if labelled and labelled.queries else self._read("choosing")
-        )
+        built = self._read("choosing")
+        return built.combined_with(labelled) if labelled and labelled.queries else built
 
     def measuring(self, run: Run, sampled: Sampled) -> JudgedQueries:
         """The queries to measure on: labelled ones, else synthetic ones of the test split."""

@@ -48,7 +48,7 @@ def named_rows(path: Path, *needed: Field, is_csv: bool) -> Iterator[tuple[Place
     return _named(path, _csv_cells(path) if is_csv else _tsv_cells(path), *needed)
 
 
-def headerless_rows(path: Path, *, is_raw: bool = False) -> Iterator[tuple[Place, list[str]]]:
+def headerless_rows(path: Path, *, is_raw: bool) -> Iterator[tuple[Place, list[str]]]:
     """The cells of each record of a TSV file without a header, in the dialect that fits.
 
     is_raw: quotation marks are always letters.

@@ -74,7 +74,7 @@ def write_run(path: Path, run: Iterable[ScoredDoc], *, tag: str = "acclimate") -
 
 
 @contextmanager
-def run_writer(path: Path, *, tag: str = "acclimate") -> Iterator[Callable[[Iterable[ScoredDoc]], int]]:
+def run_writer(path: Path, *, tag: str) -> Iterator[Callable[[Iterable[ScoredDoc]], int]]:
     """What writes a run part by part, as `write_run` does, the hits of a query in one part."""
     tag, done = _word(tag, "tag", path), set[str]()
     with text_writer(path) as lines:

@@ -47,8 +47,8 @@ def train_students(
     is_raw: bool = False,
     *,
     settings: Mapping[str, Any],
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    seed: int,
+    progress: Callable[[int, int], None],
 ) -> Notes:
     """Train each student into `folder/KIND`, unless an interrupted run finished it; see `stages.distill`.
 

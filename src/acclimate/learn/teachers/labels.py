@@ -37,7 +37,7 @@ def label_lists(
     scorers: Mapping[str, Scorer],
     log: Sequence[Query],
     order: Mapping[str, float],
-    scratch: Path | None = None,
+    scratch: Path | None,
     *,
     settings: Mapping[str, Any],
     progress: Callable[[int, int], None],

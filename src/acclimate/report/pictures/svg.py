@@ -41,7 +41,7 @@ def y_range(low: float, high: float) -> tuple[float, float, float]:
 
 
 def y_axis(
-    plot: Box, low: float, high: float, step: float, y: Callable[[float], float], caveat: str, *, top: int = 40
+    plot: Box, low: float, high: float, step: float, y: Callable[[float], float], caveat: str, *, top: int
 ) -> list[Markup]:
     """Title, lines and ticks of an nDCG@10 axis; `y` maps a value to px, `top` is the position of the title."""
     parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
