@@ -75,6 +75,13 @@ def test_the_picture_escapes_names():
     assert picture.count("&lt;script&gt;") == 2  # description and label
 
 
+def test_files_deep_in_the_same_folder_are_told_apart_in_the_terminal(report):
+    doc = report["examples"][0]["before"]["docs"][0]
+    doc["doc_id"] = f"{'packages/' * 20}commands/install.md"
+    assert "/commands/install.md  " in terminal.examples(report)
+    assert doc["doc_id"] in render(report)
+
+
 def test_control_characters_and_half_surrogates_reach_neither_page_nor_terminal(report):
     report = with_text(report, "\x1b[2J\x00\u202e\ud800")
     for written in (render(report), terminal.text(report), terminal.examples(report)):

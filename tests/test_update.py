@@ -281,14 +281,20 @@ def test_words_that_a_document_had_which_changed_or_went_are_not_new(way, copied
     assert words["before"] > 0  # the run's own documents, each against all others
 
 
-def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path):
-    from acclimate.stages.runs import open_latest
+def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path, caplog):
+    from acclimate.stages.runs import open_latest, open_run
 
     acclimate.open(copied).update(write_corpus(tmp_path / "new.jsonl", CAME))
     path = copied / "updated" / "manifest.json"
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps({**facts, "made_of": {**facts["made_of"], "index": "another"}}))
-    assert open_latest(copied)[0].updated_folder is None
+    void = {**facts, "made_of": {**facts["made_of"], "index": "another"}}
+    before = {**facts["kept"], "documents": open_run(copied, "evaluate")[0].input.documents.path.name}
+    caplog.set_level("INFO", "acclimate")
+    for kept, said in ((facts["kept"], 1), (before, 0)):  # 0: the stages were made of the update's documents
+        path.write_text(json.dumps({**void, "kept": kept}))
+        caplog.clear()
+        assert open_latest(copied)[0].updated_folder is None
+        assert caplog.text.count("whose documents are not searched") == said
     path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": 1}}))
     with pytest.raises(DataError, match="not as the update made it; remove"):
         open_latest(copied)

@@ -26,6 +26,7 @@ from acclimate.report.formatting import (
 from acclimate.report.layout import WIDTH, cut, table, wrap
 
 _NAME = 30  # characters of a system's name
+_ID = 40  # characters of a document's id
 _MEASURES_IN_A_ROW = 6
 
 
@@ -195,11 +196,11 @@ def _with_drops(lines: Sequence[str], stages: Sequence[Mapping[str, Any]]) -> It
 def _doc(rank: int, doc: Mapping[str, Any]) -> str:
     mark = "*" if (doc["relevance"] or 0) > 0 else " "
     shown = _line(f"{doc['title']}: {doc['text']}" if doc["title"] else doc["text"])
-    return cut(f"  {mark} {rank}  {doc['doc_id']}  {shown}")
+    return cut(f"  {mark} {rank}  {_name(doc['doc_id'], _ID)}  {shown}")
 
 
 def _name(name: str, longest: int = _NAME) -> str:
-    """`name`, shortened in the middle, since its end says whether it is adapted."""
+    """`name`, shortened in the middle: the end says whether a system is adapted, and of a path which file it is."""
     if len(name) <= longest:
         return name
     end = longest // 2

@@ -13,6 +13,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import command, quoted
 from acclimate.base.version import __version__
 from acclimate.corpus import collections
+from acclimate.corpus.documents import Corpus
 from acclimate.run import description, lease, manifests
 from acclimate.run.input import CorpusFiles
 from acclimate.run.output import StageOutput
@@ -198,13 +199,15 @@ def _is_being_made(folder: Path) -> bool:
 def open_latest(folder: Path) -> tuple[Run, Outputs]:
     """Load a finished run to search, with the documents of its last update, if any.
 
-    An update from before stages were made again is ignored, with a log message.
+    An update from before stages were made again is ignored, with a log message unless they were made of its documents.
     """
     run, outputs = open_run(folder, "evaluate")
     if (update := LastUpdate.read(folder)) is None:
         return run, outputs
     if update.facts["made_of"] != index_fingerprints(outputs):
-        distributed.say("update", "stages were made again since the last update, whose documents are not searched")
+        updated = run.input.folder / update.kept.documents
+        if not updated.is_file() or Corpus.open(updated).fingerprint != run.input.documents.fingerprint:
+            distributed.say("update", "stages were made again since the last update, whose documents are not searched")
         return run, outputs
     run.updated_folder, run.kept = update.folder, update.kept
     return run, outputs
