@@ -151,6 +151,13 @@ def test_fields_of_the_feed_are_those_of_the_schema_and_functions_read_no_others
     assert services.find("content/documents/document").attrib == {"type": "acclimate", "mode": "index"}
 
 
+@pytest.mark.parametrize("address", ["localhost:8080", "nonsense", "http://[::1", "http://127.0.0.1:1"])
+def test_an_address_without_vespa_is_said(odd, tmp_path, address):
+    vespa.write(odd.source("bm25"), tmp_path)
+    with pytest.raises(SystemExit, match="expected the address of the engine: http://HOST:PORT"):
+        reader.search(address, tmp_path, "lava")
+
+
 def test_an_id_that_vespa_cannot_hold_is_refused(base, tmp_path):
     source = Odd(base, tmp_path / "odd", {"nul\0id": "lava", "other": "ash"}).source("bm25")
     with pytest.raises(DataError, match="a character that Vespa cannot hold"):

@@ -4,6 +4,7 @@ python search.py http://localhost:6333              loads (a folder's name: Qdra
 python search.py http://localhost:6333 "a query"    searches
 """
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +125,9 @@ def searcher(client, folder, *, exact=False):
 
 if __name__ == "__main__":
     url, *queries = arguments(__doc__, 1, 2)
-    here, client = Path(__file__).parent, connect(url)
-    for query in queries:
-        show(searcher(client, here)(query))
-    if not queries:
-        print(counted(load(client, here), "document"))
+    here = Path(__file__).parent
+    with closing(connect(url)) as client:
+        for query in queries:
+            show(searcher(client, here)(query))
+        if not queries:
+            print(counted(load(client, here), "document"))

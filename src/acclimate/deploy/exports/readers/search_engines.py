@@ -8,7 +8,6 @@ A name and a password go into the address: https://name:password@host:9200.
 
 import base64
 import json
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from acclimate.base.text import counted
 from acclimate.deploy.exports.queries import QuerySide
-from acclimate.deploy.exports.readers import arguments, show
+from acclimate.deploy.exports.readers import arguments, asking, show
 
 INDEX = "acclimate"
 
@@ -28,21 +27,16 @@ def feature(word):
 
 def ask(url, method, path, body, kind="application/json"):
     """Send a request and return the answer. Raises SystemExit with the engine's error, or the reason for no answer."""
-    parts = urlsplit(url)
-    address = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}{path}"
-    request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
-    if parts.username:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_header("authorization", f"Basic {base64.b64encode(login).decode()}")
-    try:
+    with asking(url, f"{method} {path}"):
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        address = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}{path}"
+        request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
+        if parts.username:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            request.add_header("authorization", f"Basic {base64.b64encode(login).decode()}")
         with urllib.request.urlopen(request, timeout=600) as answer:
             return json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:500]}") from None
-    except OSError as error:
-        raise SystemExit(
-            f"{parts.hostname}: {getattr(error, 'reason', error)}; is this the address of the engine?"
-        ) from None
 
 
 def load(url, folder):

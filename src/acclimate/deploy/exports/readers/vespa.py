@@ -4,12 +4,11 @@ Before, in this folder: vespa deploy application && vespa feed feed/*.jsonl
 """
 
 import json
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 from acclimate.deploy.exports.queries import QuerySide
-from acclimate.deploy.exports.readers import arguments, show
+from acclimate.deploy.exports.readers import arguments, asking, show
 
 WHOLE = 10_000  # factor of weights in `wand`, which takes integers
 
@@ -55,16 +54,12 @@ def search(url, folder, query, k=10):
     body = request_of(folder, QuerySide(folder / "query"), query, k)
     if body is None:
         return []
-    request = urllib.request.Request(
-        f"{url.rstrip('/')}/search/", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    try:
+    with asking(url, "search"):
+        request = urllib.request.Request(
+            f"{url.rstrip('/')}/search/", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return first_of_documents(json.load(answer)["root"].get("children", []), k)
-    except urllib.error.HTTPError as error:
-        raise SystemExit(f"search: {error.code} {error.read().decode(errors='replace')[:500]}") from None
-    except OSError as error:
-        raise SystemExit(f"{url}: {getattr(error, 'reason', error)}; is this the address of Vespa?") from None
 
 
 if __name__ == "__main__":
