@@ -136,6 +136,7 @@ def test_nor_is_what_json_has_beside_whole_numbers(tmp_path, value):
         ("a.csv", "query|count\nb|1\n", "It looks as if '|' separated the columns"),
         ("a.csv", "id,Title,text,price\n1,a,b,2\n", 'looks like documents, with "Title", "price" beside "text"'),
         ("a.csv", "sku;name;keywords\n1;a;b\n", 'looks like documents, with "sku" beside "keywords"'),
+        ("a.jsonl", "{}\n", ":1: no query: found nothing"),
         ("a.jsonl", '{"_id": "1", "title": "", "text": "b"}\n', 'looks like documents, with "title" beside "text"'),
         ("a.csv", "query,query\na,b\n", '2 columns are named "query"'),
         ("a.csv", "query,count\na b\n", "a.csv:2: found 1 cell; expected 2"),

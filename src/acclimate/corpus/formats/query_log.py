@@ -140,7 +140,7 @@ def _source(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entries(rows: Iterator[tuple[Place, dict[str, Any]]]) -> Iterator[Entry]:
-    names: list[str] = []
+    names: list[str] | None = None
     columns = _Columns("", None, None)
     for place, row in rows:
         if names != list(row):
