@@ -117,8 +117,8 @@ def test_judgments_that_no_run_reads_are_refused_and_so_are_two_files_of_one_spl
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("a.pdf", "pdftotext"),
-        ("a.docx", "pandoc"),
+        ("a.odt", "pandoc"),
+        ("a.docx", "give the folder that it is in"),
         ("a.jsonl.zst", "unpack it"),
         ("a.zip", "unpack it"),
         ("a.xlsx", "save it as CSV"),
@@ -182,7 +182,7 @@ def test_a_folder_of_texts_is_a_corpus(tmp_path: Path, cache: Path) -> None:
     for _ in range(2):
         collection = load(home, cache)
         assert content(collection) == ([Doc("a/x.txt", "x"), Doc("y.md", "y", "Y")], [], {})
-        assert collection.corpus.dropped == {".doc file type": 1, "empty file": 1}
+        assert collection.corpus.dropped == {".doc file type": 1, "file without text": 1}
 
 
 def test_the_second_run_opens_what_the_first_built(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

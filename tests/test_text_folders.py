@@ -1,4 +1,4 @@
-"""Folders of text, Markdown and HTML files: one document a file, as its reader sees it."""
+"""Folders of text, Markdown and HTML files: one document a file, as its reader sees it (PDF, Word: test_office)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_folder_gives_one_doc_per_file(tmp_path: Path) -> None:
         put(tmp_path / name, "" if "empty" in name else f"text of {name}\n")
     docs = formats.read_folder(tmp_path)
     assert list(docs) == [Doc(name, f"text of {name}\n") for name in ("Z.TXT", "a/x.txt", "b/x.txt")]
-    assert +docs.dropped == {"empty file": 1, ".jpg file type": 1}
+    assert +docs.dropped == {"file without text": 1, ".jpg file type": 1}
 
 
 def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_file_of_comments_alone_is_empty(tmp_path: Path) -> None:
     put(tmp_path / "a.md", "<!-- markdownlint-disable -->\n")
     put(tmp_path / "b.md", "b")
     docs = formats.read_folder(tmp_path)
-    assert [doc.doc_id for doc in docs] == ["b.md"] and docs.dropped["empty file"] == 1
+    assert [doc.doc_id for doc in docs] == ["b.md"] and docs.dropped["file without text"] == 1
 
 
 @pytest.mark.parametrize(
@@ -197,18 +197,18 @@ def test_files_that_are_no_documents_are_told_before_and_after_the_work(run_adap
     folder.mkdir()
     for doc in DOCS[:9]:
         put(folder / f"{doc.doc_id}.txt", doc.text)
-    put(folder / "a.pdf", "%PDF")
+    put(folder / "a.odt", "text")
     (folder / "b.txt").symlink_to("none.txt")
     assert run_adapt(folder, tmp_path / "run", "--dry-run") == 0
-    assert "dropped: .pdf file type 1, link to nothing 1" in capsys.readouterr().out
+    assert "dropped: .odt file type 1, link to nothing 1" in capsys.readouterr().out
     assert run_adapt(folder, tmp_path / "run", "--dry-run", changes=("sample.min_chars=1000",)) == 2
-    assert "0 of 9 documents; .pdf file type: 1; link to nothing: 1; " in capsys.readouterr().err
+    assert "0 of 9 documents; .odt file type: 1; link to nothing: 1; " in capsys.readouterr().err
 
     settings = resolve(STAGES, load_recipe("quick"), [f"distill.base={tiny_encoder}", "sample.min_chars=40"])
     run = new_run(tmp_path / "run", str(folder), settings, recipe="quick", seed=0)
     run_until(run, until="index", progress=None)
     manifest = files.read_json(tmp_path / "run" / "index" / "manifest.json")
-    assert manifest["dropped"] == {".pdf file type": 1, "link to nothing": 1}
+    assert manifest["dropped"] == {".odt file type": 1, "link to nothing": 1}
     assert manifest["in"] == manifest["out"] + 2 == 11
 
 
@@ -236,13 +236,13 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         return refusal(lambda: formats.read_folder(tmp_path))
 
     assert (
-        message()
-        == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in .txt, .md or .html"
+        message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in "
+        ".txt, .md, .html, .pdf or .docx"
     )
-    bad = put(tmp_path / "b.pdf", "x")
-    assert "(passed over: .pdf file type: 1)" in message()
+    bad = put(tmp_path / "b.odt", "x")
+    assert "(passed over: .odt file type: 1)" in message()
     bad = put(tmp_path / "b.txt", "")
-    assert "empty file: 1" in message()
+    assert "file without text: 1" in message()
     put(bad, b"a\nb\xe9")
     assert message() == f"{bad}:2: byte 1 of the line is 0xe9, which is not UTF-8; save the file as UTF-8"
     put(bad, "utf-16".encode("utf-16-le"))

@@ -64,9 +64,9 @@ def adapt(
     Parameters
     ----------
     corpus
-        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md
-        and .html files; a collection of the field by name, such as `beir/scifact` or `lotte/lifestyle/dev/search`;
-        `irds:ID`; or `pydocs`, the documentation of this Python.
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md,
+        .html, .pdf and .docx files; a collection of the field by name, such as `beir/scifact` or
+        `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python.
     out
         Folder for everything that is made.
     recipe

@@ -1,10 +1,10 @@
 """Load a collection by name: a corpus, with its queries and judgments if it has any.
 
 CORPUS is a folder of BEIR or LoTTE, a corpus file (JSON Lines, CSV, TSV, Parquet, TREC's SGML), a folder of text,
-Markdown or HTML files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`), `irds:` with an
-id of ir_datasets, or `pydocs`. A file or folder takes precedence over a collection of the same name. The corpus is
-built once, into the cache folder under a hash of its source's bytes: the second run opens it at once, and a changed
-byte builds another.
+Markdown, HTML, PDF or Word files, the usual name of a collection (`beir/scifact`, `lotte/lifestyle/dev/search`),
+`irds:` with an id of ir_datasets, or `pydocs`. A file or folder takes precedence over a collection of the same name.
+The corpus is built once, into the cache folder under a hash of its source's bytes: the second run opens it at once, and
+a changed byte builds another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXPECTED = (
     "a BEIR folder, a folder of LoTTE, a corpus file ("
     + ", ".join((*JSONL, *TABLES))
     + ", or TREC's SGML), a folder of "
-    ".txt, .md or .html files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
+    ".txt, .md, .html, .pdf or .docx files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 4  # increment when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same for the splitter

@@ -1,4 +1,4 @@
-"""A folder of text, Markdown and HTML files: one document per file, its id the path below the folder, with slashes.
+"""A folder of text, Markdown, HTML, PDF and Word files: one document per file, its id the path below, with slashes.
 
 title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
         HTML: <title>; text: none
@@ -6,14 +6,16 @@ text    text as it is; Markdown without comments, but those that its code shows;
         navigation (see `html`)
 others  Markdown: the front matter, which stays in the text too
 
-Hidden files and folders are skipped. Links out of the folder or to nothing, pipes and the like, empty files, files of
-other types and the folders of runs are skipped and counted. Files that are not UTF-8 text are an error, which names all
-of them: a corpus with silent holes is worse than no corpus.
+PDF and Word are read where their packages are installed (see `office`). Hidden files and folders are skipped. Links out
+of the folder or to nothing, pipes and the like, files without text or of other types, PDF and Word files that cannot be
+read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is an error, which names
+all such files: a corpus with silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 from collections import Counter
@@ -23,20 +25,23 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
+from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
-from acclimate.corpus.formats import sgml
+from acclimate.corpus.formats import office, sgml
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.formats.registry import DOCS, conversion_of
 from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
+logger = logging.getLogger(__name__)
+
 MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
 CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
 _ADVICE = {  # by suffix of files that must be converted first
-    ".pdf .doc .docx .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc or pdftotext for one",
+    ".doc .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc for one",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
     ".json": "of one JSON list make an object a line first: jq -c '.[]' FILE.json > FILE.jsonl",
@@ -97,8 +102,12 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
                 dropped["link out of the folder"] += 1
             elif not is_file(path):
                 dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
-            elif path.suffix.lower() not in MARKDOWN | HTML | TEXT:
-                dropped[f"{path.suffix.lower() or 'no'} file type"] += 1
+            elif (suffix := path.suffix.lower()) in MARKDOWN | HTML | TEXT:
+                paths.append(path)
+            elif suffix not in office.FORMATS:
+                dropped[f"{suffix or 'no'} file type"] += 1
+            elif extra := office.needs(suffix):
+                dropped[f"{suffix} file type, read with {extra}"] += 1
             else:
                 paths.append(path)
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dropped
@@ -106,20 +115,26 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
     n_docs = 0
-    for path in files:
+    progress = Progress("index", "files")
+    for number, path in enumerate(files):
+        progress(number, len(files))
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
             raise DataError(f"{quoted(path.name)} is not a UTF-8 name; rename the file", path=path.parent)
-        try:
-            content = read_text(path, largest=LONGEST)
-        except DataError as error:
-            raise _with_others(error, files[files.index(path) + 1 :]) from None
-        kind = path.suffix.lower()
-        others = front_matter(content) if kind in MARKDOWN else {}
-        title, text = read_page(content) if kind in HTML else _markdown(content) if kind in MARKDOWN else ("", content)
-        if isinstance(named := others.get("title"), str) and named.strip():
-            title, text = " ".join(named.split()), _without_comments(content)
+        others: Mapping[str, Any] = {}
+        if path.suffix.lower() in office.FORMATS:
+            try:
+                title, text = office.read(path)
+            except DataError as error:  # hundreds of other files may have taken minutes to read
+                logger.warning("%s; it is left out", error)
+                dropped[f"unreadable {path.suffix.lower()} file"] += 1
+                continue
+        else:
+            try:
+                title, text, others = _read_text(path)
+            except DataError as error:
+                raise _with_others(error, files[number + 1 :]) from None
         if not (title or text.strip()):
-            dropped["empty file"] += 1
+            dropped["file without text"] += 1
             continue
         n_docs += 1
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
@@ -131,19 +146,33 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md or .html{advice}",
+            f"corpus.jsonl, or files that end in .txt, .md, .html, .pdf or .docx{advice}",
             path=folder,
         )
+
+
+def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
+    """(title, text, other fields) of a file of text."""
+    content, kind = read_text(path, largest=LONGEST), path.suffix.lower()
+    if kind in HTML:
+        return *read_page(content), {}
+    if kind not in MARKDOWN:
+        return "", content, {}
+    others = front_matter(content)
+    if isinstance(title := others.get("title"), str) and title.strip():
+        return " ".join(title.split()), _without_comments(content), others
+    return *_markdown(content), others
 
 
 def _with_others(error: DataError, files: list[Path]) -> DataError:
     """The error of a file that cannot be read, and the names of the files behind it for which it is the same."""
     others: list[str] = []
     for path in files:
-        try:
-            read_text(path, largest=LONGEST)
-        except DataError:
-            others.append(str(path))
+        if path.suffix.lower() not in office.FORMATS:
+            try:
+                read_text(path, largest=LONGEST)
+            except DataError:
+                others.append(str(path))
     listed = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
     return DataError(f"{error}. {len(others):,} more cannot be read either: {listed}") if others else error
 
@@ -160,6 +189,9 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
             if kind == DOCS
             else "; queries need an id each, as in a table of id and text; for unjudged queries use --log"
         )
+    if path.suffix.lower() in office.FORMATS:
+        extra = office.needs(path.suffix.lower())
+        return f"; pip install '{extra}' to read such files" if extra else "; give the folder that it is in"
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 
 

@@ -1,0 +1,118 @@
+"""PDF and Word files in a folder of documents: their text as people type it, and nothing lost without a word."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_formats import refusal
+
+from acclimate.corpus import formats
+from acclimate.corpus.formats import office
+
+pytest.importorskip("pypdf", reason="pypdf is not installed: pip install 'acclimate[pdf]'")
+docx = pytest.importorskip("docx", reason="python-docx is not installed: pip install 'acclimate[docx]'")
+
+
+def pdf_of(*pages: str, title: str = "") -> bytes:
+    """A PDF file with these lines of text on its pages."""
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    kids = []
+    for page in pages:
+        lines = " ".join(f"({line}) Tj T*" for line in page.splitlines())
+        content = f"BT /F1 12 Tf 14 TL 72 720 Td {lines} ET" if page else ""
+        objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
+        kids.append(len(objects) + 1)
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {len(objects)} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>"
+        )
+    objects[1] = f"<< /Type /Pages /Kids [{' '.join(f'{kid} 0 R' for kid in kids)}] /Count {len(kids)} >>"
+    objects.append(f"<< /Title ({title}) >>")
+    out, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(out))
+        out += f"{number} 0 obj\n{content}\nendobj\n".encode()
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    start, size = len(out), len(objects) + 1
+    end = f"trailer\n<< /Size {size} /Root 1 0 R /Info {size - 1} 0 R >>\nstartxref\n{start}\n%%EOF\n"
+    return out + f"xref\n0 {size}\n0000000000 65535 f \n{table}{end}".encode()
+
+
+def word(path: Path, *paragraphs: str, title: str = "", table: list[list[str]] | None = None) -> None:
+    document = docx.Document()
+    document.core_properties.title = title
+    for paragraph in paragraphs:
+        document.add_paragraph(paragraph)
+    if table:
+        made = document.add_table(len(table), len(table[0]))
+        for row, cells in zip(made.rows, table, strict=True):
+            for cell, text in zip(row.cells, cells, strict=True):
+                cell.text = text
+    document.save(str(path))
+
+
+def test_the_text_of_pages_paragraphs_and_tables_is_that_of_the_document(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(pdf_of("Volcanoes of Iceland\nLava comes to the sur-\nface.", "", "Second page."))
+    word(tmp_path / "b.DOCX", "A report", "", "Sales grew.", table=[["north", "12"], ["south", "9"]])
+    (tmp_path / "c.txt").write_text("plain")
+    assert [(doc.doc_id, doc.text) for doc in formats.read_folder(tmp_path)] == [
+        ("a.pdf", "Volcanoes of Iceland\nLava comes to the surface.\n\nSecond page."),
+        ("b.DOCX", "A report\nSales grew.\nnorth 12\nsouth 9"),
+        ("c.txt", "plain"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [("Volcanoes of  Iceland", "Volcanoes of Iceland"), ("Microsoft Word - draft3.doc", ""), ("", "")],
+)
+def test_a_title_is_one_that_readers_see(tmp_path, title, kept):
+    (tmp_path / "a.pdf").write_bytes(pdf_of("VOLCANOES OF ICELAND\nLava.", title=title))
+    word(tmp_path / "b.docx", "Volcanoes of Iceland", "Lava.", title=title)
+    assert [doc.title for doc in formats.read_folder(tmp_path)] == [kept, kept]
+
+
+def test_letters_are_those_that_people_type():
+    assert office._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
+
+
+def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, monkeypatch):
+    from pypdf import PdfReader, PdfWriter
+
+    word(tmp_path / "good.docx", "Lava.")
+    good = pdf_of("Lava.")
+    (tmp_path / "good.pdf").write_bytes(good)
+    writer = PdfWriter(clone_from=PdfReader(tmp_path / "good.pdf"))
+    writer.encrypt("secret", algorithm="RC4-128")
+    writer.write(tmp_path / "locked.pdf")
+    (tmp_path / "scan.pdf").write_bytes(pdf_of(""))
+    damaged = {"cut.pdf": good[:20], "none.pdf": b"", "other.pdf": b"PK" * 99}
+    damaged |= {"cut.docx": b"PK\x03\x04", "text.docx": b"x"}
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(office, "LONGEST", 100_000)
+    with zipfile.ZipFile(tmp_path / "bomb.docx", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for number in range(2):
+            bomb.writestr(f"word/{number}.xml", bytes(600_000))
+    docs = formats.read_folder(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert [doc.doc_id for doc in docs] == ["good.docx", "good.pdf"]
+    assert +docs.dropped == {"unreadable .pdf file": 4, "unreadable .docx file": 3, "file without text": 1}
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("acclimate")]
+    assert len(said) == 7
+    assert all(line.endswith("; it is left out") and "\n" not in line for line in said)
+    for name in ("locked.pdf: needs a password", "bomb.docx: holds more than", *damaged):
+        assert any(str(tmp_path / name) in line for line in said), name
+
+
+def test_without_the_packages_such_files_are_counted_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(office, "find_spec", lambda name: None)
+    (tmp_path / "a.pdf").write_bytes(pdf_of("Lava."))
+    message = refusal(lambda: formats.read_folder(tmp_path))
+    assert ".pdf file type, read with acclimate[pdf]: 1" in message
+    assert message.endswith("; pip install 'acclimate[pdf]' to read such files")
+    (tmp_path / "b.txt").write_text("plain")
+    assert [doc.doc_id for doc in formats.read_folder(tmp_path)] == ["b.txt"]
