@@ -10,11 +10,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
 from acclimate.base.text import columns, counted
+from acclimate.base.version import __version__
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
+from acclimate.run.run import DOCUMENTS
+from acclimate.run.workspace import plain
 from acclimate.stages import provided
 from acclimate.stages.chain import STAGES, estimates
 from acclimate.stages.sample import preview
@@ -41,14 +45,14 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
     total = 0.0
-    skips, takes = skipped(run), provided_stages(run)
+    skips, takes, current = skipped(run), provided_stages(run), _current(run)
     n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
     for stage in STAGES:
         if stage in skips:
             rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
             continue
         estimate = stages[stage]
-        is_made, asked = run.workspace.is_made(stage), estimate.calls
+        is_made, asked = stage in current, estimate.calls
         seconds = 0.0 if is_made else estimate.flop / speed
         total += seconds
         rows.append(
@@ -69,6 +73,40 @@ def files_dropped(dropped: Mapping[str, int]) -> list[str]:
     """A line on the files of a folder that are no documents, by reason; none if all are."""
     counts = ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
     return [f"dropped: {counts}"] if counts else []
+
+
+def _current(run: Run) -> set[str]:
+    """The stages that are made and would not be made again, as far as is known without making those before them.
+
+    A stage is made again if its settings, the seed or the version differ, or anything it was made from. Only what is
+    known here is compared, and a stage that is made again counts as different.
+    """
+    inputs, current = run.input, set[str]()
+    known = {
+        DOCUMENTS: inputs.corpus.fingerprint,
+        "test_share": str(inputs.labels.test_share),
+        "labels": inputs.labels.measuring.fingerprint,
+        "dev": inputs.labels.choosing.fingerprint,
+        **{f"{stage}.{name}": str(value) for stage, each in run.settings.items() for name, value in each.items()},
+    }
+    for stage in STAGES:
+        try:
+            manifest = run.workspace.manifest(stage)
+        except DataError:  # a damaged stage is made again
+            continue
+        if manifest is None or (manifest["seed"], manifest["versions"]["acclimate"]) != (run.seed, __version__):
+            continue
+        settings, made_from = plain(run.settings[stage]), dict(manifest["inputs"])
+        made_from.pop("train.base", None)  # in filter, a fingerprint; its name is among the settings of train
+        before = {"sample"} if "drawn documents" in made_from else made_from.keys() & STAGES.keys()
+        before |= {"seed"} if stage == "generate" and run.seeds_prompts else set()
+        is_same = all(settings.get(name) == value for name, value in manifest["settings"].items())
+        is_same &= all(known.get(name, value) == value for name, value in made_from.items())
+        is_same &= stage != "steer" or ("log" in made_from) == bool(inputs.log and settings["log_queries"])
+        is_same &= stage != "evaluate" or ("first-stage" in made_from) == (inputs.first_stage is not None)
+        if is_same and before <= current:
+            current.add(stage)
+    return current
 
 
 def _cost(run: Run, llm: str, calls: Calls) -> str:
