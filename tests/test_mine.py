@@ -262,3 +262,8 @@ def test_no_more_than_one_query_s_hits_are_held_and_only_as_many_are_looked_at_a
     assert len(mined.examples) == len(QUERIES)
     assert most[0] <= 2 * 60 + 1
     assert sum(looked_at.values()) < 10 * len(QUERIES)
+
+
+def test_a_run_without_negatives_names_the_settings_that_give_some(corpus, run_adapt, tmp_path, fake_llm, capsys):
+    assert run_adapt(corpus, tmp_path / "run", changes=("mine.depth=1",)) == 2
+    assert "raise mine.depth, or lower mine.skip_top" in capsys.readouterr().err

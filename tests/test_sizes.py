@@ -110,6 +110,7 @@ def test_a_plan_is_refused_as_the_run_would_be(tmp_path, tiny_encoder, monkeypat
         (enough, {"first_stage": other}, "answers the queries of its file alone"),
         (enough, {**of_own_queries, "first_stage": other}, "documents missing from the corpus"),
         (enough, {"settings": [*settings, f"mine.retriever={other}"]}, "nowhere"),
+        (enough, {"settings": [*settings, "mine.skip_top=50"]}, "expected less than mine.depth=50"),
         (enough, {"settings": [*settings, *promptagator]}, "has no training judgments"),
     ):
         refusals = []

@@ -14,11 +14,11 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from acclimate.base.digests import sha256
 from acclimate.base.domains import Above, AtLeast, Between, OneOf
-from acclimate.base.errors import DataError
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Progress
 from acclimate.base.spilled import collect
 from acclimate.corpus.doc_ids import ascending
@@ -204,6 +204,7 @@ class Mined(StageOutput):
 
     stage = "mine"
     kept_nothing = "no query got an example to train on"
+    advice: ClassVar[Mapping[str, str]] = {"no negatives": "raise mine.depth, or lower mine.skip_top"}
 
     @cached_property
     def examples(self) -> list[NWay]:
@@ -212,8 +213,13 @@ class Mined(StageOutput):
 
 
 def check(run: Run) -> None:
-    """Raises SettingError if `mine.retriever` is neither a retriever nor a file."""
-    hits_file(run.settings["mine"]["retriever"])
+    """Raises SettingError if `mine.retriever` is neither a retriever nor a file, or if it is to find nothing."""
+    settings = run.settings["mine"]
+    hits_file(settings["retriever"])
+    if settings["skip_top"] >= settings["depth"]:
+        raise SettingError(
+            f"mine.skip_top is {settings['skip_top']}; expected less than mine.depth={settings['depth']}"
+        )
 
 
 def check_hits(run: Run) -> None:
