@@ -19,7 +19,7 @@ from acclimate.base.progress import Progress
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
-from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warning, train_rerankers
+from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warnings, train_rerankers
 from acclimate.learn.teachers.selection import RERANKER
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
@@ -190,8 +190,7 @@ class Trained(StageOutput):
     @property
     def warnings(self) -> list[str]:
         """Warnings about rerankers that collapsed in training."""
-        notes = [*self.notes["rerankers"], *([self.notes["merged"]] if "merged" in self.notes else [])]
-        return [collapse_warning(note) for note in notes if note["collapsed"]]
+        return collapse_warnings(self.notes)
 
 
 def check(run: Run, *, asks: bool) -> None:

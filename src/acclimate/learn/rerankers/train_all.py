@@ -101,19 +101,20 @@ def train_rerankers(
             paths, folder, sorted(dev), n_ways, texts, corpus, hyperparameters.max_tokens, merge
         )
         paths = {NAME: folder / NAME}
-    for note in [*summary["rerankers"], *([summary["merged"]] if "merged" in summary else [])]:
-        if note["collapsed"]:
-            distributed.warn("train", collapse_warning(note))
+    for warning in collapse_warnings(summary):
+        distributed.warn("train", warning)
     return paths, summary
 
 
-def collapse_warning(note: Mapping[str, Any]) -> str:
-    """A warning for a reranker that has collapsed."""
-    return (
+def collapse_warnings(notes: Mapping[str, Any]) -> list[str]:
+    """Warnings about rerankers that collapsed in training. notes: of the training, see `train_rerankers`."""
+    return [
         f"{note['name']} has collapsed: it learned nothing that helps on held-out queries (nDCG@10 "
         f"{note['dev_ndcg']:.3f}, scores of a list differ by {note['spread']:.2g}). Lower train.learning_rate, or "
         "train on more queries."
-    )
+        for note in [*notes["rerankers"], *([notes["merged"]] if "merged" in notes else [])]
+        if note["collapsed"]
+    ]
 
 
 def _limited(group: Group, n_ways: int, max_queries: int, seed: int) -> Group:
