@@ -16,7 +16,7 @@ from acclimate.search.weights import ChosenWeights
 
 
 def test_no_reranker_is_no_reranked_system():
-    chosen = choose(IDS, ADAPTED, HELD_OUT, None)
+    chosen = choose(IDS, ADAPTED, HELD_OUT, USELESS, rerank=())
     assert chosen.reranker_weights == {}
     assert not [name for name in chosen.ndcg if "+" in name]
     assert not [c for c in made_of(ADAPTED, chosen, scorer=None).values() if c.name.is_reranked]
@@ -45,7 +45,7 @@ HEADLINE = "bm25+reranker@1000=1"
 def test_where_only_a_reranker_was_trained_the_candidate_is_what_it_reranks():
     for reranker in (RERANKED, USELESS):
         assert choose(IDS, MEMBERS, HELD_OUT, reranker).candidate == "hybrid+reranker"
-    assert choose(IDS, MEMBERS, HELD_OUT, None).candidate in ("hybrid:equal", "hybrid:tuned")
+    assert choose(IDS, MEMBERS, HELD_OUT, USELESS, rerank=()).candidate in ("hybrid:equal", "hybrid:tuned")
     by_name = {HEADLINE: 0.5, "dense+reranker": 0.4, "hybrid+reranker@40=.5": 0.3}
     asked = []
 

@@ -54,8 +54,8 @@ def test_without_adapted_members_there_is_no_adapted_hybrid():
 
 
 def test_the_candidate_takes_least_of_what_does_as_well_as_the_best_and_is_the_best_of_that():
-    for reranker in (RERANKED, USELESS, None):
-        chosen = choose(IDS, ADAPTED, DEV, reranker)
+    for reranker, rerank in ((RERANKED, ["hybrid"]), (USELESS, ["hybrid"]), (USELESS, [])):
+        chosen = choose(IDS, ADAPTED, DEV, reranker, rerank=rerank)
         contending = [name for name in map(SystemName, chosen.ndcg) if name.steps]
         assert chosen.candidate in contending
         best = max(chosen.ndcg[name] for name in contending)
@@ -70,7 +70,7 @@ def test_the_candidate_takes_least_of_what_does_as_well_as_the_best_and_is_the_b
 def test_what_is_hardly_better_gives_way_to_the_smaller_step():
     held_out = replace(HELD_OUT, queries=[Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES])
     members = {**MEMBERS, "dense:adapted": Knowing(None, None, 0.1, 2)}
-    reached = choose(IDS, members, held_out, None).ndcg
+    reached = choose(IDS, members, held_out, USELESS, rerank=()).ndcg
     hybrids = ("hybrid:equal", "hybrid:tuned", "hybrid:adapted")
     best = max(reached[name] for name in hybrids)
     assert best < 0.9
@@ -96,7 +96,7 @@ def test_synthetic_queries_do_not_leave_the_other_members_out():
     certain = {**MEMBERS, "dense:adapted": Knowing(None, None, 2.0, 2), "late-interaction": KnowingLess(None, None)}
     strange = [Query(query.query_id, f"xyz {query.query_id}") for query in QUERIES]
     for held_out in (HELD_OUT, DEV):
-        chosen = choose(IDS, certain, replace(held_out, queries=strange), None)
+        chosen = choose(IDS, certain, replace(held_out, queries=strange), USELESS, rerank=())
         assert chosen.ndcg["dense:adapted"] == max(chosen.ndcg.values())
         assert chosen.candidate == ("hybrid:adapted" if held_out is HELD_OUT else "dense:adapted")
 
@@ -117,7 +117,7 @@ def test_the_adapted_hybrid_takes_what_fuses_best():
         "dense:adapted": Knowing(None, None, 0.1, 2),
         "late-interaction:adapted": KnowingBetter(None, None),
     }
-    chosen = choose(IDS, worse, HELD_OUT, None)
+    chosen = choose(IDS, worse, HELD_OUT, USELESS, rerank=())
     assert set(chosen.weights["hybrid:adapted"]) == {"bm25", "dense", "late-interaction:adapted"}
     assert set(chosen.weights["hybrid:tuned"]) == {"bm25", "dense", "late-interaction"}
 
@@ -202,6 +202,6 @@ def test_only_real_queries_may_put_what_is_sparse_in_the_place_of_bm25():
         "sparse:adapted": Knowing(None, None, 2.0, 3),
     }
     for held_out in (HELD_OUT, DEV):
-        weights = choose(IDS, members, held_out, None).weights["hybrid:adapted"]
+        weights = choose(IDS, members, held_out, USELESS, rerank=()).weights["hybrid:adapted"]
         assert ("sparse:adapted" in weights) is not held_out.is_synthetic
         assert ("bm25" in weights) is held_out.is_synthetic

@@ -35,15 +35,15 @@ def choose(
     ids: Ids,
     members: Mapping[str, Member],
     held_out: JudgedQueries,
-    weigh: Weigh | None,
+    weigh: Weigh,
     *,
     rerank: Sequence[str] = (HYBRID,),
 ) -> Chosen:
     """Choose weights for the hybrids, and the candidate: the simplest system within tolerance of the best.
 
     Each system is scored on the candidates of its own sources, as when it serves. `weigh` chooses the weight of a
-    reranker behind the systems of `rerank` (see `choose_reranker_weight`); None if there is no reranker. `rerank` names
-    first stages or, as in `evaluate.systems`, whole systems. A reranker with a fixed weight is only measured if it
+    reranker behind the systems of `rerank` (see `choose_reranker_weight`). `rerank` names first stages or, as in
+    `evaluate.systems`, whole systems; none without a reranker. A reranker with a fixed weight is only measured if it
     competes with another for the candidate, i.e. if no student was trained. The adapted hybrid takes each kind of
     retriever adapted or untouched, whichever fuses best: a student that learned from the fusion agrees with it, and
     adds less to it. The last hybrid is there with feedback, too, if `members` has it. Raises SettingError for an
@@ -82,7 +82,7 @@ def choose(
         candidates = system_of(ids, members, shares).candidates(held_out.queries)
         weights[last.with_feedback()], ndcg[last.with_feedback()] = shares, ndcg_of(candidates, shares)
     reranked: dict[SystemName, str] = {}
-    for name in rerank if weigh is not None else ():
+    for name in rerank:
         reranked.setdefault(SystemName(name).reranked(), name)
     students = [name for name in map(SystemName, weights) if name.is_adapted]
     must_compete = not students and sum(name.is_servable for name in reranked) > 1
@@ -93,7 +93,6 @@ def choose(
         if name.is_servable and (name.weight is None or must_compete):
             if name.first not in weights:
                 raise unknown("system to rerank", name.first, weights)
-            assert weigh is not None
             weighed = weigh(name, system_of(ids, members, weights[name.first]))
             reranker_weights[key], ndcg[name] = weighed.weights[RERANKER], weighed.ndcg
     ndcg = {name: round(value, 5) for name, value in ndcg.items()}
