@@ -247,7 +247,13 @@ def test_the_embedded_llm_writes_queries_the_same_in_a_batch_and_alone(monkeypat
 
     monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path))
     parsed = []
-    monkeypatch.setattr(gguf, "GGUFReader", lambda path, parse=gguf.GGUFReader: (parsed.append(path), parse(path))[1])
+
+    class Counting(gguf.GGUFReader):
+        def __init__(self, path):
+            parsed.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Counting)
 
     template = prompts.load("inpars")
     llm = llms.load("embedded:smollm2-135m-instruct", Decoding(max_new_tokens=24, stop=template.stop))
