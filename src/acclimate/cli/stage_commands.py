@@ -20,7 +20,7 @@ import acclimate
 from acclimate.base.domains import AtLeast, OneOf
 from acclimate.base.text import command
 from acclimate.cli.options import Executor, Folder
-from acclimate.run.settings import Setting, settings_of
+from acclimate.run.settings import Setting, as_text, settings_of
 
 _MADE_TOO = "Earlier stages that have not run yet are run first."
 _METAVARS = {
@@ -107,13 +107,7 @@ def __getattr__(stage: str) -> Callable[..., None]:
 
 def help_of(setting: Setting) -> str:
     """Help text of a setting: its description, its possible values if not mentioned there, and its default as typed."""
-    default = setting.default
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    elif isinstance(default, float):
-        default = f"{default:g}"
-    elif default is None or isinstance(default, bool):
-        default = str(default).lower()
+    default = f"{setting.default:g}" if isinstance(setting.default, float) else as_text(setting.default)
     domain = setting.domain
     names = domain.names if isinstance(domain, OneOf) else [setting.values]
     is_described = domain in (None, AtLeast(0), AtLeast(1)) or all(name in setting.help for name in names)
