@@ -15,7 +15,6 @@ from acclimate.corpus import collections
 from acclimate.corpus.formats import read_run, registry, write_run
 from acclimate.records import Query
 from acclimate.run.settings import whole_number
-from acclimate.search import scorers
 from acclimate.search.rerank_run import check as check_run
 from acclimate.search.rerank_run import rerank_run
 from acclimate.search.scorers import named
@@ -59,7 +58,7 @@ def rerank(
     source, target, name, documents = Path(run), Path(out), fspath(model), fspath(corpus)
     if target.is_dir():
         raise DataError("is a folder; expected a file to write to", path=target)
-    _check_model(name)
+    named.check_is_reranker(name)
     partial = target.with_name(f"{target.name}.partial")
     is_new = not partial.exists()
     with tidied_above(partial):
@@ -100,11 +99,3 @@ def _queries(path: Path) -> list[Query]:
             raise DataError(f"query {quoted(query.query_id)} appears twice; remove one", path=path)
         seen.add(query.query_id)
     return queries
-
-
-def _check_model(name: str) -> None:
-    """Raises SettingError for a model that cannot score pairs, without reading its weights."""
-    if named.split(name)[0]:
-        named.check(name)
-    else:
-        scorers.check_is_reranker(name)
