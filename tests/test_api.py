@@ -157,6 +157,9 @@ def test_commands_print_what_functions_return(home, run, capsys):
     assert printed(capsys, "search", "run", "lava and ash", "-k", 2) == "".join(
         f"{hit}\n" for hit in run.search("lava and ash", 2)
     )
+    lines = printed(capsys, "search", "run", "lava and ash", "--json").splitlines()
+    assert [json.loads(line) for line in lines] == [hit.as_dict() for hit in run.search("lava and ash")]
+    assert printed(capsys, "search", "run", "烧水壶", "--system", "bm25", "--json") == ""
     assert main(["search", "run", "烧水壶", "--system", "bm25"]) == 0
     captured = capsys.readouterr()
     assert not captured.out

@@ -67,7 +67,7 @@ def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name =
     print(f"Page: {page.path}")
 
 
-def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None:
+def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: Flag = False) -> None:
     """Search the corpus of a run with the recommended system.
 
     Parameters
@@ -80,8 +80,14 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None) -> None
         Number of documents to show.
     system
         Name of another system of the run.
+    json
+        Print JSON Lines, one object per document, with whole texts.
     """
-    if hits := acclimate.open(run_dir).search(query, k, system):
+    hits = acclimate.open(run_dir).search(query, k, system)
+    if json:
+        for hit in hits:
+            print(json_format.dumps(hit.as_dict()))
+    elif hits:
         print(*hits, sep="\n")
     else:
         say("no document contains a word of the query")

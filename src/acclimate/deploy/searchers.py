@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,17 @@ class Hit(NamedTuple):
     score: float  # higher is better
     document_id: str  # equal to `doc.doc_id` unless documents were split
     members: Mapping[str, float]  # score of `doc` by each member of the system, each on its own scale
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, named as in the service's answers; `passage_id` is None unless documents were split."""
+        return {
+            "doc_id": self.document_id,
+            "passage_id": self.doc.doc_id if self.doc.doc_id != self.document_id else None,
+            "title": self.doc.title,
+            "text": self.doc.text,
+            "score": self.score,
+            "members": dict(self.members),
+        }
 
     def __str__(self) -> str:
         """Two lines for a terminal."""
