@@ -130,12 +130,12 @@ def test_a_dry_run_lists_what_would_come_change_and_go_and_writes_nothing(copied
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
     assert main(["update", str(copied), str(into), "--all", "--dry-run"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"{len(docs)} documents: came 12 · changed 1 · went 1. Nothing was updated."
+    assert printed[0] == f"{len(docs)} documents: added 12 · changed 1 · removed 1. Nothing was updated."
     assert [line.split() for line in printed[1:]] == [
-        *(["came", f"new-{number:02}"] for number in range(10)),
-        ["came", "...", "and", "2", "more"],
+        *(["added", f"new-{number:02}"] for number in range(10)),
+        ["added", "...", "and", "2", "more"],
         ["changed", docs[0].doc_id],
-        ["went", docs[1].doc_id],
+        ["removed", docs[1].doc_id],
     ]
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
@@ -144,7 +144,7 @@ def test_what_came_and_went_is_in_the_report_and_what_was_measured_stays(copied,
     before = json.loads((copied / "report.json").read_text())
     path = write_corpus(tmp_path / "new.jsonl", CAME)
     assert main(["update", str(copied), str(path)]) == 0
-    assert "42 documents: came 2 · changed 0 · went 0" in capsys.readouterr().out
+    assert "42 documents: added 2 · changed 0 · removed 0" in capsys.readouterr().out
     after = json.loads((copied / "report.json").read_text())
     assert after["systems"] == before["systems"]
     assert after["corpus"] == before["corpus"]

@@ -236,7 +236,7 @@ class Run:
     def plan_update(self, newdocs: StrPath | None = None, *, remove: StrPath | None = None, all: bool = False) -> str:
         """Describe what `update` with the same arguments would add, change and remove; nothing is written.
 
-        >>> "came 0 · changed 0 · went 0" in acclimate.open("run").plan_update("docs")
+        >>> "added 0 · changed 0 · removed 0" in acclimate.open("run").plan_update("docs")
         True
         """
         from acclimate.deploy.updating.update import plan

@@ -40,6 +40,7 @@ from acclimate.stages.runs import index_fingerprints, load_run, open_latest, ope
 
 _CORPUS = "update-{}.arrow"  # in the corpus folder; passages beside it
 _SHOWN = 10  # ids of a kind that a plan lists
+_AS_SHOWN = {"came": "added", "changed": "changed", "went": "removed"}
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,8 @@ class Updated:
         """Lines for a terminal."""
         if not any(self.changes.values()):
             return f"No changes: {counted(self.documents, 'document')}."
-        counts = " · ".join(f"{name} {count:,}" for name, count in self.changes.items())
-        since = " · ".join(f"{name} {count:,}" for name, count in self.since.items())
-        first = f"{counted(self.documents, 'document')}: {counts}   {self.seconds:.1f}s"
-        return "\n".join([first, f"Since the run was made: {since}", *self.drifted])
+        first = f"{counted(self.documents, 'document')}: {_counts(self.changes)}   {self.seconds:.1f}s"
+        return "\n".join([first, f"Since the run was made: {_counts(self.since)}", *self.drifted])
 
 
 def update(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces: bool) -> Updated:
@@ -86,10 +85,13 @@ def plan(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces:
     with tempfile.TemporaryDirectory() as scratch:
         changes = _changes(now, new, remove, replaces, Path(scratch))
         dropped = changes.new.dropped if isinstance(changes.new, Corpus) else {}
-        rows = [[name, doc_id] for name, doc_ids in changes.by_kind.items() for doc_id in _some(doc_ids)]
-        counts = " · ".join(f"{name} {count:,}" for name, count in changes.counts.items())
-        lines = [*columns(rows, "<<"), *files_dropped(dropped)]
-        return "\n".join([f"{counted(len(now.input.documents), 'document')}: {counts}. Nothing was updated.", *lines])
+        rows = [[_AS_SHOWN[name], doc_id] for name, doc_ids in changes.by_kind.items() for doc_id in _some(doc_ids)]
+        first = f"{counted(len(now.input.documents), 'document')}: {_counts(changes.counts)}. Nothing was updated."
+        return "\n".join([first, *columns(rows, "<<"), *files_dropped(dropped)])
+
+
+def _counts(changes: Mapping[str, int]) -> str:
+    return " · ".join(f"{_AS_SHOWN[name]} {count:,}" for name, count in changes.items())
 
 
 def _some(doc_ids: Set[str]) -> list[str]:
