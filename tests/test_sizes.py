@@ -140,6 +140,15 @@ def test_a_share_that_leaves_a_side_without_documents_is_refused(share, tmp_path
         check_size(run_of(tmp_path, DOCS, f"sample.dev_share={share}"), holds_out=True)
 
 
+@pytest.mark.parametrize(("kept", "name"), [(1, "logprob"), (2, "logprob"), (2, "reranker")])
+def test_a_filter_that_keeps_fewer_queries_than_there_are_splits_is_refused(kept, name, tmp_path):
+    few = f"filter.keep_top_k={kept}"
+    with pytest.raises(SettingError, match=f"keep_top_k is {kept}; expected 3 at least: .* and one to measure on"):
+        check_size(run_of(tmp_path, DOCS, few, f"filter.filters={name}"), holds_out=True)
+    check_size(run_of(tmp_path, DOCS, few, "filter.filters=round-trip", out="others"), holds_out=True)
+    check_size(run_of(tmp_path, DOCS, few, f"filter.filters={name}", out="written"), holds_out=False)
+
+
 def test_prompts_made_of_more_documents_than_there_are_to_learn_from_are_refused(tmp_path):
     changes = "generate.prompt=adapted", "seed.n_prompts=10", "seed.n_examples=4"
     with pytest.raises(SettingError, match="need 40: lower these"):

@@ -66,6 +66,7 @@ NAMES = (
 )
 DEFAULT = ("duplicates", "logprob", "round-trip")
 CONSISTENCY = "consistency"
+BEST = frozenset({"logprob", "reranker"})  # filters that keep the best `keep_top_k` queries
 DEPTH = 100  # depth to which ranks are always computed
 SCORES = ("logprob", "reranker", "grade")  # scores that percentile_of can name
 

@@ -18,7 +18,7 @@ from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import n_parts
 from acclimate.run.run import Run
 from acclimate.stages import provided
-from acclimate.stages.filter import Filtered
+from acclimate.stages.filter import BEST, Filtered
 from acclimate.stages.sample import Sample, Sampled, preview
 from acclimate.stages.seed import fewest_docs
 from acclimate.stages.skipped import provided_stages, skipped
@@ -50,6 +50,8 @@ def check_size(run: Run, *, holds_out: bool) -> None:
             f"sample.dev_share is {settings['dev_share']:g}; expected above 0 and below {1 - test_share:g}: some "
             "documents are to choose on, and some to learn from"
         )
+    if holds_out:
+        _check_kept(run)
     documents, learned, dropped = 0, 0, dict[str, int]()
     for drawn in _draws(run, test_share, 4 * max(needed, to_learn_from)):
         documents = len({run.input.parents.get(doc_id, doc_id) for doc_id in drawn.splits})
@@ -73,6 +75,17 @@ def check_size(run: Run, *, holds_out: bool) -> None:
         f"{shortage}, and {learned:,} of those are to learn from; {learner} need {to_learn_from:,}: lower these "
         f"settings, or {_MORE[is_given]}"
     )
+
+
+def _check_kept(run: Run) -> None:
+    """Raises SettingError if a filter keeps fewer queries than there are splits."""
+    settings, has_test = run.settings["filter"], run.input.labels.test_share > 0
+    n_splits = 3 if has_test else 2
+    if settings["keep_top_k"] < n_splits and not BEST.isdisjoint(settings["filters"]):
+        raise SettingError(
+            f"filter.keep_top_k is {settings['keep_top_k']}; expected {n_splits} at least: a query to learn from, one "
+            f"to choose on{' and one to measure on' if has_test else ''}"
+        )
 
 
 def _draws(run: Run, test_share: float, fewest: int) -> Iterator[Sample]:
