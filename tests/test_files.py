@@ -250,3 +250,22 @@ def test_json_that_could_not_be_written_again_is_refused(tmp_path, text):
         files.read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_text(r'"\ud83d\ude00"')
     assert files.read_json(tmp_path / "a.json") == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("umask", "folders", "made"), [(0o022, 0o755, 0o644), (0o002, 0o775, 0o664), (0o077, 0o700, 0o600)]
+)
+def test_what_a_library_makes_for_its_owner_alone_is_for_those_who_may_read_the_folder(tmp_path, umask, folders, made):
+    """As safetensors does."""
+    before = os.umask(umask)
+    try:
+        with files.atomic_folder(tmp_path / "model") as folder:
+            (folder / "part").mkdir()
+            for name in ("weights", "part/weights"):
+                os.close(os.open(folder / name, os.O_CREAT, 0o600))
+            (folder / "script").touch(0o755)
+            (folder / "link").symlink_to("/etc/passwd")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").rglob("*[!k]")}
+    assert modes == {"part": folders, "weights": made, "script": folders}

@@ -80,6 +80,11 @@ def test_hostile_text_is_text_in_the_page(finished):
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
 
 
+def test_whoever_may_read_the_folder_may_read_the_run(finished):
+    may = finished.stat().st_mode & 0o666
+    assert [path for path in finished.rglob("*") if may & ~path.stat().st_mode] == []
+
+
 def test_runs_are_read_by_ir_measures(finished):
     import ir_measures
 

@@ -1,5 +1,5 @@
 """Disk errors: a full disk, a vanished file or a read-only folder raises one error that names the path, whichever
-library was writing, and never ends the process with a signal."""
+library was writing, and never ends the process with a signal. Files can be read by those who can read their folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,17 @@ def refuse_read_only(folder: Path) -> None:
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
         raise DataError("may not be written to; change its permissions, or use another folder or a copy", path=place)
+
+
+def share(folder: Path) -> None:
+    """Give the files below a folder the permissions of the folder: safetensors makes files that only their owner reads.
+
+    So what one user trains, another one can serve, unless the umask forbids it.
+    """
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and mode & ~(state := path.stat().st_mode):
+            path.chmod(stat.S_IMODE(state) | mode)
 
 
 def _disk_full_code(error: Exception) -> int | None:

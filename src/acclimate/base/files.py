@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from acclimate.base.disk import writing
+from acclimate.base.disk import share, writing
 from acclimate.base.errors import DataError
 from acclimate.base.json_values import json_value
 
@@ -57,6 +57,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with writing(path):
             partial.mkdir()
             yield partial
+        share(partial)
         shutil.rmtree(path, ignore_errors=True)
         partial.replace(path)
     finally:
@@ -120,10 +121,9 @@ def is_file(path: str | Path) -> bool:
 def exists(path: str | Path) -> bool:
     """True if the path exists; False, not an exception, for names that the system rejects."""
     try:
-        os.stat(path)  # noqa: PTH116
+        return os.stat(path) is not None  # noqa: PTH116
     except (OSError, ValueError):
         return False
-    return True
 
 
 def open_bytes(path: Path) -> io.BufferedReader:

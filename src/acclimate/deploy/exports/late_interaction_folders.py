@@ -19,7 +19,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from acclimate.base.errors import DataError
 from acclimate.base.files import make_folder, read_json, write_json
 from acclimate.base.loading import quiet
-from acclimate.deploy.exports.model_folders import let_read, write_transformer
+from acclimate.deploy.exports.model_folders import write_transformer
 from acclimate.deploy.exports.model_sides import Side
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
@@ -97,7 +97,6 @@ def write_pylate(side: Side, reading: Reading, folder: Path) -> None:
             "skiplist_words": reading.skipped,
         },
     )
-    let_read(folder)
 
 
 def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
@@ -136,4 +135,3 @@ def write_colbert(side: Side, reading: Reading, folder: Path) -> None:
             "similarity": "cosine",
         },
     )
-    let_read(folder)

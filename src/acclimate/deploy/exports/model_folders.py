@@ -62,13 +62,6 @@ def write_folder(side: Side, folder: Path) -> None:
                 "similarity_fn_name": "cosine",
             }
             write_json(folder / "config_sentence_transformers.json", settings)
-    let_read(folder)
-
-
-def let_read(folder: Path) -> None:
-    """Make weights readable by all: safetensors writes files that only their owner may read."""
-    for weights in folder.rglob("*.safetensors"):
-        weights.chmod(0o644)
 
 
 def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[str, Any]:

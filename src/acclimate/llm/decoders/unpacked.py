@@ -20,7 +20,7 @@ from typing import Any
 
 from acclimate.base import distributed, models
 from acclimate.base.digests import fingerprint, sha256
-from acclimate.base.disk import writing
+from acclimate.base.disk import share, writing
 from acclimate.base.files import write_json
 
 _MANIFEST = "acclimate.json"  # size and sha256 of each file
@@ -76,6 +76,7 @@ def _keep(fresh: Any, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", suffix=".part") as beside, writing(folder):
         partial = Path(beside) / "whole"
         fresh.save_pretrained(partial)
+        share(partial)
         manifest = {path.name: [path.stat().st_size, sha256(path)] for path in partial.iterdir()}
         write_json(partial / _MANIFEST, manifest)
         if not _is_whole(folder):
