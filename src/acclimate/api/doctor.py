@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import NamedTuple
 
+from acclimate.base import cgroups
 from acclimate.base.errors import AcclimateError
 from acclimate.base.text import counted, single_spaced
 from acclimate.base.version import __version__
@@ -55,6 +56,7 @@ def doctor() -> list[Check]:
 def _checks() -> Iterator[Check]:
     yield Check(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)", "install Python 3.11")
     yield Check(True, f"acclimate {__version__}")
+    yield Check(True, _memory())
     for name in _NEEDED:
         try:
             yield Check(True, f"{name} {metadata.version(name)}")
@@ -69,17 +71,26 @@ def _checks() -> Iterator[Check]:
     yield Check(shutil.disk_usage(".").free > 5e9, f"{shutil.disk_usage('.').free / 1e9:.0f} GB free on this disk", "")
 
 
+def _memory() -> str:
+    whole, usable = cgroups.memory(), cgroups.usable_memory()
+    limit = f" (this process may use {usable / 2**30:.1f})" if usable < whole else ""
+    return f"memory: {whole / 2**30:.1f} GiB{limit}"
+
+
 def _devices() -> Iterator[Check]:
     import torch
 
     from acclimate.base import models
 
-    threads = torch.get_num_threads()
+    n_cores, usable, threads = os.cpu_count() or 1, cgroups.usable_cores(), torch.get_num_threads()
+    limit = f" (this process may use {usable:,})" if usable < n_cores else ""
     yield Check(
         True,
-        f"CPU: {counted(os.cpu_count() or 1, 'core')}, {counted(threads, 'thread')}, computing in "
-        f"{models.dtype_name()}",
+        f"CPU: {counted(n_cores, 'core')}{limit}, {counted(threads, 'thread')}, computing in {models.dtype_name()}",
     )
+    if threads > usable:
+        what = f"a limit of threads: {threads:,} on {counted(usable, 'core')} wait for each other"
+        yield Check(False, what, f"export {cgroups.THREADS}={usable}")
     if torch.cuda.is_available():
         yield from (_gpu(number) for number in range(torch.cuda.device_count()))
     elif models.device() == "mps":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from acclimate.base import cgroups
 from acclimate.base.domains import Between
 from acclimate.base.errors import SettingError
 from acclimate.base.secrets import redacted
@@ -20,7 +21,8 @@ _WIDTHS = Between(20, 1000)
 
 
 def prepare() -> None:
-    """Silence libraries, and make output work in any terminal."""
+    """Silence libraries, keep them within a container's limits, and make output work in any terminal."""
+    cgroups.limit_threads()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # its warnings are about what we do on purpose

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import models
+from acclimate.base import cgroups, models
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.llm.decoders.answer import Answer
@@ -62,8 +62,10 @@ class _Gguf:
     @cached_property
     def llama(self) -> Any:
         """The `llama_cpp.Llama`. Raises DataError for an invalid file."""
-        llama_cpp, threads = self.module, os.environ.get("OMP_NUM_THREADS", "")
-        n_threads = int(threads) if threads.isdecimal() else None  # None: the package decides
+        llama_cpp, threads, usable = self.module, os.environ.get(cgroups.THREADS, ""), cgroups.usable_cores()
+        n_threads = int(threads) if threads.isdecimal() else None  # None: the package decides, by all cores
+        if n_threads is None and usable < (os.cpu_count() or 1):
+            n_threads = usable
         try:
             return llama_cpp.Llama(
                 str(self.path),
