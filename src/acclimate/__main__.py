@@ -2,7 +2,7 @@
 
 import gc
 
-from acclimate.base import signals
+from acclimate.base import signals, streams
 
 
 def entry() -> None:
@@ -11,6 +11,7 @@ def entry() -> None:
 
 
 def _main() -> int:
+    streams.prepare()
     gc.disable()
     from acclimate.cli.main import main
 
