@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 from chain import write_corpus
 from tiny import write_cross_encoder
 
 import acclimate.llm
+from acclimate.api.inpars import training
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 
@@ -114,6 +116,38 @@ def test_no_triple_has_its_source_as_a_negative(collection, written, tmp_path):
     source = {row["query"]: row["text"] for row in lines(written)}
     assert len(rows) == 3 * len(source)
     assert all(positive == source[query] != negative for query, positive, negative in rows)
+
+
+def test_a_negative_is_drawn_and_never_an_answer_of_the_same_query(tiny_encoder, tmp_path, monkeypatch):
+    """The toolkit's triples come in the order of BM25's ranks: the first of a query are its hardest."""
+    n_queries, n_negatives = 40, 25
+    rows = [
+        (f"query {number}", f"answer {number}", f"rank {rank} for {number}")
+        for number in range(n_queries)
+        for rank in range(n_negatives)
+    ]
+    rows += [("query 0", "another answer", "answer 0"), ("query 0", "another answer", "no answer")]
+    triples = tmp_path / "triples.tsv"
+    triples.write_text("".join(f"{chr(9).join(row)}\n" for row in rows))
+    given = {}
+
+    def keep(examples, dev, texts, docs, folder, **settings):
+        (folder / "model").mkdir()
+        given.update(examples=[*examples, *dev], texts=texts, docs=docs, n_ways=settings["n_ways"])
+        return SimpleNamespace(path=folder / "model")
+
+    monkeypatch.setattr(training, "train_rerankers", keep)
+    assert inpars("train", triples=triples, output_dir=tmp_path / "model", base_model=tiny_encoder) == 0
+    docs, n_ways = given["docs"], given["n_ways"]
+    read = {
+        (given["texts"][example.query_id], *(docs[doc_id].text for doc_id in example.doc_ids[:n_ways]))
+        for example in given["examples"]
+    }
+    assert {row[:2] for row in read} == {row[:2] for row in rows}
+    assert read <= set(rows) - {("query 0", "another answer", "answer 0")}
+    ranks = [int(negative.split()[1]) for _, _, negative in read if negative.startswith("rank")]
+    assert len(ranks) == n_queries
+    assert len(set(ranks)) > n_negatives / 2  # as 40 draws of 25 have, but for one case in a million
 
 
 @pytest.mark.slow

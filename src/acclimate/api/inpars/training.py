@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acclimate.api.inpars.shared import bm25_hits, partial_folder
 from acclimate.base.digests import fingerprint
-from acclimate.base.draw import uniform
+from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError
 from acclimate.base.files import text_writer
 from acclimate.base.progress import Progress, shown
@@ -61,29 +61,36 @@ def train(
 ) -> Path:
     """Train monoT5 (or the base's kind) on triples or pairs; saves the model in `output_dir` and returns that.
 
-    A row is a query with one document; each step reads batch size times accumulation rows, half of them relevant.
+    A row is a query with one document; each step reads batch size times accumulation rows, half of them relevant: a
+    query's document and one of its negatives, drawn, since the toolkit's triples come in the order of BM25's ranks.
     """
     if output_dir.exists():
         raise DataError("is there already; expected a new folder", path=output_dir)
-    of_query: dict[str, tuple[str, list[str]]] = {}  # query -> its document, negatives
+    negatives: dict[tuple[str, str], list[str]] = {}  # query and its document -> negatives
+    positives: dict[str, set[str]] = {}  # query -> its documents
     content = registry.recognize(triples, (registry.EXAMPLES,)).read(triples)
     for row in content.examples() if content.examples else ():
         example = row.record
         if not example.query or len(example.texts) < 2:
             raise DataError("expected texts: query, positive and negative, or query, passage and label", path=triples)
-        of_query.setdefault(example.query, (example.texts[0], []))[1].extend(example.texts[1:])
-    docs = {_id(text): Doc(_id(text), text) for positive, others in of_query.values() for text in (positive, *others)}
-    examples = [
-        NWay(_id(query), tuple(dict.fromkeys(_id(text) for text in (positive, *others))))
-        for query, (positive, others) in of_query.items()
-    ]
+        negatives.setdefault((example.query, example.texts[0]), []).extend(example.texts[1:])
+        positives.setdefault(example.query, set()).add(example.texts[0])
+    docs = {_id(text): Doc(_id(text), text) for pair, others in negatives.items() for text in (pair[1], *others)}
+    texts = {_id(*pair): pair[0] for pair in negatives}
+    examples: list[NWay] = []
+    for (query, positive), others in negatives.items():
+        query_id = _id(query, positive)
+        different = {_id(text) for text in others if text not in positives[query]}
+        doc_ids = sorted(different, key=lambda doc_id, query_id=query_id: draw(seed, query_id, doc_id))
+        if doc_ids:
+            examples.append(NWay(query_id, (_id(positive), *doc_ids)))
     examples.sort(key=lambda example: (uniform(seed, "dev", example.query_id), example.query_id))
     n_dev = max(1, round(DEV_SHARE * len(examples)))
     kind = scorers.kind_of(base_model)
     with partial_folder(output_dir) as folder, shown("auto"):
         tell = Progress("train", "queries")
         rerankers = train_rerankers(
-            examples[n_dev:], examples[:n_dev], {_id(query): query for query in of_query}, docs, folder,
+            examples[n_dev:], examples[:n_dev], texts, docs, folder,
             base=base_model, loss="bce" if kind == "cross-encoder" else "token", n_ways=2, max_queries=10**9,
             max_steps=max_steps, optimizer="adamw", learning_rate=learning_rate, schedule="constant",
             batch_size=max(1, per_device_train_batch_size // 2), gradient_accumulation=gradient_accumulation_steps,
@@ -97,5 +104,5 @@ def _flat(text: str) -> str:
     return " ".join(text.split("\n"))
 
 
-def _id(text: str) -> str:
-    return fingerprint(text)[:16]
+def _id(*texts: str) -> str:
+    return fingerprint(*texts)[:16]
