@@ -246,6 +246,25 @@ def test_ids_that_are_no_line_numbers_are_numbered_by_colberts_folder_alone(tmp_
     assert read_any_nway(tmp_path / "c", {"2": Doc("2", ""), "01": Doc("01", "")}).examples == [NWay("q", ("01", "2"))]
 
 
+@pytest.mark.parametrize("name", ["colbert-triples", "colbert-examples", "colbert"])
+@pytest.mark.parametrize("has_scores", [False, True])
+def test_what_colbert_reads_once_in_its_order_is_in_random_order(tmp_path: Path, name: str, has_scores: bool) -> None:
+    """Of every 32 triples or lists, its batch, more than half have a query of their own."""
+    lists = [{"query_id": str(n // 8), "doc_ids": ["0", str(n % 8 + 1)]} for n in range(320)]
+    path = put(tmp_path / "n.jsonl", *(row | ({"scores": [2, 1]} if has_scores else {}) for row in lists))
+    corpus = put(tmp_path / "corpus.jsonl", *({"_id": str(n), "text": f"d{n}"} for n in range(9)))
+    queries = put(tmp_path / "queries.jsonl", *({"_id": str(n), "text": f"q{n}"} for n in range(40)))
+    files = [tmp_path / folder for folder in ("one", "two")]
+    for file in files:
+        acclimate.convert(path, file, target_format=name, corpus=corpus, queries=queries)
+    if name == "colbert":
+        files = [file / ("examples.json" if has_scores else "triples.json") for file in files]
+    rows = [json.loads(line) for line in files[0].read_text().splitlines()]
+    assert len(rows) == len({json.dumps(row) for row in rows}) == 320
+    assert all(len({row[0] for row in rows[start : start + 32]}) > 16 for start in range(0, 320, 32))
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 @pytest.mark.parametrize("name", ["triples-ids", "tuples-ids", "queries-tsv", "documents-tsv"])
 def test_an_id_with_a_tab_is_refused_where_no_cell_can_have_one(tmp_path: Path, name: str) -> None:
     rows = {

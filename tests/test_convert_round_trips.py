@@ -17,6 +17,7 @@ from acclimate.corpus.formats.registry import BY_NAME, EXAMPLES, FORMATS, Format
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Qrel, Query, ScoredDoc, SyntheticQuery
 
+SHUFFLED = {"colbert-triples", "colbert-examples", "colbert"}
 NUMBERS = {"colbert-triples", "colbert-examples", "colbert-scores"}  # formats whose ids are line numbers
 ROW_PER_NEGATIVE = {"triples", "triples-raw", "triples-ids", "colbert-triples", "gpl-training"}
 NEEDS_SCORES = {"gpl-training", "columns-scores", "colbert-scores"}
@@ -110,7 +111,8 @@ def test_training_examples_come_back(tmp_path_factory: pytest.TempPathFactory, n
         assert recognize(path).name == name
     read = form.read(path)
     rows = list(source_of(read, documents, queries, "others scores positive").examples())
-    assert [row.record._replace(query="", texts=()) for row in rows] == expected(examples, name)
+    came, wanted = [row.record._replace(query="", texts=()) for row in rows], expected(examples, name)
+    assert sorted(came) == sorted(wanted) if name in SHUFFLED else came == wanted
     if "others" in form.room:
         assert all(others.items() <= dict(row.others).items() for row in rows)
 

@@ -8,19 +8,22 @@ colbert-ranking    qid⇥pid⇥rank, perhaps ⇥score
 qas                {"qid", "query", "answer_pids", perhaps "answer_scores"}: LoTTE's, and UDAPDR's synthetic queries
 udapdr-results     one object: qids, pids, logits, labels, lists that go together (read only)
 
-ColBERT takes ids for line numbers, so only whole numbers are written. `colbert_folders` numbers other ids, and lists
-them in collection.ids.tsv and queries.ids.tsv.
+ColBERT trains on examples and triples once, in the order of the file, so they are written in random order: otherwise a
+batch would hold the examples of one query. It takes ids for line numbers, so only whole numbers are written.
+`colbert_folders` numbers other ids, and lists them in collection.ids.tsv and queries.ids.tsv.
 """
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_jsonl
+from acclimate.base.spilled import collect
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
@@ -49,15 +52,13 @@ def read_triples(path: Path) -> Content:
 
 
 def write_triples(path: Path, source: Source) -> int:
-    """One list per negative."""
-    return write_jsonl(
-        path,
-        (
-            [line_number(name, row.place) for name in (row.record.query_id, row.record.doc_ids[0], negative)]
-            for row in source.examples(negatives=True)
-            for negative in row.record.doc_ids[1:]
-        ),
+    """One list per negative, in random order."""
+    rows = (
+        [line_number(name, row.place) for name in (row.record.query_id, row.record.doc_ids[0], negative)]
+        for row in source.examples(negatives=True)
+        for negative in row.record.doc_ids[1:]
     )
+    return write_jsonl(path, in_random_order(rows, path.parent))
 
 
 def read_examples(path: Path) -> Content:
@@ -75,7 +76,7 @@ def read_examples(path: Path) -> Content:
 
 
 def write_examples(path: Path, source: Source) -> int:
-    """One list per example, with scores if it has them, in the given order (ColBERT does not shuffle)."""
+    """One list per example, with scores if it has them, in random order."""
 
     def rows() -> Iterator[list[Any]]:
         for place, example, _ in source.examples():
@@ -83,7 +84,13 @@ def write_examples(path: Path, source: Source) -> int:
             pairs = zip(pids, example.scores, strict=True) if example.scores else None
             yield [line_number(example.query_id, place), *(map(list, pairs) if pairs else pids)]
 
-    return write_jsonl(path, rows())
+    return write_jsonl(path, in_random_order(rows(), path.parent))
+
+
+def in_random_order(rows: Iterable[list[Any]], folder: Path) -> Iterator[list[Any]]:
+    """The rows in an order that follows from their number. folder: where they wait."""
+    kept = collect(rows, folder)
+    yield from (kept[place] for place in random.Random(0).sample(range(len(kept)), len(kept)))
 
 
 def read_scores(path: Path) -> Content:

@@ -39,7 +39,7 @@ def read_colbert(path: Path) -> Content:
 
 
 def write_colbert(path: Path, source: Source) -> int:
-    """Documents, and the queries that have examples; without scores, one triple per negative."""
+    """Documents, and the queries that have examples, in random order; without scores, one triple per negative."""
     texts: list[str] = []
     scored = False
 
@@ -58,7 +58,7 @@ def write_colbert(path: Path, source: Source) -> int:
 
     with atomic_folder(path) as folder:
         docs, queries = _write_collection(folder, source), dict[str, int]()
-        count = write_jsonl(folder / EXAMPLES, examples())
+        count = write_jsonl(folder / EXAMPLES, colbert.in_random_order(examples(), folder))
         if not scored:
             (folder / EXAMPLES).replace(folder / TRIPLES)
         write_lines(folder / QUERIES, (f"{number}\t{text}" for number, text in enumerate(texts)))
