@@ -212,6 +212,22 @@ def test_a_source_that_the_teacher_does_not_rank_first_and_the_poorest_lists_are
         label(*data, drop_lowest=0.25)
 
 
+def test_the_teacher_ranks_by_its_own_scores_where_percentiles_are_clipped():
+    """The source and a document with a lower id are both above the 99th percentile; the teacher prefers the source."""
+    best = {TRAIN[9].doc_id: 50.0, "d00": 49.0}
+    teacher = FakeScorer(
+        lambda text, doc_id: best[doc_id] if text == TRAIN[9].text and doc_id in best else rating(text, doc_id)
+    )
+    teaching = {"teachers": (RERANKER,), "weights": "equal", "normalize": "percentile", "source_within": 1}
+    teaching |= {"n_ways": 50, "reranker_ways": 50}
+    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS
+    labels = label(*data, {RERANKER: teacher}, **teaching)
+    (example,) = (example for example in labels.train if example.query_id == TRAIN[9].query_id)
+    assert dict(zip(example.doc_ids, example.scores, strict=True)).items() >= dict.fromkeys(best, 1.0).items()
+    best["d00"] = 51.0
+    assert TRAIN[9].query_id not in label(*data, {RERANKER: teacher}, **teaching).query_ids
+
+
 def run_of(**train):
     defaults = {"max_queries": 10, "max_steps": 0, "batch_size": 4, "gradient_accumulation": 1}
     train = {**defaults, "rerankers": "one", "min_queries": 1, **train}

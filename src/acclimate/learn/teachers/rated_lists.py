@@ -15,7 +15,7 @@ from acclimate.learn.teachers.lists import rank_of_source, windows_of
 from acclimate.records import NWay
 from acclimate.search.candidates import Candidates, min_max
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, PERCENTILE, Scale, bounds, combine
+from acclimate.search.scales import NONE, PERCENTILE, Scale, as_it_is, bounds, combine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,11 +182,13 @@ def _left_out(
 ) -> list[str]:
     """The reason to drop each query, or "": where the teacher is unsure it says little (CADET)."""
     reasons, tops = [""] * len(sources), [np.inf] * len(sources)
+    # A single teacher ranks by its own scores: percentiles are clipped, so they tie its best documents.
+    to_rank = as_it_is if sum(weight > 0 for weight in weights.values()) == 1 else to_scale
     for number, (candidates, source) in enumerate(zip(lists, sources, strict=True)):
         if len(candidates.rows) < 2:
             reasons[number] = ALONE
         elif rules.source_within or rules.drop_lowest:
-            scores = combine(candidates, weights, to_scale)
+            scores = combine(candidates, weights, to_rank)
             rank = 1 if source is None else rank_of_source(scores, candidates, source, ids)
             reasons[number] = LOW if 0 < rules.source_within < rank else ""
             tops[number] = float(scores.max())
