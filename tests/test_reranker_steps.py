@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
 from easy_task import CORPUS, LEARN, TEXTS, TRAIN, stopping, trained
+from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.draw import subset
@@ -89,6 +90,31 @@ def test_every_row_is_read_once_before_any_is_read_twice(count):
     assert read == cycled(rows, 100, seed=3)["query"][:count]
     assert count < 20 or read != cycled(rows, count, seed=4)["query"]
     assert len(passes) < 3 or passes[0] != passes[1]
+
+
+@pytest.mark.parametrize("max_steps", [0, 9])
+def test_a_batch_of_pairs_is_of_many_queries_in_an_order_that_follows_from_the_seed(
+    max_steps, tiny_encoder, tmp_path, monkeypatch
+):
+    """In the order of the queries, every fourth pair would be relevant."""
+    read: list[list[tuple[str, float]]] = []
+    forward = BinaryCrossEntropyLoss.forward
+
+    def watched(self, inputs, labels, *rest, **more):
+        if torch.is_grad_enabled():
+            read.append(list(zip(inputs[1], labels.tolist(), strict=True)))
+        return forward(self, inputs, labels, *rest, **more)
+
+    monkeypatch.setattr(BinaryCrossEntropyLoss, "forward", watched)
+    orders = []
+    for number, seed in enumerate((0, 0, 1)):
+        read.clear()
+        trained(tiny_encoder, tmp_path / str(number), loss="bce", epochs=1, max_steps=max_steps, seed=seed)
+        orders.append([pair for batch in read for pair in batch])
+        assert all([label for _, label in batch] != [1.0, 0.0, 0.0, 0.0] * 4 for batch in read)
+        pairs = sorted((CORPUS[doc_id].text, float(not n)) for one in TRAIN for n, doc_id in enumerate(one.doc_ids))
+        assert sorted(orders[-1][: len(pairs)]) == pairs
+    assert orders[0] == orders[1] != orders[2]
 
 
 @pytest.mark.parametrize("changes", [{}, {"evaluations": 1}, {"evaluations": 1, "optimizer": "adafactor"}])
