@@ -77,6 +77,21 @@ def test_a_list_of_one_document_has_no_margins():
     assert loss_of([-1.0], (1.0,), name="margin-mse", contrastive=0.0) == 0
 
 
+@pytest.mark.parametrize("name", ["kl", "margin-mse"])
+@pytest.mark.parametrize("seen", [None, 0.7])
+def test_within_a_list_the_teacher_s_part_knows_no_other_document_and_infonce_does(name, seen):
+    """CADET: KL over what the teacher rated, InfoNCE over the documents of all lists."""
+    shared, alone = np.log([0.2, 0.15, 0.05]), np.log([0.5, 0.375, 0.125])  # the same list, with and without others
+    settings = {"name": name, "teacher_temperature": 0.3}
+    taught, contrasted = (
+        loss_of(shared.tolist(), contrastive=share, within_list=True, seen=seen, **settings) for share in (0.0, 1.0)
+    )
+    assert taught == pytest.approx(loss_of(alone.tolist(), contrastive=0.0, **settings), abs=1e-5)
+    assert contrasted == pytest.approx(-shared[0], abs=1e-5)
+    both = loss_of(shared.tolist(), contrastive=0.25, within_list=True, seen=seen, **settings)
+    assert both == pytest.approx(0.75 * taught + 0.25 * contrasted, abs=1e-5)
+
+
 def test_suspected_false_negatives_do_not_count_as_negatives():
     logs = np.log([0.5, 0.3, 0.2]).tolist()
     whole = loss_of(logs, (1.0, 0.9, 0.0), contrastive=1.0)

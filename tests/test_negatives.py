@@ -60,6 +60,18 @@ def test_corpus_is_for_students_whose_documents_are_at_hand(base, data, tmp_path
         distill(TRAIN, DEV, base, data, tmp_path, student=("late-interaction",), negatives="corpus")
 
 
+def test_the_teacher_s_part_compares_the_list_where_that_is_set(base, data, tmp_path):
+    """Without InfoNCE, that is what `negatives=list` compares."""
+
+    def of(negatives, teacher_negatives):
+        folder = tmp_path / f"{negatives}-{teacher_negatives}"
+        settings = {"negatives": negatives, "teacher_negatives": teacher_negatives, "epochs": 0, "contrastive": 0.0}
+        return distill(TRAIN, DEV, base, data, folder, student=("dense",), **settings)["dense"]["dev_loss"]
+
+    assert of("batch", "list") == pytest.approx(of("list", "same"), abs=1e-4)
+    assert of("batch", "same")[0] > of("batch", "list")[0] + 0.1
+
+
 def test_the_sum_over_a_querys_tokens_is_their_mean_times_their_number(base, data):
     mean, total = (
         scores_of(STUDENTS["late-interaction"].make(base.copy(), data, "list", max_sim=how), TRAIN[:3])

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from acclimate.search.members import Member
 
 LOSSES = ("kl", "margin-mse", CONTRASTIVE)
-SCHEDULES = ("linear", "constant")
 NEGATIVES = (AUTO, "list", "batch", "corpus")
 MAX_SIM = ("mean", "sum")
 _LEARNING = 30  # cost of a training query with all its documents, in searches
@@ -76,12 +75,13 @@ def distill(
     max_steps: Annotated[int, AtLeast(0)] = 0,
     evaluations: Annotated[int, Between(0, 10_000)] = 0,
     learning_rate: Annotated[float, Above(0, 1)] = 4e-5,
-    schedule: Annotated[str, OneOf(SCHEDULES)] = "linear",
+    schedule: Annotated[str, OneOf(("linear", "constant"))] = "linear",
     batch_size: Annotated[int, Between(1, 1_000_000)] = 16,
     document_ways: Annotated[int, Between(2, 100_000)] = 8,
     token_ways: Annotated[int, Between(2, 100_000)] = 20,
     ways_by: Annotated[str, OneOf((BEST, RANDOM))] = BEST,
     negatives: Annotated[str, OneOf(NEGATIVES)] = AUTO,
+    teacher_negatives: Annotated[str, OneOf(("same", "list"))] = "same",
     loss: Annotated[str, OneOf(LOSSES)] = "kl",
     teacher_temperature: Annotated[float, Between(0.0001, 10_000)] = 0.06,
     student_temperature: Annotated[float, Between(0.0001, 10_000, besides=(0,))] = 0.0,
@@ -138,6 +138,8 @@ def distill(
         Additional documents in the softmax of a list: list (none), batch (those of the other lists of the step), corpus
         (all; only for students that keep the dense index), or auto (corpus if possible, else batch; list for late
         interaction with a teacher).
+    teacher_negatives
+        Additional documents in the teacher's part of the loss: same (as negatives), or list (none, as in CADET).
     loss
         kl (KL divergence from the teacher's distribution over the list), margin-mse (margins between the source
         document and the others), or contrastive (InfoNCE over mined and in-batch documents, without a teacher).
@@ -202,16 +204,14 @@ def check(run: Run, *, asks: bool) -> None:
     """
     settings, base = run.settings["distill"], run.settings["distill"]["base"]
     check_students(settings["student"])
-    tried = trials(settings["tune"], settings, TUNABLE)
+    tried = [{**settings, **trial} for trial in trials(settings["tune"], settings, TUNABLE)]
     for trial in tried:
-        changed = {**settings, **trial}
-        check_negatives(run.settings["mine"]["n_ways"], **changed)
-        check_scale(is_raw=run.settings["label"]["normalize"] == NONE and changed["loss"] != CONTRASTIVE, **changed)
+        check_negatives(run.settings["mine"]["n_ways"], **trial)
+        check_scale(is_raw=run.settings["label"]["normalize"] == NONE and trial["loss"] != CONTRASTIVE, **trial)
     if len(tried) > 1 and distributed.size() > 1:
         raise SettingError("distill.tune takes one process; start this run without torchrun or accelerate launch")
     if asks or models.resolve(base).is_local:
         check_fits(settings["student"], base, is_late_interaction=models.is_late_interaction(models.folder(base)))
-        tried = [{**settings, **trial} for trial in tried]
         if not run.workspace.is_made("distill") and any(trial["dim"] or trial["matryoshka"] for trial in tried):
             for trial in tried:
                 check_dims(trial["dim"], trial["matryoshka"], run.base.encoder.dim)

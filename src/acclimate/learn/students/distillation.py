@@ -201,6 +201,7 @@ def _train_student(
         settings["mask_above"],
         settings["student_temperature"] or temperature,
         settings["contrastive_temperature"],
+        within_list=settings["teacher_negatives"] == LIST,
     )
     states = [folder / f"{student.kind}-{turn}{_STATE}" for turn in range(len(turns))]
     course, steps = {name: settings[name] for name in _COURSE}, _steps(turns, settings)

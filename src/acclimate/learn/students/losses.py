@@ -27,6 +27,7 @@ class DistillationLoss:
     mask_above: float = 1.0  # share of the source's teacher score above which InfoNCE ignores a document
     student_temperature: float = 1.0
     contrastive_temperature: float = 0.0  # of the student, in InfoNCE; 0: `student_temperature`
+    within_list: bool = False  # the teacher's loss compares an example's own documents alone, InfoNCE all (CADET)
 
     def __call__(
         self,
@@ -43,13 +44,16 @@ class DistillationLoss:
         document of each is known to be relevant.
         """
         contrastive = self.contrastive if has_positive else 0.0
-        logs = similarities.log_probs(self.student_temperature)
+        taught = similarities.within_list() if self.within_list else similarities
+        logs = taught.log_probs(self.student_temperature)
         loss = torch.zeros(len(logs), device=logs.device)
         if contrastive < 1:
-            loss = loss + (1 - contrastive) * LOSSES[self.name](logs, scores / self.teacher_temperature, priors)
+            loss = loss + (1 - contrastive) * LOSSES[self.name](
+                logs, scores / self.teacher_temperature, None if self.within_list else priors
+            )
         if contrastive:
             left_out = suspected(scores, self.mask_above) if self.mask_above < 1 else None
-            if self.contrastive_temperature or left_out is not None:
+            if self.within_list or self.contrastive_temperature or left_out is not None:
                 temperature = self.contrastive_temperature or self.student_temperature
                 logs = similarities.log_probs(temperature, left_out)
             loss = loss + contrastive * info_nce(logs, scores)

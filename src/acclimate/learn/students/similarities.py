@@ -35,6 +35,10 @@ class Similarities(NamedTuple):
         logs = torch.log_softmax(scores, dim=-1)
         return logs.gather(-1, self.places.expand(len(logs), -1, -1)).mean(dim=0)
 
+    def within_list(self) -> Similarities:
+        """Those of an example's own documents alone."""
+        return alone(self.scores.gather(-1, self.places.expand(len(self.scores), -1, -1)))
+
 
 def shape_groups(batch: Sequence[NWay]) -> list[list[int]]:
     """Group a batch's examples, by position, that have equally many documents, and all or none a source."""
@@ -63,7 +67,7 @@ class Comparison(NamedTuple):
         for numbers, places in zip(self.groups, map(on_device, self.places), strict=True):
             rows = scores if len(self.groups) == 1 else scores[:, on_device(torch.tensor(numbers))]
             if self.is_list:
-                by_form.append(alone(rows.gather(-1, places.expand(len(rows), -1, -1))))
+                by_form.append(Similarities(rows, places).within_list())
             else:
                 by_form.append(Similarities(rows, places))
         return by_form
