@@ -142,7 +142,10 @@ PAPERS: dict[str, dict[str, Any]] = {
     # arXiv 2112.07577: three queries a document, none dropped, 50 dense-mined negatives of which each step sees one,
     # 140,000 steps of 32, MarginMSE
     "gpl": {
+        "index.max_tokens": 350,
         "generate.per_doc": 3,
+        "generate.cut": "tokens",
+        "generate.max_doc_tokens": 350,
         "filter.filters": (),
         "label.teachers": ("cross-encoder:cross-encoder/ms-marco-MiniLM-L6-v2",),
         "label.candidates": "dense",
@@ -157,8 +160,20 @@ PAPERS: dict[str, dict[str, Any]] = {
         "distill.max_steps": 140_000,
         "distill.batch_size": 32,
     },
-    # arXiv 2404.02489: 1,000 clusters and queries, the bottom four of the first 100
+    # arXiv 2404.02489: 1,000 clusters and queries, the bottom four of the first 100. Code: Llama 2 chat, 64 tokens,
+    # monoT5 at 2e-5 and 5e-5 for an epoch of batches of 128 pairs, 512 tokens; Contriever after MS MARCO
     "duqgen": {
+        "index.max_tokens": 512,
+        "generate.llm": "meta-llama/Llama-2-7b-chat-hf",
+        "generate.max_doc_tokens": 512,
+        "generate.max_new_tokens": 64,
+        "generate.temperature": 0,
+        "train.learning_rate": 2e-5,
+        "train.weight_decay": 5e-5,
+        "train.schedule": "linear",
+        "train.epochs": 1,
+        "train.max_tokens": 512,
+        "distill.base": "facebook/contriever-msmarco",
         "sample.method": "diverse",
         "sample.n_docs": 1000,
         "sample.n_clusters": 1000,
@@ -168,11 +183,16 @@ PAPERS: dict[str, dict[str, Any]] = {
         "mine.sampling": "bottom",
         "train.base": "castorini/monot5-3b-msmarco-10k",
     },
-    # arXiv 2502.19712 and 2505.19274
+    # arXiv 2502.19712 and 2505.19274. Code: BGE and its instruction, 512 tokens
     "cadet": {
+        "index.max_tokens": 512,
+        "index.query_prompt": "Represent this sentence for searching relevant passages: ",
+        "distill.base": "BAAI/bge-base-en-v1.5",
+        "filter.filters": ("round-trip",),
         "generate.per_doc": 6,
         "generate.temperature": 0.8,
         "generate.max_new_tokens": 50,
+        "filter.retriever": "dense",
         "filter.round_trip_k": 20,
         "label.source_within": 1,
         "label.drop_lowest": 0.25,
@@ -183,6 +203,9 @@ PAPERS: dict[str, dict[str, Any]] = {
         "distill.contrastive_temperature": 0.01,
         "distill.contrastive": pytest.approx(0.1 / 1.1, abs=1e-4),  # shares of one: 0.1 to 1 there
         "distill.mask_above": 0.6,
+        "distill.negatives": "batch",
+        "distill.teacher_negatives": "list",
+        "distill.document_ways": 20,
         "distill.learning_rate": 2e-4,
         "distill.batch_size": 16 * 256,
         "distill.epochs": 30,
@@ -248,6 +271,11 @@ def test_a_step_of_udapdr_s_rerankers_reads_32_pairs():
     assert settings["train"]["batch_size"] * settings["mine"]["n_ways"] == 32
 
 
+def test_a_step_of_duqgen_reads_about_128_pairs():
+    train, n_ways = settings_of("duqgen")["train"], settings_of("duqgen")["mine"]["n_ways"]
+    assert train["batch_size"] * train["gradient_accumulation"] * n_ways == 125
+
+
 def test_what_is_in_place_of_a_model_is_the_only_difference_but_for_rates_and_losses():
     for name in PAPERS:
         ours, theirs = settings_of(f"{name},embedded"), settings_of(name)
@@ -255,7 +283,7 @@ def test_what_is_in_place_of_a_model_is_the_only_difference_but_for_rates_and_lo
             f"{stage}.{key}" for stage, table in ours.items() for key in table if table[key] != theirs[stage][key]
         }
         assert changed <= {
-            *("seed.llm", "generate.llm", "filter.llm", "filter.reranker", "label.teachers"),
+            *("index.query_prompt", "seed.llm", "generate.llm", "filter.llm", "filter.reranker", "label.teachers"),
             *("train.base", "train.template", "train.loss", "train.optimizer"),
             *("train.learning_rate", "train.weight_decay", "distill.base", "distill.learning_rate"),
         }
