@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from staged import Stage, make
 
-from acclimate.base import distributed
+import acclimate
+from acclimate.base import distributed, locks
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.cli.shell import log_on_stderr
 from acclimate.run.workspace import Workspace
@@ -133,6 +134,17 @@ def test_a_file_system_without_locks_is_said_and_not_waited_for(workspace, monke
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(DataError, match="cannot lock files here: No locks available; choose"), workspace.lock():
         pass
+
+
+def test_a_system_without_file_locks_is_refused_in_a_line(workspace, monkeypatch):
+    assert locks.are_available()
+    monkeypatch.setattr(locks, "fcntl", None)
+    with pytest.raises(AcclimateError, match=r"this operating system has no file locks.*within WSL"), workspace.lock():
+        pass
+    assert not workspace.folder.exists()
+    assert not workspace.is_at_work()
+    (check,) = (check for check in acclimate.doctor() if check.what.startswith("file locks"))
+    assert not check.well and "wsl" in check.command
 
 
 def test_a_file_is_no_workspace(tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import NamedTuple
 
-from acclimate.base import cgroups
+from acclimate.base import cgroups, locks
 from acclimate.base.errors import AcclimateError
 from acclimate.base.text import counted, single_spaced
 from acclimate.base.version import __version__
@@ -57,6 +57,7 @@ def _checks() -> Iterator[Check]:
     yield Check(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)", "install Python 3.11")
     yield Check(True, f"acclimate {__version__}")
     yield Check(True, _memory())
+    yield Check(locks.are_available(), f"file locks on {sys.platform}", "wsl --install, and use acclimate within it")
     for name in _NEEDED:
         try:
             yield Check(True, f"{name} {metadata.version(name)}")

@@ -17,16 +17,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from acclimate.base import distributed
-from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.errors import AcclimateError
 from acclimate.base.files import write_json
 
 NAME = ".lease"
 BEAT_SECONDS = 5.0  # between updates
 PATIENCE_SECONDS = 30.0  # without an update, until a folder counts as free
-_TRIES, _BETWEEN_TRIES = 10, 0.01  # seconds, to acquire a file lock
 
 
 class Lease:
@@ -108,23 +107,6 @@ class Lease:
     def _beat(self) -> None:
         self._beats += 1
         write_json(self.path, {**self._holder, "token": self._token, "beats": self._beats})
-
-
-def is_locked(handle: IO[str]) -> bool:
-    """Try to lock a file; True once this process holds the lock. Retries, as readers hold it for an instant."""
-    import fcntl
-
-    for _ in range(_TRIES):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(_BETWEEN_TRIES)
-        except OSError as error:
-            raise DataError(
-                f"cannot lock files here: {error.strerror}; choose a folder elsewhere", path=handle.name
-            ) from None
-    return False
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import distributed
+from acclimate.base import distributed, locks
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import missing_file_errors, refuse_read_only, writing
 from acclimate.base.errors import AcclimateError, DataError
@@ -101,7 +101,7 @@ class Workspace:
                 "expected a file, so that no two commands work here at once; remove it", path=self.folder / LOCK
             )
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
-            if not lease.is_locked(handle):
+            if not locks.lock(handle):
                 raise AcclimateError(f"{self.folder} is in use by another acclimate process; wait for it or stop it")
             with self.lease.held(), missing_file_errors(self.folder):
                 if is_own:
@@ -121,18 +121,11 @@ class Workspace:
 
     def is_at_work(self) -> bool:
         """True while a command works here, as far as this machine can see."""
-        import fcntl
-
         path = self.folder / LOCK
         if not is_file(path):
             return False
-        with path.open(encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError:  # no lock is possible, so nobody works here
-                return False
+        if locks.is_locked(path):
+            return True
         holder = lease.read(self.folder / lease.NAME)
         return holder is not None and holder["machine"] != lease.machine() and self.lease.is_fresh()
 

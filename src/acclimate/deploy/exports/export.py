@@ -6,7 +6,6 @@ when its run has changed; a folder that holds anything else is refused.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import distributed
+from acclimate.base import distributed, locks
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import writing
 from acclimate.base.errors import AcclimateError, DataError, SettingError
@@ -191,10 +190,6 @@ def _beside(out: Path) -> Iterator[Path]:
     folder = out.with_name(f".{out.name}.export")
     make_folder(folder)
     with (folder / _LOCK).open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AcclimateError(
-                f"{out} is being written by another acclimate process; wait for it or stop it"
-            ) from None
+        if not locks.lock(handle):
+            raise AcclimateError(f"{out} is being written by another acclimate process; wait for it or stop it")
         yield folder
