@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,15 @@ def test_a_spilled_list_is_the_list(tmp_path_factory, records):
     assert [*zip(spilled, spilled, strict=True)][-1] == (example, example)  # two who read do not disturb each other
     with pytest.raises(IndexError):
         spilled[len(spilled)]
+
+
+def test_the_file_is_closed_with_the_list(tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        spilled = collect(["x" * 10], tmp_path)
+        del spilled
+        gc.collect()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
 
 
 def taught(n_queries, scratch):

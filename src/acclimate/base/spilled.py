@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ class Spilled(Sequence[T], Generic[T]):
     def __init__(self, folder: Path) -> None:
         """folder: where the file is made; it is deleted with this object, or with the process."""
         self._folder = folder
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed when nothing refers to it)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in the next line)
+        weakref.finalize(self, self._file.raw.close)
         self._ends = array("q", [0])
 
     def append(self, record: T) -> None:
