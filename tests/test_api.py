@@ -111,6 +111,13 @@ def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
         (lambda run: run(["ab"]), "'ab' is not a query; expected pairs"),
         (lambda run: run([1]), "1 is not a query"),
         (lambda run: run({"1": None}), "None. is not a query"),
+        (lambda run: run([{"id": "1", "text": "lava"}]), "^{'id': '1', 'text': 'lava'} is not a query"),
+        (lambda run: run([{"1", "lava"}]), "is not a query"),
+        (lambda run: run(None), "queries is None; expected pairs"),
+        (lambda run: run({"7": " "}), "query '7' is empty"),
+        (lambda run: run([("1", "lava"), ("1", "ash")]), "query '1' appears twice, the second time as query 2"),
+        (lambda run: run({"1": "lava \ud800"}), "query '1' has half a surrogate pair"),
+        (lambda run: run.search("lava \ud800"), "QUERY has half a surrogate pair"),
         (lambda run: run.report.to_frame("system"), "Did you mean 'systems'"),
         (lambda run: run.search("x", k=0), "k is 0; expected a whole number: 1 to 100,000"),
         (lambda run: run.search("x", system="bm52"), "Did you mean 'bm25'"),
@@ -209,10 +216,20 @@ def test_a_mistake_is_the_same_mistake_in_both(home, capsys, wrong, typed):
 def test_what_is_no_path_is_never_taken_for_the_name_of_one(run, tmp_path):
     """Documents at hand, and not in a file: a message with all of them in it would help nobody."""
     rows = [{"_id": str(n), "text": "lava"} for n in range(100)]
+    for name, call in {
+        "corpus": lambda: acclimate.adapt(rows, out=tmp_path / "run"),
+        "out": lambda: acclimate.adapt("docs/", out=None),
+        "recipe": lambda: acclimate.plan("docs/", out=tmp_path / "run", recipe=rows),
+        "log": lambda: acclimate.adapt("docs/", out=tmp_path / "run", log=rows),
+        "prices": lambda: acclimate.adapt("docs/", out=tmp_path / "run", prices=rows),
+        "folder": lambda: acclimate.open(rows),
+        "newdocs": lambda: run.update(rows),
+        "remove": lambda: run.update(remove=["1"]),
+    }.items():
+        with pytest.raises(acclimate.SettingError, match=f"^{name} is .*; expected a path$") as error:
+            call()
+        assert len(str(error.value)) < 300
     for call in (
-        lambda: acclimate.adapt(rows, out=tmp_path / "run"),
-        lambda: run.update(rows),
-        lambda: run.update(remove=["1"]),
         lambda: acclimate.rerank("a.trec", "model", tmp_path / "b.trec", corpus=rows),
         lambda: acclimate.rerank("a.trec", rows, tmp_path / "b.trec", corpus="docs"),
         lambda: acclimate.convert_model(rows, tmp_path / "model"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.run import status
-from acclimate.run.provided import Provided, StrPath
+from acclimate.run.provided import Provided, StrPath, path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import Changes, merged, resolve, whole_number
 from acclimate.stages import chain
@@ -191,13 +190,13 @@ def _new_run(
     corpus: StrPath, out: StrPath, recipe: StrPath, provided: Provided, seed: int | None, changes: Sequence[Changes]
 ) -> StageRun:
     """Create a run without budget limits."""
-    if not fspath(out):
+    if not path_text(out, "out"):
         raise SettingError("out is empty; expected a folder")
-    loaded = load_recipe(fspath(recipe))
+    loaded = load_recipe(path_text(recipe, "recipe"))
     seed = (loaded.seed or 0) if seed is None else seed
     return new_run(
         Path(out),
-        fspath(corpus),
+        path_text(corpus, "corpus"),
         resolve(chain.STAGES, loaded, merged(provided.changes, *changes)),
         recipe=loaded.name,
         seed=whole_number(seed, "seed", SEEDS),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from acclimate.base.errors import DataError
+from acclimate.run.provided import path_text
 
 if TYPE_CHECKING:
     from acclimate.llm.batches import BatchResults
@@ -42,7 +43,7 @@ class Answers:
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(path_text(folder, "folder"))
         self.path = self.folder / "completions.sqlite"
         if not self.path.exists():
             raise DataError("no LLM answers are stored here", path=self.folder)

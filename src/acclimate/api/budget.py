@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base.errors import SettingError
-from acclimate.run.provided import StrPath
+from acclimate.run.provided import StrPath, path_text
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -19,10 +19,11 @@ def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, 
     """Set the budget of a run's LLMs, and the batch file that takes their requests, if any."""
     from acclimate.llm.prices import Budget, read_limits, read_prices
 
+    prices = None if prices is None else Path(path_text(prices, "prices"))
     if prices is not None:
-        read_prices(Path(prices))
-    run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), None if prices is None else Path(prices))
-    run.batch_file = None if batch is None else Path(batch)
+        read_prices(prices)
+    run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), prices)
+    run.batch_file = None if batch is None else Path(path_text(batch, "batch"))
     if run.batch_file is not None and run.batch_file.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
 
@@ -33,4 +34,4 @@ def _texts(limit: Limit) -> list[str]:
         return []
     if isinstance(limit, Mapping):
         return [f"{stage}={amount}" for stage, amount in limit.items()]
-    return [str(limit)] if isinstance(limit, str | int | float) else [str(part) for part in limit]
+    return [str(part) for part in limit] if isinstance(limit, list | tuple) else [str(limit)]

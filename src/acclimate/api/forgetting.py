@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from os import fspath
 from pathlib import Path
 
 from acclimate.base.content import Content
 from acclimate.base.progress import Shown, shown
 from acclimate.report import assemble
 from acclimate.report.forgetting import sentences
-from acclimate.run.provided import StrPath
+from acclimate.run.provided import StrPath, path_text
 from acclimate.stages import forgetting as stage
 from acclimate.stages.runs import open_run
 
@@ -41,8 +40,8 @@ def forgetting(folder: StrPath, collection: StrPath, *, progress: Shown = "auto"
     >>> print(acclimate.forgetting("run", "beir/scifact"))  # doctest: +SKIP
     Outside, on scifact (300 labelled queries, 5,183 documents), dense:adapted forgot something: ...
     """
-    run, outputs = open_run(Path(folder), "evaluate")
+    run, outputs = open_run(Path(path_text(folder, "folder")), "evaluate")
     with run.workspace.lock(), shown(progress):
-        forgotten = stage.make(run, outputs, fspath(collection))
+        forgotten = stage.make(run, outputs, path_text(collection, "collection"))
         assemble.write(run, outputs)
     return Forgetting(forgotten.measured)

@@ -1,20 +1,48 @@
-"""Queries passed by a program, as pairs of id and text."""
+"""Queries passed by a program: a text, or texts with ids."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from acclimate.base.errors import SettingError
 from acclimate.base.text import quoted
 from acclimate.records import Query
 
+_EXPECTED = "expected pairs of an id and a text, or a dict of them"
 
-def as_query(pair: Any) -> Query:
-    """Raises SettingError for anything but a pair of id and text."""
+
+def checked_text(text: Any, name: str = "QUERY") -> str:
+    """The text itself. Raises SettingError for anything but text to search for, naming it `name`."""
+    if not isinstance(text, str):
+        raise SettingError(f"{name} is {quoted(text)}; expected text to search for")
+    if not text.strip():
+        raise SettingError(f"{name} is empty; expected text to search for")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):  # no model reads it
+        raise SettingError(f"{name} has half a surrogate pair (\\ud800-\\udfff), which is not a character; remove it")
+    return text
+
+
+def as_queries(queries: Any) -> list[Query]:
+    """Queries from id -> text, or from pairs. Raises SettingError for anything else, and for an id that repeats."""
+    pairs = queries.items() if isinstance(queries, Mapping) else queries
+    if not isinstance(pairs, Iterable):
+        raise SettingError(f"queries is {quoted(queries)}; {_EXPECTED}")
+    by_id = dict[str, Query]()
+    for number, pair in enumerate(pairs, 1):
+        query = _as_query(pair)
+        if query.query_id in by_id:
+            raise SettingError(f"query {quoted(query.query_id)} appears twice, the second time as query {number}")
+        by_id[query.query_id] = query
+    return [*by_id.values()]
+
+
+def _as_query(pair: Any) -> Query:
     try:
-        query = None if isinstance(pair, str) else Query(*pair)
+        query = None if isinstance(pair, str | Mapping | Set) else Query(*pair)
     except TypeError:
         query = None
     if query is None or not isinstance(query.text, str):
-        raise SettingError(f"{quoted(pair)} is not a query; expected pairs of an id and a text, or a dict of them")
+        raise SettingError(f"{quoted(pair)} is not a query; {_EXPECTED}")
+    checked_text(query.text, f"query {quoted(query.query_id)}")
     return query

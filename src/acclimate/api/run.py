@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
-from acclimate.api.query_pairs import as_query
+from acclimate.api.queries import as_queries, checked_text
 from acclimate.base import distributed
 from acclimate.base.domains import SEEDS, AtLeast
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import DataError
 from acclimate.base.progress import Shown, shown
-from acclimate.base.text import quoted
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
-from acclimate.run.provided import StrPath
+from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
 from acclimate.stages.runs import StagesChanged, load_run, open_latest, open_run, outdated, reading
 
@@ -41,7 +40,7 @@ def open(folder: StrPath) -> Run:
     >>> acclimate.open("run")
     Run('run')
     """
-    load_run(Path(folder))
+    load_run(Path(path_text(folder, "folder")))
     return Run(folder)
 
 
@@ -62,11 +61,14 @@ class Run:
     """
 
     def __init__(self, folder: StrPath) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(path_text(folder, "folder"))
         self._searching = threading.RLock()  # searchers cache what they were asked last
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
         return Run, (self.folder,)  # another process loads what it needs itself
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -105,11 +107,8 @@ class Run:
         ...     print(hit.document_id, hit.doc.title)
         volcano.md Volcano
         """
-        if not isinstance(text, str):
-            raise SettingError(f"QUERY is {quoted(text)}; expected text to search for")
-        if not text.strip():
-            raise SettingError("QUERY is empty; expected text to search for")
-        return self._asked(lambda searchers: searchers.search(text, k, system))
+        query = checked_text(text)
+        return self._asked(lambda searchers: searchers.search(query, k, system))
 
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
@@ -122,9 +121,8 @@ class Run:
         >>> acclimate.open("run")({"1": "lava and ash"}, k=1, system="bm25")[0].doc_id
         'volcano.md'
         """
-        pairs = queries.items() if isinstance(queries, Mapping) else queries
-        queries_in_order = [as_query(pair) for pair in pairs]
-        return self._asked(lambda searchers: searchers.scored(queries_in_order, k, system))
+        in_order = as_queries(queries)
+        return self._asked(lambda searchers: searchers.scored(in_order, k, system))
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer from frames with `qid` and `query` to frames with `docno`, `score`, `rank` (from 0).

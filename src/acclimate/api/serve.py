@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from acclimate.base.domains import Between
-from acclimate.base.errors import MissingExtra
+from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.text import quoted
 from acclimate.deploy.serving.limits import Limits
 from acclimate.run.settings import whole_number
 
@@ -56,6 +57,8 @@ def application(
         from acclimate.deploy.serving.service import Service
     except ModuleNotFoundError as error:
         raise _missing(error) from None
+    if not isinstance(limits, Limits | None):
+        raise SettingError(f"limits is {quoted(limits)}; expected acclimate.Limits(...)")
     service = Service(Path(folder), system, limits or Limits())
     return create_app(service, api_key=api_key, hosts=allowed_hosts, reload_seconds=reload_seconds)
 

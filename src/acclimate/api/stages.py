@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from os import fspath
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ from acclimate.base.files import exists
 from acclimate.base.progress import Shown
 from acclimate.corpus import collections
 from acclimate.run import description
+from acclimate.run.provided import path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
@@ -80,13 +80,13 @@ def _function(stage: str) -> StageFunction:
         progress: Shown = "auto",
         **settings: Any,
     ) -> Run:
-        path, changes = Path(folder), {stage: settings}
+        path, changes = Path(path_text(folder, "folder")), {stage: settings}
         if corpus is None or exists(path / description.NAME):
             run = resume_run(path, changes)
             _check_same(run, corpus)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
-            run = new_run(path, fspath(corpus), chosen, recipe="quick", seed=0)
+            run = new_run(path, path_text(corpus, "corpus"), chosen, recipe="quick", seed=0)
         return run_until(run, until=stage, progress=progress, executor=executor)
 
     go_on.__name__ = go_on.__qualname__ = stage
@@ -97,10 +97,11 @@ def _function(stage: str) -> StageFunction:
 
 def _check_same(run: StageRun, corpus: StrPath | None) -> None:
     """Raises SettingError if `corpus` is not the one of the existing run."""
-    if corpus is not None and realpath(collections.located(fspath(corpus))) != realpath(run.input.source):
+    name = None if corpus is None else path_text(corpus, "corpus")
+    if name is not None and realpath(collections.located(name)) != realpath(run.input.source):
         raise SettingError(
             f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for "
-            f"{fspath(corpus)}, or no documents to continue this run"
+            f"{name}, or no documents to continue this run"
         )
 
 

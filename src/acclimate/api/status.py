@@ -10,6 +10,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
 from acclimate.base.text import on_one_line
 from acclimate.run import status as kept
+from acclimate.run.provided import path_text
 from acclimate.run.workspace import Workspace
 from acclimate.stages import NAMES
 
@@ -89,7 +90,9 @@ def status(folder: str | PathLike[str]) -> Status:
     >>> acclimate.status("run").state == "works"
     False
     """
-    path, workspace = Path(folder), Workspace(Path(folder))
+    folder = path_text(folder, "folder")
+    path = Path(folder)
+    workspace = Workspace(path)
     if not workspace.is_run():
         workspace.refuse_nothing()
         from acclimate.stages.runs import load_run  # slow to import
@@ -103,7 +106,7 @@ def status(folder: str | PathLike[str]) -> Status:
         state = KILLED
     fields = {name: row[name] for name in Status._fields if name in row and name not in ("state", "folder")}
     stages = [_stage(path, name, works=state == kept.WORKS and row.get("stage") == name) for name in NAMES]
-    return Status(str(folder), state, stages, **fields)
+    return Status(folder, state, stages, **fields)
 
 
 def _stage(folder: Path, name: str, *, works: bool) -> StageStatus:

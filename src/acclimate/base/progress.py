@@ -18,6 +18,8 @@ from shutil import get_terminal_size
 from typing import Any, Literal
 
 from acclimate.base import distributed
+from acclimate.base.errors import SettingError
+from acclimate.base.text import quoted
 
 Callback = Callable[[str, int, int, str], object]  # stage, done, total, unit
 Shown = Callback | Literal["auto"] | None  # "auto": a bar or log lines; None: nothing
@@ -67,6 +69,8 @@ def also(listener: Callback) -> Iterator[None]:
 @contextmanager
 def shown(progress: Shown = "auto") -> Iterator[None]:
     """Report progress to a callback, by default to a bar in a terminal or notebook and to the log elsewhere."""
+    if not (progress is None or progress == "auto" or callable(progress)):
+        raise SettingError(f"progress is {quoted(progress)}; expected a callable, None or 'auto'")
     automatic = Bar() if _is_watched() else LogLines()
     listener = automatic if progress == "auto" else progress
     token = _listener.set(listener if distributed.is_main() else None)

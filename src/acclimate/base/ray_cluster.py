@@ -42,7 +42,7 @@ class Executor(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Executor:
         """Parse the option. Raises SettingError if it is invalid."""
-        if match := _FORM.fullmatch(text):
+        if match := _FORM.fullmatch(str(text)):
             options = (option.split("=") for option in match["options"].split(",")[1:])
             with suppress(KeyError, ValueError):
                 values: dict[str, Any] = {name: _OPTIONS[name](value) for name, value in options}

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import SettingError
+from acclimate.base.text import quoted
 
 StrPath = str | PathLike[str]
+
+
+def path_text(value: StrPath, name: str) -> str:
+    """A path as text. Raises SettingError, which names the argument, for what is none."""
+    if not isinstance(value, str | PathLike) or not isinstance(text := fspath(value), str):
+        raise SettingError(f"{name} is {quoted(value)}; expected a path")
+    return text
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,13 @@ class Provided:
     @classmethod
     def of(cls, **options: StrPath | None) -> Provided:
         """Validate options. Raises SettingError for an empty one, and for queries without qrels or the reverse."""
-        for name, value in options.items():
-            if value is not None and not fspath(value):
+        paths = {name: None if value is None else path_text(value, name) for name, value in options.items()}
+        for name, path in paths.items():
+            if path == "":
                 raise SettingError(f"{option(name)} is empty; expected {'a model' if name == 'reranker' else 'a file'}")
         if (options.get("queries") is None) != (options.get("qrels") is None):
             raise SettingError("--queries and --qrels go together: give both, or neither")
-        return cls(**{name: None if value is None else fspath(value) for name, value in options.items()})
+        return cls(**paths)
 
     @property
     def files(self) -> dict[str, Path]:

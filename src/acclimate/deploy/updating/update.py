@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from os import fspath
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from acclimate.report import assemble
 from acclimate.report.plan import files_dropped
 from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
-from acclimate.run.provided import StrPath
+from acclimate.run.provided import StrPath, path_text
 from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
@@ -106,8 +105,8 @@ def _changes(now: Run, new: StrPath | None, remove: StrPath | None, replaces: bo
         raise SettingError("nothing to update; expected documents, or ids to remove with --remove")
     if new is None and replaces:
         raise SettingError("--all: expected the documents that replace those of the run")
-    came = collections.load(fspath(new), scratch).corpus if new is not None else dict[str, Doc]()
-    removed = frozenset[str]() if remove is None else read_ids(Path(remove), now.input.documents)
+    came = collections.load(path_text(new, "newdocs"), scratch).corpus if new is not None else dict[str, Doc]()
+    removed = frozenset[str]() if remove is None else read_ids(Path(path_text(remove, "remove")), now.input.documents)
     changes = Changes(now.input.documents, came, removed, replaces)
     if len(removed) == len(now.input.documents) and not came:
         raise DataError(
