@@ -61,9 +61,9 @@ def test_while_another_process_works_there_what_is_missing_is_no_mistake(copied,
 def test_a_run_that_is_open_while_it_is_made_again_answers_from_what_is_there(copied):
     run = acclimate.open(copied)
     assert run.search("lava and ash", system="bm25")
-    earlier = run._searchers.outputs["evaluate"].manifest
+    earlier = run._searchers.ask(lambda searchers: searchers.outputs)["evaluate"].manifest
     assert main(["evaluate", str(copied), "--max-queries", "5"]) == 0
     assert run.search("lava and ash", system="bm25")  # which is loaded
-    assert run._searchers.outputs["evaluate"].manifest == earlier
+    assert run._searchers.ask(lambda searchers: searchers.outputs)["evaluate"].manifest == earlier
     assert run.search("lava and ash", system="dense")
-    assert run._searchers.outputs["evaluate"].manifest["settings"]["max_queries"] == 5
+    assert run._searchers.ask(lambda searchers: searchers.outputs)["evaluate"].manifest["settings"]["max_queries"] == 5

@@ -142,7 +142,7 @@ def test_a_question_that_fails_fails_alone(service):
         ({"query": "lava", "k": True}, "k"),
         ({"query": "lava", "kk": 3}, "kk"),
         ({"query": "lava", "system": "hybird"}, "Did you mean 'hybrid'?"),
-        ({"query": "lava", "filters": {"colour": "red"}}, "no field named 'colour'; there are: doc_id, title"),
+        ({"query": "lava", "filters": {"colour": "red"}}, "no field named 'colour'. There are: doc_id, title"),
         ({"query": "\ud800"}, "query"),
         ([], "body"),
     ],

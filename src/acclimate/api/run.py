@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
@@ -15,21 +14,21 @@ from acclimate.base import distributed
 from acclimate.base.domains import SEEDS, AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Shown, shown
-from acclimate.deploy.searchers import Hit, Searchers
+from acclimate.deploy.filters import canonical
+from acclimate.deploy.latest import LatestSearchers
+from acclimate.deploy.searchers import Hit
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
-from acclimate.stages.runs import StagesChanged, load_run, open_latest, open_run, outdated, reading
+from acclimate.stages.runs import load_run, open_latest, open_run, outdated, reading
 
 if TYPE_CHECKING:
     from acclimate.api.judge import JudgeOptions, Judgment
     from acclimate.api.serve import AppOptions, ServeOptions
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.updating.update import Updated
-
-T = TypeVar("T")
 
 
 def open(folder: StrPath) -> Run:
@@ -62,7 +61,7 @@ class Run:
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = Path(path_text(folder, "folder"))
-        self._searching = threading.RLock()  # searchers cache what they were asked last
+        self._searchers = LatestSearchers(self.folder)
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
         return Run, (self.folder,)  # another process loads what it needs itself
@@ -98,17 +97,21 @@ class Run:
             self.report = Report(assemble.write(run, outputs), self.folder)
         return self.report
 
-    def search(self, text: str, k: int = 10, system: str | None = None) -> list[Hit]:
+    def search(
+        self, text: str, k: int = 10, system: str | None = None, filters: Mapping[str, Any] | None = None
+    ) -> list[Hit]:
         """Search for at most `k` documents, best first, ties by id, with the recommended system or another.
 
-        Raises SettingError for an empty query, a `k` outside 1 to 100,000, and an unknown system.
+        filters: search only documents whose fields have these values, as `{"product": "P-200", "language": ["de",
+        "en"], "year": {"gte": 2020}}`; see docs/serving.md. Raises SettingError for an empty query, a `k` outside 1 to
+        100,000, an unknown system or field, and invalid filters.
 
         >>> for hit in acclimate.open("run").search("lava and ash", k=2, system="bm25"):
         ...     print(hit.document_id, hit.doc.title)
         volcano.md Volcano
         """
-        query = checked_text(text)
-        return self._asked(lambda searchers: searchers.search(query, k, system))
+        query, passing = checked_text(text), canonical(filters or {})
+        return self._searchers.ask(lambda searchers: searchers.search(query, k, system, passing))
 
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
@@ -122,7 +125,7 @@ class Run:
         'volcano.md'
         """
         in_order = as_queries(queries)
-        return self._asked(lambda searchers: searchers.scored(in_order, k, system))
+        return self._searchers.ask(lambda searchers: searchers.scored(in_order, k, system))
 
     def terrier(self, k: int = 100, system: str | None = None) -> Any:
         """A PyTerrier transformer from frames with `qid` and `query` to frames with `docno`, `score`, `rank` (from 0).
@@ -135,7 +138,7 @@ class Run:
         """
         from acclimate.api.terrier import transformer
 
-        self._searchers.checked_name(system)  # report an error here, not within a pipeline
+        self._searchers.ask(lambda searchers: searchers.checked_name(system))  # report an error here, not in a pipeline
         return transformer(self, k, system)
 
     def inspect(self, *, sample: int = 50, seed: int = 0, prompt: str | None = None, reason: str | None = None) -> Page:
@@ -227,8 +230,7 @@ class Run:
 
         with shown(progress):
             result = update(self.folder, newdocs, remove, replaces=all)
-        for name in ("_searchers", "report"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("report", None)  # it was rewritten
         return result
 
     def plan_update(self, newdocs: StrPath | None = None, *, remove: StrPath | None = None, all: bool = False) -> str:
@@ -282,16 +284,3 @@ class Run:
         0
         """
         return Answers(self.folder)
-
-    def _asked(self, ask: Callable[[Searchers], T]) -> T:
-        """Call `ask` with the searchers; if stages are remade meanwhile, again with the new ones."""
-        with self._searching:
-            try:
-                return ask(self._searchers)
-            except StagesChanged:
-                self.__dict__.pop("_searchers", None)
-                return ask(self._searchers)
-
-    @cached_property
-    def _searchers(self) -> Searchers:
-        return Searchers(*open_latest(self.folder))

@@ -11,12 +11,26 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
-from acclimate.deploy.serving.guard import Refused
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acclimate.run.input import Input
+
+_ALWAYS = ("doc_id", "title")  # fields of every document
+_CACHED = 32  # filters whose rows are kept
+_LISTED = 50  # fields that a message lists
+_EXPECTED = "a text, number, date or bool, or of any_of a list of them; of prefix a text"
 _CONDITION = re.compile(r"(?P<field>[^=<>^]{1,1000})(?P<sign>>=|<=|\^=|=|>|<)(?P<value>.*)", re.DOTALL)
 _SIGNS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "^=": "prefix"}
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -25,37 +39,53 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+_CONDITIONS = ("any_of", *_ORDERS, "prefix")
 
 
 def canonical(filters: Mapping[str, Any]) -> str:
     """Filters as canonical text, equal for equal filters; empty where there are none.
 
-    filters: field -> a value, a list of values, or conditions by name: any_of, gt, gte, lt, lte, prefix.
+    filters: field -> a value, a list of values, or conditions by name: any_of, gt, gte, lt, lte, prefix. Raises
+    SettingError for anything else.
     """
-    if not filters:
-        return ""
-    plain = {name: _condition(value) for name, value in filters.items()}
-    return json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    if not isinstance(filters, Mapping):
+        raise SettingError(f"filters is {quoted(filters)}; expected a dict: {{'year': {{'gte': 2020}}}}")
+    plain = {name: _condition(name, value) for name, value in filters.items()}
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False) if plain else ""
 
 
-def _condition(value: Any) -> dict[str, Any]:
-    if isinstance(value, list):
-        return {"any_of": value}
-    if isinstance(value, str | int | float):
-        return {"any_of": [value]}
-    return value if isinstance(value, dict) else value.model_dump(exclude_none=True)
+def _condition(field: str, value: Any) -> dict[str, Any]:
+    conditions = value if isinstance(value, Mapping) else {"any_of": value}
+    return {name: _operand(field, name, operand) for name, operand in conditions.items()}
+
+
+def _operand(field: str, name: str, operand: Any) -> Any:
+    if name not in _CONDITIONS:
+        raise unknown(f"condition on {field}", name, _CONDITIONS)
+    values = [_plain(each) for each in (operand if isinstance(operand, list | tuple | set) else [operand])]
+    kinds = str if name == "prefix" else str | int | float
+    if not all(isinstance(each, kinds) for each in values) or (name != "any_of" and isinstance(operand, list)):
+        raise SettingError(f"filters: {field} is {quoted(operand)}; expected {_EXPECTED}")
+    return values if name == "any_of" else values[0]
+
+
+def _plain(value: Any) -> Any:
+    """As a value of JSON, where it is one."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Filters from a URL: `field=value`, several for a field meaning any of them, and `>= <= > < ^=`.
 
-    Raises Refused for anything else.
+    Raises SettingError for anything else.
     """
     filters: dict[str, dict[str, Any]] = {}
     for text in texts:
         match = _CONDITION.fullmatch(text)
         if match is None:
-            raise Refused(422, f"where is {quoted(text)}; expected field=value, field>=value or field^=beginning")
+            raise SettingError(f"where is {quoted(text)}; expected field=value, field>=value or field^=beginning")
         field, sign, value = match.groups()
         conditions = filters.setdefault(field, {})
         if sign == "=":
@@ -63,11 +93,6 @@ def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         else:
             conditions[_SIGNS[sign]] = value
     return filters
-
-
-def fields_named(filters: str) -> list[str]:
-    """The fields that canonical filters name."""
-    return sorted(json.loads(filters)) if filters else []
 
 
 def passing(filters: str, fields: Iterable[Mapping[str, Any]]) -> list[int]:
@@ -121,3 +146,49 @@ def _number(value: Any) -> int | float | None:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Fields:
+    """The fields of a run's documents, and which of its documents pass filters on them."""
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Fields that filters may name."""
+        names = self._source.documents.field_names or []
+        return [*_ALWAYS, *(name for name in names if name not in _ALWAYS)]
+
+    def of(self, doc_id: str) -> dict[str, Any]:
+        """A document's fields besides title and text."""
+        documents = self._source.documents
+        return documents.fields_of(doc_id) if documents.field_names else {}
+
+    def check(self, filters: str) -> None:
+        """Raises SettingError for canonical filters on a field that no document has."""
+        for name in json.loads(filters) if filters else ():
+            if name not in self.names:
+                raise unknown("field", name, self.names[:_LISTED])
+
+    def rows(self, filters: str) -> NDArray[np.int64]:
+        """The rows of the index, ascending, whose documents pass canonical filters; cached."""
+        if filters not in self._rows_by_filters:
+            self.check(filters)
+            while len(self._rows_by_filters) >= _CACHED:
+                self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
+            corpus, parents, documents = self._source.corpus, self._source.parents, self._source.documents
+            matching = {documents.ids[place] for place in passing(filters, self._values(json.loads(filters)))}
+            self._rows_by_filters[filters] = np.array(
+                [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in matching], np.int64
+            )
+        return self._rows_by_filters[filters]
+
+    def _values(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The values of at least these fields for each document; other fields are not read."""
+        documents = self._source.documents
+        titles = (doc.title for doc in documents.values()) if "title" in names else repeat("")
+        others = documents.fields() if {*names}.difference(_ALWAYS) else repeat(dict[str, Any]())
+        for doc_id, title, fields in zip(documents.ids, titles, others, strict=False):
+            yield {**fields, "doc_id": doc_id, "title": title}

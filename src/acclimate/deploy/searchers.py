@@ -12,6 +12,7 @@ import numpy as np
 
 from acclimate.base.domains import Between
 from acclimate.base.text import single_spaced
+from acclimate.deploy.filters import Fields
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
 from acclimate.run.settings import whole_number
@@ -47,6 +48,7 @@ class Hit(NamedTuple):
     score: float  # higher is better
     document_id: str  # equal to `doc.doc_id` unless documents were split
     members: Mapping[str, float]  # score of `doc` by each member of the system, each on its own scale
+    fields: Mapping[str, Any] = {}  # other fields of the document, such as the columns of its table; see `Run.search`
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, named as in the service's answers; `passage_id` is None unless documents were split."""
@@ -57,6 +59,7 @@ class Hit(NamedTuple):
             "text": self.doc.text,
             "score": self.score,
             "members": dict(self.members),
+            "fields": dict(self.fields),
         }
 
     def __str__(self) -> str:
@@ -79,27 +82,25 @@ class Searchers:
     def __init__(self, run: Run, outputs: Outputs) -> None:
         self.run = run
         self.outputs = outputs
+        self.fields = Fields(run.input)
         self._views = Views()
         self._systems: dict[str, Retriever] = {}
         self._loaded: set[str] = set()  # systems that have answered
 
-    def search(self, text: str, k: int, system: str | None) -> list[Hit]:
+    def search(self, text: str, k: int, system: str | None, filters: str = "") -> list[Hit]:
         """At most `k` documents, best first."""
-        return self.hits([text], k, system)[0]
+        return self.hits([text], k, system, filters)[0]
 
-    def hits(
-        self, texts: Sequence[str], k: int, system: str | None = None, within: NDArray[np.int64] | None = None
-    ) -> list[list[Hit]]:
-        """At most `k` documents for each text, best first.
+    def hits(self, texts: Sequence[str], k: int, system: str | None = None, filters: str = "") -> list[list[Hit]]:
+        """At most `k` documents for each text, best first, of all or of those that pass canonical filters.
 
-        Systems asked for the same texts (up to some dozens) in turn share encoded queries and scores. within: the rows
-        of the index to search, ascending; None: all.
+        Systems asked for the same texts (up to some dozens) in turn share encoded queries and scores.
         """
         hits_by_text = dict[str, list[Hit]]()
         with self._answering(system):
             retriever = self.named(system)
-            if within is not None:
-                retriever = _restricted(retriever, within)
+            if filters:
+                retriever = _restricted(retriever, self.fields.rows(filters))
             queries = [Query(text, text) for text in dict.fromkeys(texts)]
             for block in blocks(queries, len(self.run.base.ids)):
                 hits_by_text |= self._hits_of_block(block, k, retriever)
@@ -136,15 +137,15 @@ class Searchers:
         scored: dict[str, list[ScoredDoc]] = {query.query_id: [] for query in queries}
         for hit in search(queries, _checked(k)):
             scored[hit.query_id].append(hit)
-        corpus, parents = self.run.input.corpus, self.run.input.parents
         members = _scores_by_member(retriever, queries, scored)
         return {
-            query_id: [
-                Hit(corpus[hit.doc_id], hit.score, parents.get(hit.doc_id, hit.doc_id), scores)
-                for hit, scores in zip(hits, members[query_id], strict=True)
-            ]
+            query_id: [self._hit(hit, scores) for hit, scores in zip(hits, members[query_id], strict=True)]
             for query_id, hits in scored.items()
         }
+
+    def _hit(self, hit: ScoredDoc, scores: Mapping[str, float]) -> Hit:
+        document_id = self.run.input.parents.get(hit.doc_id, hit.doc_id)
+        return Hit(self.run.input.corpus[hit.doc_id], hit.score, document_id, scores, self.fields.of(document_id))
 
     @cached_property
     def _members(self) -> Mapping[str, Member]:

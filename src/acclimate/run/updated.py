@@ -79,6 +79,15 @@ class LastUpdate:
         return cls(run_folder, facts)
 
 
+def state_of_update(run_folder: Path) -> tuple[int, int] | None:
+    """A state that changes with every update; None if there was none. Costs a look at one file."""
+    try:
+        stat = (run_folder / FOLDER / MANIFEST).stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
+
+
 def _is_whole(facts: Any) -> bool:
     """True for a valid manifest."""
     return (

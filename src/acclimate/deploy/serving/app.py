@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 from acclimate.base.errors import AcclimateError, SettingError
 from acclimate.base.text import on_one_line, shortened
 from acclimate.base.version import __version__
+from acclimate.deploy.filters import canonical, from_texts
 from acclimate.deploy.serving import metrics, schemas
-from acclimate.deploy.serving.filters import canonical, from_texts
 from acclimate.deploy.serving.guard import OUR_ERROR, Guard, Refused
 from acclimate.deploy.serving.service import Service
 
@@ -81,7 +81,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/search")
     async def search(request: schemas.Search) -> schemas.Results:
         """The best documents for a query."""
-        return await service.search(request, canonical(request.filters))
+        return await service.search(request, canonical(_plain(request.filters)))
 
     @app.get("/search")
     async def search_by_url(
@@ -101,7 +101,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/compare")
     async def compare(request: schemas.Compare) -> schemas.Comparison:
         """Compare two systems side by side: ranks, scores of each member, and highlighted words of the query."""
-        return await service.compare(request, canonical(request.filters))
+        return await service.compare(request, canonical(_plain(request.filters)))
 
     @app.post("/feedback")
     def feedback(body: schemas.FeedbackGiven) -> schemas.Kept:
@@ -140,6 +140,14 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """For Prometheus."""
         info = {"system": str(service.run.system), "run": service.run.fingerprint, "version": __version__}
         return Response(service.metrics.text(info), media_type=metrics.CONTENT_TYPE)
+
+
+def _plain(filters: schemas.Filters) -> dict[str, Any]:
+    """Filters without the classes of their schema."""
+    return {
+        name: value.model_dump(exclude_none=True) if isinstance(value, schemas.Condition) else value
+        for name, value in filters.items()
+    }
 
 
 def _add_page(app: FastAPI) -> list[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import Any, cast
 
 from acclimate.base.digests import fingerprint
 from acclimate.corpus.analyzer import Analyzer
+from acclimate.deploy.filters import Fields
 from acclimate.deploy.searchers import Hit, Searchers
-from acclimate.deploy.serving.filters import fields_named, passing
 from acclimate.deploy.serving.marks import Marker
 from acclimate.records import Query
 from acclimate.report import sentences
@@ -22,11 +19,6 @@ from acclimate.run.output import StageOutput
 from acclimate.search.names import SystemName
 from acclimate.stages.runs import open_latest
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_ALWAYS = ("doc_id", "title")  # fields of every document
-_FILTERS = 32  # cached
 _WARM_UP = "where to begin"
 
 
@@ -39,7 +31,6 @@ class LoadedRun:
     def __init__(self, folder: Path, system: str | None = None) -> None:
         self._run, self._outputs = open_latest(folder)
         self._searchers = Searchers(self._run, self._outputs)
-        self._rows_by_filters: dict[str, NDArray[np.int64]] = {}
         self.system = self._searchers.checked_name(system)  # the default
         self.names = [name for name in self._outputs["evaluate"].names if name.is_servable]
         stages = {name: output.fingerprint for name, output in cast(dict[str, StageOutput], self._outputs).items()}
@@ -53,27 +44,7 @@ class LoadedRun:
 
     def hits(self, texts: Sequence[str], k: int, system: str, filters: str = "") -> list[list[Hit]]:
         """At most `k` documents for each text. Only the worker may call it."""
-        return self._searchers.hits(texts, k, system, self._rows(filters) if filters else None)
-
-    def _rows(self, filters: str) -> NDArray[np.int64]:
-        """Rows of the index whose documents pass the filters; cached."""
-        if filters not in self._rows_by_filters:
-            while len(self._rows_by_filters) >= _FILTERS:
-                self._rows_by_filters.pop(next(iter(self._rows_by_filters)))
-            corpus, parents, documents = self._run.input.corpus, self._run.input.parents, self._run.input.documents
-            matching = {documents.ids[place] for place in passing(filters, self._field_values(fields_named(filters)))}
-            self._rows_by_filters[filters] = np.array(
-                [row for row, doc_id in enumerate(corpus.ids) if parents.get(doc_id, doc_id) in matching], np.int64
-            )
-        return self._rows_by_filters[filters]
-
-    def _field_values(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The values of at least these fields for each document; other fields are not read."""
-        documents = self._run.input.documents
-        titles = (doc.title for doc in documents.values()) if "title" in names else repeat("")
-        others = documents.fields() if {*names}.difference(_ALWAYS) else repeat(dict[str, Any]())
-        for doc_id, title, fields in zip(documents.ids, titles, others, strict=False):
-            yield {**fields, "doc_id": doc_id, "title": title}
+        return self._searchers.hits(texts, k, system, filters)
 
     def named(self, system: str | None) -> SystemName:
         """The checked name of a system; None means the served one. Raises SettingError for an unknown system."""
@@ -110,15 +81,10 @@ class LoadedRun:
         """Number of documents searched."""
         return len(self._run.input.documents)
 
-    @cached_property
-    def fields(self) -> list[str]:
-        """Fields that filters may name."""
-        names = self._run.input.documents.field_names or []
-        return [*_ALWAYS, *(name for name in names if name not in _ALWAYS)]
-
-    def fields_of(self, doc_id: str) -> dict[str, Any]:
-        """A document's fields besides title and text."""
-        return self._run.input.documents.fields_of(doc_id)
+    @property
+    def fields(self) -> Fields:
+        """The fields of the documents."""
+        return self._searchers.fields
 
     def has(self, doc_id: str) -> bool:
         """True for a document of the run."""

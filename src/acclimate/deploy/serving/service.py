@@ -13,7 +13,6 @@ from acclimate.base.text import counted, quoted
 from acclimate.deploy.searchers import Hit
 from acclimate.deploy.serving import schemas
 from acclimate.deploy.serving.feedback import Click, Feedback, Grade, Preference
-from acclimate.deploy.serving.filters import fields_named
 from acclimate.deploy.serving.guard import Refused, again
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.loaded import LoadedRun
@@ -61,8 +60,7 @@ class Service:
         self.check_query(query)
         if not 1 <= k <= self.limits.max_k:
             raise Refused(422, f"k is {k}; expected 1 to {self.limits.max_k}")
-        if unknown := [name for name in fields_named(filters) if name not in self.run.fields]:
-            raise Refused(422, f"no field named {quoted(unknown[0])}; there are: {', '.join(self.run.fields[:50])}")
+        self.run.fields.check(filters)
         question = Question(query, systems, k, filters)
         return await asyncio.wrap_future(self.worker.ask(question))
 
@@ -79,9 +77,7 @@ class Service:
     async def search(self, request: schemas.Search, filters: str) -> schemas.Results:
         system = str(self.run.named(request.system))
         answer = await self.answer(request.query, (system,), request.k, filters)
-        hits = [
-            schemas.Hit(**_facts(answer, hit, rank, request.chars)) for rank, hit in enumerate(answer.hits[system], 1)
-        ]
+        hits = [schemas.Hit(**_facts(hit, rank, request.chars)) for rank, hit in enumerate(answer.hits[system], 1)]
         return schemas.Results(query=request.query, system=system, hits=hits)
 
     async def compare(self, request: schemas.Compare, filters: str) -> schemas.Comparison:
@@ -123,7 +119,7 @@ class Service:
     ) -> schemas.MarkedHit:
         marker = answer.run.marker
         return schemas.MarkedHit(
-            **_facts(answer, hit, rank, request.chars),
+            **_facts(hit, rank, request.chars),
             other_rank=other_rank,
             marked_title=marker.marked(request.query, hit.doc.title),
             marked_text=marker.marked(request.query, hit.doc.text, chars=_SHOWN),
@@ -191,7 +187,7 @@ class Service:
             systems=[*run.names],
             compared=(str(run.sides[0]), str(run.sides[1])),
             documents=run.n_docs,
-            fields=run.fields,
+            fields=run.fields.names,
             verdict=run.verdict,
             run=run.fingerprint,
             problem=self.reloading.problem,
@@ -211,15 +207,6 @@ class Service:
             raise again(503, str(error)) from None
 
 
-def _facts(answer: Answer, hit: Hit, rank: int, chars: int) -> dict[str, Any]:
+def _facts(hit: Hit, rank: int, chars: int) -> dict[str, Any]:
     """The fields of a hit in a response."""
-    return {
-        "rank": rank,
-        "doc_id": hit.document_id,
-        "passage_id": hit.doc.doc_id if hit.doc.doc_id != hit.document_id else None,
-        "title": hit.doc.title,
-        "text": hit.doc.text[:chars],
-        "score": hit.score,
-        "members": dict(hit.members),
-        "fields": answer.run.fields_of(hit.document_id),
-    }
+    return {"rank": rank, **hit.as_dict(), "text": hit.doc.text[:chars]}
