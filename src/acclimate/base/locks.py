@@ -21,16 +21,22 @@ def are_available() -> bool:
     return fcntl is not None
 
 
-def lock(handle: IO[str]) -> bool:
-    """Try to lock an open file; True once this process holds the lock. Retries, as `is_locked` holds it for an instant.
-
-    Raises DataError on a file system without locks, AcclimateError on an operating system without them.
-    """
+def check() -> None:
+    """Raises AcclimateError on an operating system without such locks."""
     if fcntl is None:
         raise AcclimateError(
             "this operating system has no file locks, without which two commands could write to one folder; run "
             "acclimate on Linux or macOS, on Windows within WSL (wsl --install)"
         )
+
+
+def lock(handle: IO[str]) -> bool:
+    """Try to lock an open file; True once this process holds the lock. Retries, as `is_locked` holds it for an instant.
+
+    Raises DataError on a file system without locks, AcclimateError on an operating system without them.
+    """
+    check()
+    assert fcntl is not None
     for _ in range(_TRIES):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,6 +93,7 @@ class Workspace:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        locks.check()
         refuse_read_only(self.folder)
         is_own, is_new = self._is_own(), not self.folder.exists()
         make_folder(self.folder)
