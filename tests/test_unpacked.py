@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 from dataclasses import dataclass
 
@@ -127,6 +128,21 @@ def test_the_cache_is_the_users_unless_another_is_named(monkeypatch, tmp_path):
     assert _cache() == tmp_path / "xdg/acclimate"
     monkeypatch.setenv("ACCLIMATE_CACHE", str(tmp_path / "own"))
     assert _cache() == tmp_path / "own"
+
+
+def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch, tmp_path, caplog):
+    def unknown(user):
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    caplog.set_level("INFO", "acclimate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "weights_fingerprint", lambda name: f"hash of {name}")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("ACCLIMATE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert load_unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
+    assert [*tmp_path.iterdir()] == []
+    assert "ACCLIMATE_CACHE names a folder: this user has no home folder" in caplog.text
 
 
 def test_a_gguf_file_is_parsed_once_and_as_its_package_does(tmp_path):

@@ -33,21 +33,26 @@ def load_unpacked(name: str, kind: str, unpack: Callable[[], Any], load: Callabl
     name: of a GGUF model. kind: the part and precision, as a suffix of the folder. The result of `unpack` needs
     transformers' `save_pretrained`, and `load` must restore it exactly.
     """
-    folder = _cache() / f"{_fingerprint(name)}-{kind}"
-    if _is_whole(folder):
+    cache = _cache()
+    folder = cache / f"{_fingerprint(name)}-{kind}" if cache else None
+    if folder and _is_whole(folder):
         return load(folder)
     fresh = unpack()
     try:
+        if folder is None:
+            raise OSError("this user has no home folder")
         _keep(fresh, folder)
     except OSError as error:
-        distributed.say("", f"{name} is unpacked again next time: {error}")
+        distributed.say("", f"{name} is unpacked again next time, unless ACCLIMATE_CACHE names a folder: {error}")
     return fresh
 
 
-def _cache() -> Path:
+def _cache() -> Path | None:
+    """None if no folder is named and the user has no home folder, as in containers with a user of their own."""
     if given := os.environ.get("ACCLIMATE_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "acclimate"  # noqa: PTH111
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return None if folder.startswith("~") else Path(folder) / "acclimate"
 
 
 def _fingerprint(name: str) -> str:
