@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -245,3 +246,27 @@ def test_documents_named_beside_a_run_begin_none_anew(corpus, unfinished, mistak
 
 
 # Prompts and the answers kept
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (OSError(errno.ESTALE, "Stale file handle", "run"), "to resume"),
+        (OSError(errno.EROFS, "Read-only file system", "run"), "change its permissions, or use another folder"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+        (MemoryError(), "out of memory; completed work is kept"),
+    ],
+)
+def test_a_limit_of_the_machine_is_told_with_what_to_do(mistake, monkeypatch, error, expected):
+    def doctor():
+        raise error
+
+    monkeypatch.setattr(acclimate, "doctor", doctor)
+    assert expected in mistake("doctor")
+
+
+def test_a_mistake_of_ours_is_no_limit_of_the_machine(monkeypatch):
+    monkeypatch.setattr(acclimate, "doctor", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])

@@ -215,6 +215,18 @@ def test_a_cache_that_another_process_writes_to_says_so_in_time(path):
     writer.close()
 
 
+def test_where_nothing_may_be_written_answers_are_read(path, monkeypatch):
+    with Completions(path) as completions:
+        completions.complete(Fake(), PROMPTS[:2])
+    before = {file: file.stat().st_mtime_ns for file in (path.parent, *path.parent.iterdir())}
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # everything is writable for root
+    with Completions(path) as completions:
+        assert (len(completions), completions.damaged()) == (2, [])
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            completions.remember("key", {})
+    assert {file: file.stat().st_mtime_ns for file in (path.parent, *path.parent.iterdir())} == before
+
+
 def test_a_full_disk_loses_no_answer_and_says_so(path):
     """The file may grow no further, which is what SQLite reports of a full disk, too."""
     llm = Fake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -269,3 +270,17 @@ def test_what_a_library_makes_for_its_owner_alone_is_for_those_who_may_read_the_
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").rglob("*[!k]")}
     assert modes == {"part": folders, "weights": made, "script": folders}
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: files.write_text(path, "a"), lambda path: files.atomic_folder(path).__enter__()]
+)
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch, write):
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # everything is writable for root
+    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: options or refused(path))
+    with pytest.raises(DataError, match=rf"^{tmp_path}: may not be written to; change its permissions"):
+        write(tmp_path / "a")

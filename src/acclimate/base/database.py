@@ -1,7 +1,8 @@
-"""Turns errors of the SQLite cache files into one line that names the file and the remedy."""
+"""Opens the SQLite cache files, and turns their errors into one line that names the file and the remedy."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,18 @@ _TRANSIENT = {  # the file itself may be fine: disk full, no permission, used by
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
 }
+
+
+def connected(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """Open a file. In a folder that may not be written to it is only read: SQLite makes files beside one, even to read.
+
+    busy_seconds: how long to wait for another process's write.
+    """
+    name = str(path)
+    if path.is_file() and not os.access(path.parent, os.W_OK):
+        has_log = path.with_name(f"{path.name}-wal").exists()  # then it may be changing
+        name = f"{path.absolute().as_uri()}?{'mode=ro' if has_log else 'immutable=1'}"
+    return sqlite3.connect(name, timeout=busy_seconds, isolation_level=None, uri=name != str(path))
 
 
 def unusable(error: sqlite3.Error, path: Path) -> DataError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _CHUNK = 1 << 20
 _OS_ERROR = re.compile(r"\bos error (\d+)\b")  # in messages of safetensors
@@ -32,10 +33,15 @@ _CUT_SHORT = re.compile(
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn any library's error from a full disk into an OSError that names `path`."""
+    """Turn any library's error from a full disk into an OSError that names `path`, not a temporary file beside it.
+
+    Raises DataError if the folder of `path` may not be written to.
+    """
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DENIED:
+            refuse_read_only(path.parent)
         code = _disk_full_code(error)
         if code is None or (isinstance(error, OSError) and error.filename):
             raise

@@ -21,9 +21,15 @@ from pathlib import Path
 
 from acclimate.base.text import command, counted, on_one_line, quoted, shortened
 
-# Errors of the user's files and disks (no space, no permission, invalid name). Any other OSError is a bug of ours.
-FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
-FILE_ERRORS |= {errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EFBIG}
+# Errors of the user's files, disks and limits, with what to do. Any other OSError is a bug of ours.
+_AGAIN = "completed work is kept; run the same command again to resume"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE), _AGAIN),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR), _AGAIN),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or use another folder"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), f"raise the limit of open files (ulimit -n); {_AGAIN}"),
+}
+_NO_THREAD = "can't start new thread"
 # Messages of allocators that raise a plain RuntimeError: CPU, MPS, cuBLAS and cuDNN.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
 _MIN_SIMILARITY = 0.75  # of a misspelled name: about one letter in four may be wrong
@@ -124,6 +130,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY)
+
+
+def remedy(error: Exception) -> str | None:
+    """What to do about an error of this machine: of its files, disks, memory or limits; None for any other error."""
+    if is_out_of_memory(error):
+        return _AGAIN
+    if _NO_THREAD in str(error):
+        return f"raise the limit of processes (ulimit -u, or a container's); {_AGAIN}"
+    return _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:

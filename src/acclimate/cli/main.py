@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import acclimate
 from acclimate.base import distributed, signals
-from acclimate.base.errors import FILE_ERRORS, AcclimateError, is_out_of_memory
+from acclimate.base.errors import AcclimateError, remedy
 from acclimate.cli import shell, stage_commands
 from acclimate.cli.adapt_command import adapt
 from acclimate.cli.cache_commands import cache_app
@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit):  # nobody reads any more; Rich, which prints help, makes it an exit of 1
         return 0
     except (OSError, RuntimeError, MemoryError) as error:
-        if getattr(error, "errno", None) not in FILE_ERRORS and not is_out_of_memory(error):
+        if (what_to_do := remedy(error)) is None:
             raise
-        shell.say(f"{str(error) or 'out of memory'}; completed work is kept; run the same command again to resume")
+        shell.say(f"{str(error) or 'out of memory'}; {what_to_do}")
         return 2
     distributed.leave()
     return 0

@@ -17,7 +17,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from acclimate.base.database import unusable
+from acclimate.base.database import connected, unusable
 from acclimate.base.errors import DataError, LLMError
 from acclimate.base.files import make_folder
 from acclimate.llm import completion_json, replicas
@@ -66,7 +66,7 @@ class Completions:
         self.left_out: list[str] = []  # parameters that the last server rejected
         make_folder(self.path.parent)
         try:
-            self._rows = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
+            self._rows = connected(self.path, busy_seconds=busy_seconds)
             self._rows.execute("PRAGMA journal_mode=WAL")
             self._rows.execute("PRAGMA synchronous=NORMAL")  # a killed process loses no commit
             for table, columns in _TABLES.items():
