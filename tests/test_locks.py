@@ -169,6 +169,7 @@ def test_a_run_that_made_nothing_leaves_no_folder(tmp_path):
 
 def test_of_several_processes_one_says_what_happens(monkeypatch, caplog):
     caplog.set_level("INFO", "acclimate")
+    monkeypatch.setenv("WORLD_SIZE", "3")
     for rank in ("0", "1", "2"):
         monkeypatch.setenv("RANK", rank)
         distributed.say("label", "odd\x1b[31m\nlines")

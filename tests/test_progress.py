@@ -161,6 +161,7 @@ def test_none_is_silent(capsys, lines):
 def test_of_several_processes_the_first_shows_progress(monkeypatch):
     calls = []
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with shown(lambda *call: calls.append(call)):
         Progress("train", "examples")(1, 2)
     assert calls == []

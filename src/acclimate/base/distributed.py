@@ -33,13 +33,18 @@ _workers: Workers | None = None  # of a cluster
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    """The number of this process, from 0. A RANK without other processes is some batch system's own number."""
+    return _number("RANK", 0) if size() > 1 else 0
 
 
 def size() -> int:
     """The number of processes."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", 1)
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else default
 
 
 def is_main() -> bool:
@@ -69,7 +74,7 @@ def take_gpu() -> None:
         return
     import torch
 
-    number, n_gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    number, n_gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
     if 0 < n_gpus <= number:
         raise SettingError(
             f"this is process {number + 1} of a machine with {n_gpus} GPUs, and each computes on one of its own; start "
@@ -87,6 +92,8 @@ def join() -> None:
     if size() == 1 or distributed.is_initialized():
         return
     take_gpu()
+    if "MASTER_ADDR" not in os.environ:
+        raise SettingError(f"WORLD_SIZE is {size()} without MASTER_ADDR; start with torchrun, or unset WORLD_SIZE")
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_TIMEOUT)
 
 
