@@ -128,6 +128,37 @@ def test_scorers_by_name(llama):
             named.check(name)
 
 
+@pytest.fixture
+def teachers(llama, tiny_encoder, tmp_path):
+    """A model of each kind of teacher, by name."""
+    save(TEMPLATES["plain"]._replace(true="yes", false="no"), Path(shutil.copytree(llama, tmp_path / "asked")))
+    return {
+        "cross-encoder": write_cross_encoder(tmp_path / "cross", tiny_encoder),
+        "monot5": write_t5(tmp_path / "t5", "rivers of the north and south a c".split()),
+        "decoder": tmp_path / "asked",
+        "yes-no": llama,
+        "likelihood": llama,
+    }
+
+
+@pytest.mark.parametrize("kind", named.KINDS)
+@pytest.mark.parametrize("query", ["rivers", "rivers of the south and of the north"])
+def test_a_teacher_reads_no_more_of_a_document_than_it_is_given_however_short_the_query(kind, query, teachers):
+    """Otherwise students are taught what they cannot see."""
+    begin = "of the north " * 8
+    corpus = {
+        name: Doc(name, begin + end) for name, end in (("a", "rivers rivers rivers"), ("b", "a a a a a"), ("c", ""))
+    }
+    pairs = [(Query("q", query), doc_id) for doc_id in corpus]
+    limit = 14  # the documents begin with the same 24 words
+    within, beyond = (
+        named.load(f"{kind}:{teachers[kind]}", corpus, max_doc_tokens=tokens) for tokens in (limit, 4 * limit)
+    )
+    assert len({round(score, 6) for score in within.score(pairs)}) == 1
+    assert len({round(score, 6) for score in beyond.score(pairs)}) == 3
+    assert within.fingerprint != beyond.fingerprint
+
+
 def test_who_cannot_rate_is_refused_before_anything_is_rated(llama, tiny_encoder, tmp_path):
     t5, flan = write_t5(tmp_path / "t5", ["what"]), write_t5(tmp_path / "flan", ["what"], first=False)
     published = write_cross_encoder(tmp_path / "published", tiny_encoder)

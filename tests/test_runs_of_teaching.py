@@ -7,6 +7,9 @@ import json
 import pytest
 from tiny import write_cross_encoder
 
+import acclimate
+from acclimate.search.scorers import named
+
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fake_llm")
@@ -65,3 +68,17 @@ def test_a_published_cross_encoder_teaches_margins_of_what_dense_retrieval_finds
         assert row["scores"] == pytest.approx([rated[row["query_id"]][doc_id] for doc_id in row["doc_ids"]], abs=1e-5)
     shares = (*changes, "distill.contrastive=0.1", "distill.mask_above=0.6")
     assert run_adapt(corpus, tmp_path / "shares", changes=shares) == 2
+
+
+def test_a_teacher_is_given_as_much_of_a_document_as_students_read(copied, tiny_encoder, tmp_path, monkeypatch):
+    load, given = named.load, []
+
+    def watched(name, corpus, *, max_doc_tokens):
+        given.append((name, max_doc_tokens))
+        return load(name, corpus, max_doc_tokens=max_doc_tokens)
+
+    monkeypatch.setattr(named, "load", watched)
+    teacher = f"cross-encoder:{write_cross_encoder(tmp_path / 'teacher', tiny_encoder)}"
+    acclimate.label(copied, teachers=teacher, weights="equal")
+    settings = json.loads((copied / "run.json").read_text())["settings"]
+    assert set(given) == {(teacher, settings["index"]["max_tokens"])}

@@ -67,23 +67,25 @@ def check_asked(name: str, template: str) -> None:
     template_of(name, Path(location.path_or_id), config, tokenizer, AUTO, is_new=False)
 
 
-def load(name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO) -> Scorer:
+def load(
+    name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str = AUTO, max_doc_tokens: int = 0
+) -> Scorer:
     """A reranker by name: a folder (of `train` or other), or a Hugging Face id; loaded on first use.
 
     max_tokens: of query and document together, prompt included. template: of a language model (see `scorers.template`);
-    `auto` is the one saved beside its weights.
+    `auto` is the one saved beside its weights. max_doc_tokens: of the document; 0: what the query leaves.
     """
-    name = str(name)
+    name, limits = str(name), {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
     check_template(template)
     kind = kind_of(name)
     if kind == "cross-encoder":
         from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
 
-        return CrossEncoderScorer(name, corpus, max_tokens=max_tokens)
+        return CrossEncoderScorer(name, corpus, **limits)
     from acclimate.search.scorers.prompted import PromptedScorer
 
-    make = partial(language_model(kind).of, name, max_tokens=max_tokens, template=template)
-    return PromptedScorer(make, name, corpus, max_tokens=max_tokens, template=template)
+    make = partial(language_model(kind).of, name, template=template, **limits)
+    return PromptedScorer(make, name, corpus, template=template, **limits)
 
 
 def language_model(kind: str) -> Any:

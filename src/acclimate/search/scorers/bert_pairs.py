@@ -38,9 +38,15 @@ class BertReader:
     but for rounding in bfloat16.
     """
 
-    def __init__(self, classifier: Any, tokenizer: Any, *, max_tokens: int, label: int | None) -> None:
-        """classifier: of transformers, or built like it. label: index of the relevant label, if there are several."""
+    def __init__(
+        self, classifier: Any, tokenizer: Any, *, max_tokens: int, label: int | None, max_doc_tokens: int = 0
+    ) -> None:
+        """classifier: of transformers, or built like it. label: index of the relevant label, if there are several.
+
+        max_doc_tokens: as for `tokens_of_pairs`.
+        """
         self.max_tokens = max_tokens
+        self.max_doc_tokens = max_doc_tokens
         self.label = label
         self._tokenizer = tokenizer
         self._classifier = classifier
@@ -52,7 +58,7 @@ class BertReader:
         return self._bert.is_nearly_batch_invariant
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
-        return tokens_of_pairs(self._tokenizer, texts, self.max_tokens)
+        return tokens_of_pairs(self._tokenizer, texts, self.max_tokens, self.max_doc_tokens)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         groups = of_one_length([len(ids) for ids in rows["input_ids"]])
@@ -84,26 +90,31 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
-def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int) -> Rows:
-    """Tokenize (query, document) pairs; the document is truncated, and the query only if it leaves no room."""
+def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int, max_doc_tokens: int = 0) -> Rows:
+    """Tokenize (query, document) pairs; the document is truncated, and the query only if it leaves no room.
+
+    max_doc_tokens: of the document, counting the special tokens that it would have alone; 0: what `max_tokens` leaves.
+    """
     queries = list(dict.fromkeys(query for query, _ in texts))
-    room = max_tokens - tokenizer.num_special_tokens_to_add(pair=True)
-    lengths = map(len, tokenizer(queries, add_special_tokens=False)["input_ids"])
-    long = {query for query, length in zip(queries, lengths, strict=True) if length >= room}
+    special, alone = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (True, False))
+    limits: dict[str, tuple[str, int]] = {}
+    for query, ids in zip(queries, tokenizer(queries, add_special_tokens=False)["input_ids"], strict=True):
+        is_long, room = len(ids) >= max_tokens - special, len(ids) + special + max(1, max_doc_tokens - alone)
+        limit = max_tokens if is_long or not max_doc_tokens else min(max_tokens, room)
+        limits[query] = ("longest_first" if is_long else "only_second", limit)
     rows: dict[str, list[Sequence[int]]] = {}
-    for is_long in (False, True):
-        places = [place for place, (query, _) in enumerate(texts) if (query in long) == is_long]
-        if places:
-            tokens = tokenizer(
-                [texts[place][0] for place in places],
-                [texts[place][1] for place in places],
-                truncation="longest_first" if is_long else "only_second",
-                max_length=max_tokens,
-            )
-            for name, values in tokens.items():
-                column = rows.setdefault(name, [[]] * len(texts))
-                for place, value in zip(places, values, strict=True):
-                    column[place] = value
+    for truncation, limit in sorted(set(limits.values())):
+        places = [place for place, (query, _) in enumerate(texts) if limits[query] == (truncation, limit)]
+        tokens = tokenizer(
+            [texts[place][0] for place in places],
+            [texts[place][1] for place in places],
+            truncation=truncation,
+            max_length=limit,
+        )
+        for name, values in tokens.items():
+            column = rows.setdefault(name, [[]] * len(texts))
+            for place, value in zip(places, values, strict=True):
+                column[place] = value
     return rows
 
 
@@ -135,8 +146,8 @@ class PairTokenizer:
         return {"input_ids": [text.ids for text in read], "token_type_ids": [text.type_ids for text in read]}
 
 
-def load_reader(folder: Path, *, max_tokens: int) -> BertReader | None:
-    """A reader of the model in a folder, truncating pairs at `max_tokens`; None if it is not supported.
+def load_reader(folder: Path, *, max_tokens: int, max_doc_tokens: int = 0) -> BertReader | None:
+    """A reader of the model in a folder, truncating pairs as `tokens_of_pairs`; None if it is not supported.
 
     Raises SettingError if none of several labels means relevant.
     """
@@ -152,7 +163,8 @@ def load_reader(folder: Path, *, max_tokens: int) -> BertReader | None:
     except UNKNOWN:
         return None
     label = relevant(names, str(folder)) if len(names) > 1 else None
-    return BertReader(classifier, PairTokenizer(tokenizer), max_tokens=max_tokens, label=label)
+    pairs = PairTokenizer(tokenizer)
+    return BertReader(classifier, pairs, max_tokens=max_tokens, label=label, max_doc_tokens=max_doc_tokens)
 
 
 def _check_modules(folder: Path) -> None:

@@ -56,27 +56,30 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
 class CrossEncoderReader:
     """Implements `pairs.Reader` with the library, for any cross-encoder."""
 
-    def __init__(self, model: CrossEncoder, *, max_tokens: int) -> None:
+    def __init__(self, model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) -> None:
         self.model = model
+        self.max_doc_tokens = max_doc_tokens
         self.max_tokens = min(max_tokens, models.max_positions(model))
         self.label = _label(model)
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
-        return tokens_of_pairs(self.model.tokenizer, texts, self.max_tokens)
+        return tokens_of_pairs(self.model.tokenizer, texts, self.max_tokens, self.max_doc_tokens)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
         return log_odds(self.model(dict(batch))["scores"], self.label)
 
 
-def reader_of(model: CrossEncoder, *, max_tokens: int) -> CrossEncoderReader | BertReader:
+def reader_of(model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) -> CrossEncoderReader | BertReader:
     """The fastest reader for a model whose weights do not change."""
     if is_bert(model):
         transformer: Any = model[0]
         limit = min(max_tokens, models.max_positions(model))
-        return BertReader(transformer.model, model.tokenizer, max_tokens=limit, label=_label(model))
+        return BertReader(
+            transformer.model, model.tokenizer, max_tokens=limit, label=_label(model), max_doc_tokens=max_doc_tokens
+        )
     fast = model if models.dtype() == torch.float32 else _half_precision(model)
-    return CrossEncoderReader(fast, max_tokens=max_tokens)
+    return CrossEncoderReader(fast, max_tokens=max_tokens, max_doc_tokens=max_doc_tokens)
 
 
 def is_bert(model: CrossEncoder) -> bool:
@@ -101,27 +104,28 @@ def _label(model: CrossEncoder) -> int | None:
 class CrossEncoderScorer(PairScorer):
     """Scores pairs with a cross-encoder by folder or Hugging Face id; loaded on first use."""
 
-    def __init__(self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int) -> None:
+    def __init__(
+        self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, max_doc_tokens: int = 0
+    ) -> None:
+        """max_doc_tokens: as for `tokens_of_pairs`."""
         self.name = str(name)
         self.corpus = corpus
-        self.max_tokens = max_tokens
+        self.limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
 
     @cached_property
     def model(self) -> CrossEncoder:
-        return load(self.name, max_tokens=self.max_tokens).eval()
+        return load(self.name, max_tokens=self.limits["max_tokens"]).eval()
 
     @cached_property
     def _reader(self) -> CrossEncoderReader | BertReader:
-        return load_reader(models.folder(self.name), max_tokens=self.max_tokens) or reader_of(
-            self.model, max_tokens=self.max_tokens
-        )
+        return load_reader(models.folder(self.name), **self.limits) or reader_of(self.model, **self.limits)
 
     def reader(self) -> Reader:
         return self._reader
 
     @property
     def maker(self) -> Callable[[], CrossEncoderScorer]:
-        return partial(CrossEncoderScorer, self.name, {}, max_tokens=self.max_tokens)
+        return partial(CrossEncoderScorer, self.name, {}, **self.limits)
 
     @property
     def by_pair(self) -> bool:
@@ -130,7 +134,8 @@ class CrossEncoderScorer(PairScorer):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("cross-encoder", weights_of(self.name), self.max_tokens, str(models.dtype()))
+        limits = [limit for limit in self.limits.values() if limit]
+        return fingerprint("cross-encoder", weights_of(self.name), *limits, str(models.dtype()))
 
 
 def _half_precision(model: CrossEncoder) -> CrossEncoder:

@@ -29,17 +29,21 @@ class Decoder(Prompted):
     padding: ClassVar[str] = "left"
 
     @classmethod
-    def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
+    def of(
+        cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False, max_doc_tokens: int = 0
+    ) -> Self:
         """The model of that name, or an adapter's base with the adapter merged into its weights."""
         if not is_adapter(name):
-            return super().of(name, max_tokens=max_tokens, template=template, is_new=is_new)
+            limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
+            return super().of(name, template=template, is_new=is_new, **limits)
         folder = Path(models.resolve(name).path_or_id)
         base = base_of(folder)
         loaded = Loaded(base, torch.float32)
         with loading(name):
             model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
         asked = template_of(name, folder, model.config, loaded.tokenizer, template, is_new=is_new)
-        return cls(model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=base)
+        limits = {"max_tokens": min(max_tokens, loaded.context), "max_doc_tokens": max_doc_tokens}
+        return cls(model, loaded.tokenizer, asked, base=base, **limits)
 
     def add_adapter(self, rank: int) -> None:
         """Freeze the weights, and add trainable adapters to every linear layer but the last."""

@@ -67,7 +67,8 @@ def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer
     kind, model = model_of(name)
     _check_kind(kind, model)
     if kind in scorers.KINDS:
-        return scorers.load(model, corpus, max_tokens=max_doc_tokens + _QUERY_TOKENS)
+        limit = max_doc_tokens + _QUERY_TOKENS
+        return scorers.load(model, corpus, max_tokens=limit, max_doc_tokens=max_doc_tokens)
     from acclimate.search.scorers.likelihood import Likelihood
     from acclimate.search.scorers.yes_no import YesNo
 
@@ -76,9 +77,12 @@ def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer
 
 def load_reranker(name: str, corpus: Mapping[str, Doc], *, max_tokens: int) -> Scorer:
     """The scorer of a model, with or without a kind, reading at most `max_tokens` of query and document together."""
-    if split(name)[0]:
+    kind, model = split(name)
+    if kind and kind not in scorers.KINDS:
         return load(name, corpus, max_doc_tokens=max(1, max_tokens - _QUERY_TOKENS))
-    return scorers.load(name, corpus, max_tokens=max_tokens)
+    if kind:
+        _check_kind(kind, model)
+    return scorers.load(model, corpus, max_tokens=max_tokens)
 
 
 def _check_kind(kind: str, model: str) -> None:

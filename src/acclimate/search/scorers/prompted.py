@@ -31,30 +31,37 @@ from acclimate.search.scorers.template import AUTO, Template, save, template_of
 class Prompted(InputModule):
     """A prompted language model; implements `scorers.pairs.Reader`.
 
-    model: gives the logits of the first answer token. max_tokens: of the whole prompt.
+    model: gives the logits of the first answer token. max_tokens: of the whole prompt. max_doc_tokens: of the document;
+    0: what the prompt leaves.
     """
 
     padding: ClassVar[str]
     tokenizer: Any
 
-    def __init__(self, model: Any, tokenizer: Any, template: Template, *, max_tokens: int, base: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, template: Template, *, max_tokens: int, base: str, max_doc_tokens: int = 0
+    ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.template = template
         self.max_tokens = max_tokens
+        self.max_doc_tokens = max_doc_tokens
         self.base = base
         self.true_id, self.false_id = (self._first_token(answer) for answer in (template.true, template.false))
         if self.true_id == self.false_id:
             raise DataError(f"{base}: {template.true!r} and {template.false!r} begin with the same token; name another")
 
     @classmethod
-    def of(cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False) -> Self:
+    def of(
+        cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False, max_doc_tokens: int = 0
+    ) -> Self:
         """The model of that name, in float32."""
         loaded = Loaded(name, torch.float32)
         folder = Path(models.resolve(name).path_or_id)
         asked = template_of(name, folder, loaded.model.config, loaded.tokenizer, template, is_new=is_new)
-        return cls(loaded.model, loaded.tokenizer, asked, max_tokens=min(max_tokens, loaded.context), base=name)
+        limits = {"max_tokens": min(max_tokens, loaded.context), "max_doc_tokens": max_doc_tokens}
+        return cls(loaded.model, loaded.tokenizer, asked, base=name, **limits)
 
     @abstractmethod
     def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -76,6 +83,7 @@ class Prompted(InputModule):
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
         """Filled prompts as tokens, at most `max_tokens` each: first the document is truncated, then the query."""
         fill = self.template.fill
+        texts = self._with_short_documents(texts) if self.max_doc_tokens else texts
         rows = self._ids([fill(query, document) for query, document in texts])
         for place, (query, document) in enumerate(texts):
             if len(rows[place]) > self.max_tokens:
@@ -137,10 +145,22 @@ class Prompted(InputModule):
         render = partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True, **OPTIONS)
         return [self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in around(self.base, render)]
 
+    def _with_short_documents(self, texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The texts with documents truncated to `max_doc_tokens`."""
+        read = self._ends([document for _, document in texts])
+        return [
+            (query, document[: ends[self.max_doc_tokens - 1]] if len(ends) > self.max_doc_tokens else document)
+            for (query, document), ends in zip(texts, read, strict=True)
+        ]
+
+    def _ends(self, texts: list[str]) -> list[list[int]]:
+        """Where each token of a text ends."""
+        read = self.tokenizer(texts, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
+        return [[end for _, end in offsets] for offsets in read["offset_mapping"]]
+
     def _cut(self, text: str, fill: Callable[[str], str], row: list[int]) -> list[int]:
         """The tokens of `fill(text)`, with the end of `text` truncated as needed."""
-        read = self.tokenizer(text, split_special_tokens=True, add_special_tokens=False, return_offsets_mapping=True)
-        ends = [end for _, end in read["offset_mapping"]]
+        (ends,) = self._ends([text])
         kept = len(ends)
         while len(row) > self.max_tokens and kept > 0:
             kept = max(0, kept - (len(row) - self.max_tokens))
@@ -155,12 +175,20 @@ class PromptedScorer(PairScorer):
     """Scores pairs with a prompted language model, loaded on first use."""
 
     def __init__(
-        self, load: Callable[[], Prompted], name: str, corpus: Mapping[str, Doc], *, max_tokens: int, template: str
+        self,
+        load: Callable[[], Prompted],
+        name: str,
+        corpus: Mapping[str, Doc],
+        *,
+        max_tokens: int,
+        template: str,
+        max_doc_tokens: int = 0,
     ) -> None:
+        """load: makes the model with these lengths and this template."""
         self.name = name
         self.corpus = corpus
-        self.max_tokens = max_tokens
         self.template = template
+        self.limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
         self._load = load
 
     @cached_property
@@ -173,8 +201,9 @@ class PromptedScorer(PairScorer):
 
     @property
     def maker(self) -> Callable[[], PromptedScorer]:
-        return partial(PromptedScorer, self._load, self.name, {}, max_tokens=self.max_tokens, template=self.template)
+        return partial(PromptedScorer, self._load, self.name, {}, template=self.template, **self.limits)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("prompted", weights_of(self.name), self.template, self.max_tokens, str(models.dtype()))
+        limits = [limit for limit in self.limits.values() if limit]
+        return fingerprint("prompted", weights_of(self.name), self.template, *limits, str(models.dtype()))
