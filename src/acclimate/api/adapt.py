@@ -14,7 +14,8 @@ from acclimate.base.disk import refuse_read_only
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
-from acclimate.run import status
+from acclimate.run import in_memory, status
+from acclimate.run.in_memory import Documents
 from acclimate.run.provided import Provided, StrPath, path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import Changes, merged, resolve, whole_number
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    corpus: StrPath,
+    corpus: StrPath | Documents,
     *,
     out: StrPath,
     recipe: StrPath = "quick",
@@ -65,7 +66,9 @@ def adapt(
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md,
         .html, .pdf and .docx files; a collection of the field by name, such as `beir/scifact` or
-        `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python.
+        `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python. Or the documents
+        themselves, any iterable of `Doc`s or of dicts with `_id`, `text`, perhaps `title`, and other fields; they are
+        written to a file in `out`.
     out
         Folder for everything that is made.
     recipe
@@ -115,13 +118,14 @@ def adapt(
         queries=queries, qrels=qrels, log=log,
         from_queries=from_queries, from_nway=from_nway, first_stage=first_stage, reranker=reranker,
     )  # fmt: skip
-    run = _new_run(corpus, out, recipe, provided, seed, [settings, stages])
+    name = in_memory.name_of(corpus, Path(path_text(out, "out")))
+    run = _new_run(name, out, recipe, provided, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
-    return run_until(run, until="evaluate", progress=progress, executor=executor)
+    return run_until(run, corpus, until="evaluate", progress=progress, executor=executor)
 
 
 def plan(
-    corpus: StrPath,
+    corpus: StrPath | Documents,
     *,
     out: StrPath,
     recipe: StrPath = "quick",
@@ -156,19 +160,23 @@ def plan(
     )  # fmt: skip
     if executor is not None:
         ray_cluster.Executor.parse(executor)
-    run = _new_run(corpus, out, recipe, provided, seed, [settings, stages])
-    limit(run, max_cost, max_tokens, prices, batch)
-    refuse_read_only(run.workspace.folder)
     with tempfile.TemporaryDirectory() as elsewhere:
+        name = in_memory.name_of(corpus, Path(elsewhere))
+        run = _new_run(name, out, recipe, provided, seed, [settings, stages])
         run.corpus_folder = Path(elsewhere)  # before anything is read
+        limit(run, max_cost, max_tokens, prices, batch)
+        refuse_read_only(run.workspace.folder)
+        in_memory.write(corpus, name)
         chain.check(run, asks=False)
         chain.check_input(run)
         chain.check_models(run, asks=False)
         return describe(run)
 
 
-def run_until(run: StageRun, *, until: str, progress: Shown, executor: str | None = None) -> Run:
-    """Make the run's stages up to `until`, and its report after the last one."""
+def run_until(
+    run: StageRun, corpus: StrPath | Documents | None, *, until: str, progress: Shown, executor: str | None = None
+) -> Run:
+    """Make the run's stages up to `until`, and its report after the last one. corpus: as given, if it was."""
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()
@@ -179,6 +187,9 @@ def run_until(run: StageRun, *, until: str, progress: Shown, executor: str | Non
         status.recording(run.workspace.folder),
         ray_cluster.workers(executor),
     ):
+        if corpus is not None and distributed.is_main():
+            in_memory.write(corpus, run.collection_name)
+        distributed.broadcast(None)  # other processes wait until it is written
         outputs = chain.adapt(run, until=until)
         if "evaluate" in outputs and distributed.is_main():
             assemble.write(run, outputs)
@@ -187,7 +198,7 @@ def run_until(run: StageRun, *, until: str, progress: Shown, executor: str | Non
 
 
 def _new_run(
-    corpus: StrPath, out: StrPath, recipe: StrPath, provided: Provided, seed: int | None, changes: Sequence[Changes]
+    corpus: str, out: StrPath, recipe: StrPath, provided: Provided, seed: int | None, changes: Sequence[Changes]
 ) -> StageRun:
     """Create a run without budget limits."""
     if not path_text(out, "out"):
@@ -196,7 +207,7 @@ def _new_run(
     seed = (loaded.seed or 0) if seed is None else seed
     return new_run(
         Path(out),
-        path_text(corpus, "corpus"),
+        corpus,
         resolve(chain.STAGES, loaded, merged(provided.changes, *changes)),
         recipe=loaded.name,
         seed=whole_number(seed, "seed", SEEDS),

@@ -20,6 +20,7 @@ from acclimate.deploy.searchers import Hit
 from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
+from acclimate.run.in_memory import Documents
 from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
 from acclimate.stages.runs import load_run, open_latest, open_run, outdated, reading
@@ -211,7 +212,7 @@ class Run:
 
     def update(
         self,
-        newdocs: StrPath | None = None,
+        newdocs: StrPath | Documents | None = None,
         *,
         remove: StrPath | None = None,
         all: bool = False,
@@ -233,7 +234,9 @@ class Run:
         self.__dict__.pop("report", None)  # it was rewritten
         return result
 
-    def plan_update(self, newdocs: StrPath | None = None, *, remove: StrPath | None = None, all: bool = False) -> str:
+    def plan_update(
+        self, newdocs: StrPath | Documents | None = None, *, remove: StrPath | None = None, all: bool = False
+    ) -> str:
         """Describe what `update` with the same arguments would add, change and remove; nothing is written.
 
         >>> "added 0 · changed 0 · removed 0" in acclimate.open("run").plan_update("docs")

@@ -14,7 +14,8 @@ from acclimate.base.errors import SettingError
 from acclimate.base.files import exists
 from acclimate.base.progress import Shown
 from acclimate.corpus import collections
-from acclimate.run import description
+from acclimate.run import description, in_memory
+from acclimate.run.in_memory import Documents
 from acclimate.run.provided import path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
@@ -39,7 +40,7 @@ class StageFunction(Protocol):
         self,
         folder: StrPath,
         *,
-        corpus: StrPath | None = None,
+        corpus: StrPath | Documents | None = None,
         executor: str | None = None,
         progress: Shown = "auto",
         **settings: Any,
@@ -75,19 +76,20 @@ def _function(stage: str) -> StageFunction:
     def go_on(
         folder: StrPath,
         *,
-        corpus: StrPath | None = None,
+        corpus: StrPath | Documents | None = None,
         executor: str | None = None,
         progress: Shown = "auto",
         **settings: Any,
     ) -> Run:
         path, changes = Path(path_text(folder, "folder")), {stage: settings}
-        if corpus is None or exists(path / description.NAME):
+        name = None if corpus is None else in_memory.name_of(corpus, path)
+        if name is None or exists(path / description.NAME):
             run = resume_run(path, changes)
-            _check_same(run, corpus)
+            _check_same(run, name)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
-            run = new_run(path, path_text(corpus, "corpus"), chosen, recipe="quick", seed=0)
-        return run_until(run, until=stage, progress=progress, executor=executor)
+            run = new_run(path, name, chosen, recipe="quick", seed=0)
+        return run_until(run, corpus, until=stage, progress=progress, executor=executor)
 
     go_on.__name__ = go_on.__qualname__ = stage
     go_on.__doc__ = _documentation(stage, work)
@@ -95,9 +97,8 @@ def _function(stage: str) -> StageFunction:
     return go_on
 
 
-def _check_same(run: StageRun, corpus: StrPath | None) -> None:
-    """Raises SettingError if `corpus` is not the one of the existing run."""
-    name = None if corpus is None else path_text(corpus, "corpus")
+def _check_same(run: StageRun, name: str | None) -> None:
+    """Raises SettingError if the corpus of that name is not the one of the existing run."""
     if name is not None and realpath(collections.located(name)) != realpath(run.input.source):
         raise SettingError(
             f"{run.workspace.folder} holds a run of {run.collection_name}; expected a new folder for "

@@ -28,6 +28,8 @@ from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
 from acclimate.report import assemble
 from acclimate.report.plan import files_dropped
+from acclimate.run import in_memory
+from acclimate.run.in_memory import Documents
 from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
 from acclimate.run.provided import StrPath, path_text
@@ -65,7 +67,7 @@ class Updated:
         return "\n".join([first, f"Since the run was made: {_counts(self.since)}", *self.drifted])
 
 
-def update(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces: bool) -> Updated:
+def update(folder: Path, new: StrPath | Documents | None, remove: StrPath | None, *, replaces: bool) -> Updated:
     """Update a run's documents and rewrite its report.
 
     new: a collection, in any form that `adapt` accepts. remove: a file of ids. replaces: remove documents that are not
@@ -78,7 +80,7 @@ def update(folder: Path, new: StrPath | None, remove: StrPath | None, *, replace
     return updated
 
 
-def plan(folder: Path, new: StrPath | None, remove: StrPath | None, *, replaces: bool) -> str:
+def plan(folder: Path, new: StrPath | Documents | None, remove: StrPath | None, *, replaces: bool) -> str:
     """The documents that `update` with the same arguments would add, change and remove. Raises what it would raise."""
     now, _ = open_latest(folder)
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,13 +101,15 @@ def _some(doc_ids: Set[str]) -> list[str]:
     return [*sorted(doc_ids)[:_SHOWN], *more]
 
 
-def _changes(now: Run, new: StrPath | None, remove: StrPath | None, replaces: bool, scratch: Path) -> Changes:
+def _changes(
+    now: Run, new: StrPath | Documents | None, remove: StrPath | None, replaces: bool, scratch: Path
+) -> Changes:
     """The changes to the documents of a run; new ones are read into `scratch`."""
     if new is None and remove is None:
         raise SettingError("nothing to update; expected documents, or ids to remove with --remove")
     if new is None and replaces:
         raise SettingError("--all: expected the documents that replace those of the run")
-    came = collections.load(path_text(new, "newdocs"), scratch).corpus if new is not None else dict[str, Doc]()
+    came = dict[str, Doc]() if new is None else _read(new, scratch)
     removed = frozenset[str]() if remove is None else read_ids(Path(path_text(remove, "remove")), now.input.documents)
     changes = Changes(now.input.documents, came, removed, replaces)
     if len(removed) == len(now.input.documents) and not came:
@@ -116,7 +120,13 @@ def _changes(now: Run, new: StrPath | None, remove: StrPath | None, replaces: bo
     return changes
 
 
-def _update(folder: Path, new: StrPath | None, remove: StrPath | None, replaces: bool) -> Updated:
+def _read(new: StrPath | Documents, scratch: Path) -> Corpus:
+    name = in_memory.name_of(new, scratch, "newdocs")
+    in_memory.write(new, name)
+    return collections.load(name, scratch).corpus
+
+
+def _update(folder: Path, new: StrPath | Documents | None, remove: StrPath | None, replaces: bool) -> Updated:
     started = time.monotonic()
     now, outputs = open_latest(folder)
     sweep(folder / FOLDER)

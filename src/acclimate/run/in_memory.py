@@ -1,0 +1,65 @@
+"""Documents that a program has in memory, which a run reads from a file in its folder, as it does any others.
+
+So whatever holds of a file holds of them: the same documents give the same fingerprints, readers say what is wrong with
+one, and the run resumes from its folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from acclimate.base.errors import SettingError
+from acclimate.base.files import make_folder, write_lines
+from acclimate.base.text import quoted
+from acclimate.records import Doc
+from acclimate.run.provided import StrPath, path_text
+
+Documents = Iterable[Doc | Mapping[str, Any]]
+
+
+def name_of(corpus: StrPath | Documents, folder: Path, argument: str = "corpus") -> str:
+    """The name of a collection; of documents in memory, that of the file in a run's folder that `write` writes.
+
+    Raises SettingError, which names the argument, for anything else.
+    """
+    if isinstance(corpus, str | bytes | PathLike) or not isinstance(corpus, Iterable):
+        return path_text(corpus, argument)
+    return str(folder / "corpus" / "documents.jsonl")
+
+
+def write(corpus: StrPath | Documents, name: str) -> None:
+    """Write documents in memory, one by one, to the file of that name; nothing where they have a name already."""
+    if not isinstance(corpus, str | PathLike):
+        make_folder(Path(name).parent)
+        write_lines(Path(name), _lines(corpus))
+
+
+def _lines(documents: Documents) -> Iterator[str]:
+    for number, document in enumerate(documents, 1):
+        row = document._asdict() if isinstance(document, Doc) else document
+        if not isinstance(row, Mapping):
+            raise SettingError(
+                f"document {number:,} is {quoted(row)}; expected acclimate.Doc, or a dict with _id and text"
+            )
+        yield json.dumps(_plain(row))  # ASCII: a half surrogate pair is for the reader to refuse
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; None for what it has not, such as nan for a missing title."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return _plain(value.tolist()) if hasattr(value, "tolist") else None  # of NumPy

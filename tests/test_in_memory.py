@@ -1,0 +1,80 @@
+"""Documents that a program has in memory: a run of them is that of the file that they would be in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chain import SMALL
+
+import acclimate
+from acclimate.base.testing import DOCS
+from acclimate.corpus import collections
+from acclimate.run import in_memory
+
+
+@pytest.fixture
+def settings(tiny_encoder) -> list[str]:
+    return [*SMALL, *(f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base"))]
+
+
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
+    return map(json.loads, path.read_text().splitlines())
+
+
+def checksums(run: Path) -> dict[str, str]:
+    """Of what each stage left; the index also notes the name of a file that is hashed with its source."""
+    manifests = {path.parent.name: json.loads(path.read_text()) for path in run.glob("*/manifest.json")}
+    return {name: manifest["checksum"] for name, manifest in manifests.items() if name not in ("index", "evaluate")}
+
+
+@pytest.mark.usefixtures("fake_llm")
+def test_a_run_of_documents_in_memory_is_that_of_their_file_and_goes_on(corpus, finished, settings, tmp_path):
+    run = acclimate.adapt(rows_of(corpus), out=tmp_path / "run", settings=settings, progress=None)
+    assert checksums(tmp_path / "run") == checksums(finished)
+    assert run.search("lava and ash", 3) == acclimate.open(finished).search("lava and ash", 3)
+
+    again = [acclimate.Doc(row["_id"], row["text"], row["title"]) for row in rows_of(corpus)]
+    run = acclimate.adapt(again, out=tmp_path / "run", settings=settings, progress=None)
+    assert all(stage["resumed"] for stage in run.report["stages"])
+    assert "done" in acclimate.plan(again, out=tmp_path / "run", settings=settings)
+    assert acclimate.sample(run, corpus=again, progress=None).folder == run.folder
+
+    run.update([{"_id": "new", "text": "The xylophone.", "year": 2026}], progress=None)
+    (hit,) = run.search("xylophone", 1)
+    assert (hit.document_id, hit.fields) == ("new", {"year": 2026})
+    assert "added 0 · changed 0 · removed 1" in run.plan_update(again, all=True)
+
+
+def test_a_plan_and_a_mistake_leave_nothing(settings, tmp_path):
+    assert "40 documents" in acclimate.plan(DOCS, out=tmp_path / "run", settings=settings)
+    for documents, message in (
+        (["lava"], "document 1 is 'lava'; expected acclimate.Doc, or a dict with _id and text"),
+        ([*DOCS, ("d99", "lava")], "document 41 is .*; expected acclimate.Doc"),
+        ([*DOCS, {"text": "lava"}], r"documents\.jsonl:41: no document id"),
+        ([*DOCS, DOCS[0]], r"documents\.jsonl:41: id 'd00' appears twice, first in line 1"),
+        ([{"_id": "1", "text": "\ud800"}], r"documents\.jsonl:1: 'text' has half a surrogate pair"),
+        ([{"_id": "1", "text": None}], r"documents\.jsonl:1: 'text' is null"),
+        ([], "no documents"),
+        (b"docs", "corpus is b'docs'; expected a path"),
+        (3, "corpus is 3; expected a path"),
+    ):
+        with pytest.raises(acclimate.AcclimateError, match=message):
+            acclimate.adapt(documents, out=tmp_path / "run", settings=settings, progress=None)
+        assert not [*tmp_path.iterdir()]
+
+
+def test_values_that_json_lacks_are_as_it_has_them(tmp_path):
+    row = {
+        "_id": np.int64(7), "text": "lava", "title": np.nan, "day": date(2026, 11, 29), "n": np.float32(0.5),
+        "nan": np.nan, "tags": np.array(["a", "b"]), "both": {"x": (1, True)}, "object": object(), "none": None,
+    }  # fmt: skip
+    name = in_memory.name_of([row], tmp_path)
+    in_memory.write([row], name)
+    corpus = collections.load(name, tmp_path).corpus
+    assert dict(corpus) == {"7": acclimate.Doc("7", "lava")}
+    assert corpus.fields_of("7") == {"both.x": [1, True], "day": "2026-11-29", "n": 0.5, "tags": ["a", "b"]}
