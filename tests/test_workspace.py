@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import time
+from functools import partial
 
 import pytest
 from staged import Stage, make
@@ -231,6 +233,27 @@ def test_a_stage_that_was_not_replaced_after_all_is_taken_back(workspace):
     assert again.resumed
     assert again.manifest == first.manifest
     assert not (workspace.folder / ".filter.replaced").exists()
+
+
+def test_a_stage_that_is_part_of_a_container_s_image_is_replaced_and_taken_back(workspace, monkeypatch):
+    """Overlay file systems let no folder of a lower layer be renamed."""
+    first = make(workspace, Stage())
+    image, rename, replace = {path.stat().st_ino for path in workspace.folder.iterdir()}, os.rename, os.replace
+
+    def refusing(work, path, target, **options):
+        if os.stat(path).st_ino in image:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
+        work(path, target, **options)
+
+    monkeypatch.setattr(os, "rename", partial(refusing, rename))
+    monkeypatch.setattr(os, "replace", partial(refusing, replace))
+    with pytest.raises(KeyboardInterrupt):
+        make(workspace, Stage(stop=KeyboardInterrupt()), seed=1)
+    image.add((workspace.folder / ".filter.replaced").stat().st_ino)
+    again = make(workspace, Stage(stop=AssertionError()))
+    assert (again.resumed, again.manifest) == (True, first.manifest)
+    make(workspace, Stage("other"), seed=1)
+    assert [path.name for path in workspace.folder.iterdir()] == ["filter"]
 
 
 def test_what_a_killed_process_had_replaced_is_swept(workspace):

@@ -168,7 +168,7 @@ class Workspace:
         manifest, reason = _finished(folder, recipe, key)
         if manifest is None and (replaced := _finished(aside, recipe, key))[0] and not replaced[1]:
             _remove(folder)  # its replacement was not finished, and is not needed
-            aside.replace(folder)
+            shutil.move(aside, folder)
             manifest, reason = replaced
         if manifest is not None and not reason:
             distributed.broadcast(True)
@@ -247,7 +247,7 @@ def _set_aside(folder: Path, aside: Path | None) -> None:
         _remove(folder)
     else:
         _remove(aside)
-        folder.replace(aside)
+        shutil.move(folder, aside)  # copies what is part of a container's image, whose folders cannot be renamed
 
 
 def _remove(path: Path) -> None:
