@@ -44,6 +44,16 @@ def test_a_file_that_was_not_finished_leaves_the_old_one_and_nothing_else(tmp_pa
     assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_two_who_write_the_same_file_at_once_write_beside_each_other(tmp_path):
+    """In containers both may have the same process number."""
+    path = tmp_path / "a.txt"
+    with files.atomic_write(path) as first, files.atomic_write(path) as second:
+        first.write_text("first, longer")
+        second.write_text("second")
+    assert path.read_text() == "first, longer"  # left last
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_rows_that_fail_half_way_leave_no_file(tmp_path):
     def rows():
         yield {"a": 1}

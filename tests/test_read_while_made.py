@@ -48,7 +48,8 @@ def test_while_another_process_works_there_what_is_missing_is_no_mistake(copied,
     shutil.rmtree(copied / "index")
     assert main(["search", str(copied), "lava"]) == 2
     assert "not finished: the stage index is not made yet" in capsys.readouterr().err
-    holder = {"host": "here", "machine": lease.machine(), "pid": 1, "token": "", "beats": 0}
+    # Processes of several containers may have the same number.
+    holder = {"host": "here", "machine": lease.machine(), "pid": os.getpid(), "token": "", "beats": 0}
     (copied / lease.NAME).write_text(json.dumps(holder))
     with (copied / LOCK).open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from staged import Stage, make
@@ -241,7 +242,7 @@ def test_a_stage_that_is_part_of_a_container_s_image_is_replaced_and_taken_back(
     image, rename, replace = {path.stat().st_ino for path in workspace.folder.iterdir()}, os.rename, os.replace
 
     def refusing(work, path, target, **options):
-        if os.stat(path).st_ino in image:
+        if Path(path).stat().st_ino in image:
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
         work(path, target, **options)
 

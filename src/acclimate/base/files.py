@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import zlib
@@ -67,14 +68,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Remove temporary files that a killed process left below `folder`."""
     for path in [*folder.rglob(".*.part")]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # a process's number is 1 in many containers
 
 
 def make_folder(path: Path) -> None:

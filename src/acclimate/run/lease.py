@@ -26,6 +26,7 @@ from acclimate.base.files import write_json
 NAME = ".lease"
 BEAT_SECONDS = 5.0  # between updates
 PATIENCE_SECONDS = 30.0  # without an update, until a folder counts as free
+_own: set[str] = set()  # tokens of leases that this process holds; in containers its number tells it from no other
 
 
 class Lease:
@@ -46,6 +47,7 @@ class Lease:
         """Context in which this process holds the folder. Raises AcclimateError if another machine's process does."""
         self._begin()
         self._wait()
+        _own.add(self._token)
         self._beat()
         thread = threading.Thread(target=self._go_on, name="lease", daemon=True)
         thread.start()
@@ -54,6 +56,7 @@ class Lease:
         finally:
             self._is_over.set()
             thread.join()
+            _own.discard(self._token)
             if self._successor is None:
                 self.path.unlink(missing_ok=True)
 
@@ -116,6 +119,11 @@ def read(path: Path) -> dict[str, Any] | None:
         return {key: holder[key] for key in ("host", "machine", "pid", "token", "beats")}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def is_own(holder: dict[str, Any]) -> bool:
+    """True if this process wrote the lease."""
+    return holder["token"] in _own
 
 
 def machine() -> str:

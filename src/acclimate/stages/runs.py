@@ -191,7 +191,7 @@ def _is_being_made(folder: Path) -> bool:
     """True while another process works in the folder."""
     holder = lease.read(folder / lease.NAME)
     try:
-        return holder is not None and holder["pid"] != os.getpid() and Workspace(folder).is_at_work()
+        return holder is not None and not lease.is_own(holder) and Workspace(folder).is_at_work()
     except (DataError, OSError):
         return False
 
