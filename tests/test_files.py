@@ -290,7 +290,8 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch, wri
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # everything is writable for root
-    monkeypatch.setattr(Path, "write_text", refused)
+    for name in ("write_text", "unlink"):
+        monkeypatch.setattr(Path, name, refused)
     monkeypatch.setattr(Path, "mkdir", lambda path, **options: options or refused(path))
     with pytest.raises(DataError, match=rf"^{tmp_path}: may not be written to; change its permissions"):
         write(tmp_path / "a")

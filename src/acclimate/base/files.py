@@ -43,7 +43,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             yield partial
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never made where nothing can be written
+            partial.unlink()
 
 
 @contextmanager
