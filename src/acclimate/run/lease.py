@@ -26,7 +26,7 @@ from acclimate.base.files import write_json
 NAME = ".lease"
 BEAT_SECONDS = 5.0  # between updates
 PATIENCE_SECONDS = 30.0  # without an update, until a folder counts as free
-_own: set[str] = set()  # tokens of leases that this process holds; in containers its number tells it from no other
+_held_tokens: set[str] = set()  # of leases that this process holds, which its number does not tell in containers
 
 
 class Lease:
@@ -47,7 +47,7 @@ class Lease:
         """Context in which this process holds the folder. Raises AcclimateError if another machine's process does."""
         self._begin()
         self._wait()
-        _own.add(self._token)
+        _held_tokens.add(self._token)
         self._beat()
         thread = threading.Thread(target=self._go_on, name="lease", daemon=True)
         thread.start()
@@ -56,7 +56,7 @@ class Lease:
         finally:
             self._is_over.set()
             thread.join()
-            _own.discard(self._token)
+            _held_tokens.discard(self._token)
             if self._successor is None:
                 self.path.unlink(missing_ok=True)
 
@@ -123,7 +123,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def is_own(holder: dict[str, Any]) -> bool:
     """True if this process wrote the lease."""
-    return holder["token"] in _own
+    return holder["token"] in _held_tokens
 
 
 def machine() -> str:
