@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,17 @@ entry()
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert "completed work is kept" in done.stderr
+
+
+def test_where_no_temporary_file_can_be_made_libraries_find_a_folder_all_the_same(monkeypatch):
+    """torch and dill need one when they are imported, as in containers whose file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert main(["recipes", "list"]) == 0
+    assert Path(tempfile.gettempdir()).is_dir()
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
 
 
 def test_a_program_that_is_started_without_signals_is_not_stopped_by_them():

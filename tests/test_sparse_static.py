@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 
 import numpy as np
 import pytest
@@ -195,9 +196,12 @@ def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, da
     assert member.views(QUERIES[:1], [], Views())[0].all_scores()[0] == pytest.approx(expected, rel=0.1)
 
 
-def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, data, tmp_path):
+def test_a_token_whose_bias_is_very_low_is_indexed_as_plain_libraries_see_it(base, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))  # what is written is beside what is made
     made = sparse.Sparse(base, data, "batch")
     with torch.no_grad():
         made.encoder.model.bias[3] = -70.0
-    sparse.save(made.encoder, tmp_path)
-    assert Head.open(tmp_path)[0].tokens.tolist() == made.encoder.model.tokens.tolist()
+    (tmp_path / "student").mkdir()
+    sparse.save(made.encoder, tmp_path / "student")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    assert Head.open(tmp_path / "student")[0].tokens.tolist() == made.encoder.model.tokens.tolist()

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -28,9 +29,19 @@ def prepare() -> None:
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # its warnings are about what we do on purpose
     if os.environ.get("COLUMNS", "80") not in _WIDTHS:  # laying out help would never end
         del os.environ["COLUMNS"]
+    _allow_no_temporary_folder()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
+
+
+def _allow_no_temporary_folder() -> None:
+    """Let libraries be imported on a read-only file system: dill and torch need a folder then, though we use none."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = os.sep
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
 
 
 def check_folder() -> None:

@@ -239,7 +239,7 @@ def save(learner: SparseLearner, path: Path) -> None:
         owner: Any = whole.get_submodule(decoder.rpartition(".")[0])
         if isinstance(getattr(owner, "bias", None), torch.nn.Parameter):
             owner.bias = torch.nn.Parameter(bias.clone())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".", suffix=".part") as folder:  # /tmp may be small
         whole.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         transformer = Transformer(folder, transformer_task="fill-mask", max_seq_length=learner.body.max_tokens)
