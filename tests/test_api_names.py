@@ -238,6 +238,14 @@ def test_measuring_with_other_measures(home, monkeypatch, capsys):
     assert all("nDCG@10 " in line and "P@5 0." in line for line in lines)
 
 
+def test_retrieving_for_an_llm(home, monkeypatch, capsys):
+    Path("rows.jsonl").write_text("".join(json.dumps({"_id": doc.doc_id, "text": doc.text}) + "\n" for doc in DOCS))
+    example("retriever.py", monkeypatch, "rows.jsonl", "retrieved", "molten rock below the crust")
+    shown = capsys.readouterr().out
+    assert f"\n[1] {DOCS[0].doc_id}\n{DOCS[0].text}\n" in shown
+    assert "\n[3] " in shown
+
+
 def test_a_run_in_pyterrier(home, pyterrier, monkeypatch, capsys):
     example("terrier.py", monkeypatch, "run", "lava and ash")
     assert capsys.readouterr().out.count("volcano.md") == 2
