@@ -153,7 +153,17 @@ def test_what_a_user_types_has_the_type_of_the_setting(text, name, value):
 
 @pytest.mark.parametrize(
     ("name", "value", "typed"),
-    [("kinds", ["c", "d"], ("c", "d")), ("count", 7, 7), ("count", 7.0, 7), ("share", 2, 2.0), ("on", True, True)],
+    [
+        ("kinds", ["c", "d"], ("c", "d")),
+        ("kinds", np.array(["c", "d"]), ("c", "d")),
+        ("count", 7, 7),
+        ("count", 7.0, 7),
+        ("count", np.int64(7), 7),
+        ("share", 2, 2.0),
+        ("share", np.float32(2), 2.0),
+        ("on", True, True),
+        ("on", np.True_, True),
+    ],
 )
 def test_what_a_recipe_holds_has_the_type_of_the_setting(name, value, typed):
     found = changed(recipe={"stage": {name: value}})[name]
@@ -182,7 +192,13 @@ def test_a_mistake_is_named_with_what_is_expected(text, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("count", 1.5), ("name", 3), ("kinds", 3), ("share", "x"), ("count", [])])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 1.5), ("name", 3), ("kinds", 3), ("share", "x"), ("count", []), ("count", True), ("count", np.True_),
+        ("share", np.True_), ("kinds", np.array([1])),
+    ],
+)  # fmt: skip
 def test_a_recipe_with_a_wrong_type_is_refused(name, value):
     with pytest.raises(SettingError, match=f"stage.{name} is "):
         changed(recipe={"stage": {name: value}})

@@ -152,6 +152,7 @@ def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
     """Raises ValueError or TypeError for a value of another type."""
     if typing.get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
+        parts = parts.tolist() if hasattr(parts, "tolist") else parts  # of NumPy
         if not isinstance(parts, list | tuple):
             raise ValueError
         parts = [part.strip() if isinstance(part, str) else part for part in parts]
@@ -162,7 +163,7 @@ def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
         return None
     if bool in kinds:
         return {"true": True, "false": False}[str(value).lower()]
-    if isinstance(value, bool):
+    if not isinstance(value, str) and str(value) in ("True", "False"):  # also of NumPy
         raise ValueError
     if int in kinds and float not in kinds:
         return _whole(value)
