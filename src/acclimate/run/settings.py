@@ -151,8 +151,9 @@ def whole_number(value: Any, name: str, domain: Domain) -> int:
 def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
     """Raises ValueError or TypeError for a value of another type."""
     if typing.get_origin(kind) is tuple:
+        if hasattr(value, "tolist"):  # an array of NumPy
+            value = value.tolist()
         parts = value.split(",") if isinstance(value, str) else value
-        parts = parts.tolist() if hasattr(parts, "tolist") else parts  # of NumPy
         if not isinstance(parts, list | tuple):
             raise ValueError
         parts = [part.strip() if isinstance(part, str) else part for part in parts]
