@@ -12,7 +12,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from acclimate.base.errors import SettingError
-from acclimate.records import Doc
+from acclimate.records import Doc, PromptExample
 from acclimate.stages.sample import METHODS, sample, text_key
 
 LONG = [
@@ -218,6 +218,41 @@ def test_a_diverse_draw_leaves_no_document_as_far_from_a_drawn_one():
         return 1 - float((unit @ unit[rows].T).max(axis=1).mean())
 
     assert all(distance("diverse", seed) < distance("uniform", seed) for seed in range(5))
+
+
+def unit_of(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_near_documents_of_a_cluster_are_likelier_and_others_are_drawn_too():
+    """DUQGen: the softmax of closeness to the centroid at temperature 1, which differs by little over cosines."""
+    vectors = unit_of(np.eye(1, 12) + np.random.default_rng(0).normal(scale=0.3, size=(200, 12)))
+    center = vectors.mean(axis=0)
+    closeness = vectors @ center / np.linalg.norm(center)
+    settings = {"method": "diverse", "n_clusters": 1, "n_docs": 1, "windows": 0}
+    drawn = [
+        int(next(iter(sample(by_id(LONG[:200]), vectors=lambda: vectors, seed=seed, **settings).splits))[1:])
+        for seed in range(30)
+    ]
+    assert len(set(drawn)) > 10
+    assert closeness[drawn].mean() > np.quantile(closeness, 0.75)
+
+
+def test_the_next_document_of_a_cluster_is_unlike_those_drawn_before():
+    """Maximal marginal relevance: of two sides of one cluster, the nearer one does not give both documents."""
+    sides = np.eye(2, 12)[[0] * 60 + [1] * 40] + np.random.default_rng(0).normal(scale=0.02, size=(100, 12))
+    settings = {"method": "diverse", "n_clusters": 1, "n_docs": 2, "windows": 0}
+    for seed in range(10):
+        drawn = sample(by_id(LONG[:100]), vectors=lambda: unit_of(sides), seed=seed, **settings)
+        assert len({int(doc_id[1:]) < 60 for doc_id in drawn.splits}) == 2
+
+
+def test_a_copy_of_an_example_s_document_gets_no_query():
+    shown = PromptExample("q", "d0", "a query", LONG[0].text)
+    corpus = by_id([*LONG[:5], LONG[0]._replace(doc_id="copy", text=LONG[0].text.upper())])
+    drawn = sample(corpus, pairs=lambda source: [shown], examples="file", dev_share=0)
+    assert set(drawn.splits) == {"d1", "d2", "d3", "d4"}
+    assert drawn.dropped["example of a prompt"] == 2
 
 
 def test_a_diverse_draw_follows_from_its_seed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from labelling import (
     ALL,
@@ -27,6 +28,8 @@ from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.teachers.selection import parse_weights, teacher_warnings
 from acclimate.records import Query
+from acclimate.search.candidates import Candidates
+from acclimate.search.scales import scale
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
@@ -160,6 +163,21 @@ def test_percentiles_keep_what_a_whole_list_is_worth():
     best = {query.doc_id: max(example.scores) for query, example in zip(TRAIN, made.train, strict=True)}
     assert max(best[doc_id] for doc_id in DOC_IDS[:25:2]) < 0.3 < 0.7 < min(best[doc_id] for doc_id in DOC_IDS[1:25:2])
     assert set(made.scale["bounds"]) == set(MEMBERS)
+
+
+def test_the_1st_percentile_of_all_lists_is_0_and_the_99th_is_1():
+    rng = np.random.default_rng(0)
+    lists = [
+        Candidates(Query(str(n), str(n)), np.arange(20), {"x": (rng.normal(size=20) * 9 + n).astype(np.float32)})
+        for n in range(50)
+    ]
+    everything = np.concatenate([candidates.scores["x"] for candidates in lists])
+    scaled = np.concatenate([scale("percentile", lists, ["x"])("x", candidates.scores["x"]) for candidates in lists])
+    low, high = np.sort(everything)[[10, -11]]  # the hundredth of a thousand from either end
+    assert scaled.min() == 0 and scaled.max() == 1
+    assert (scaled == 0).sum() == (scaled == 1).sum() == 10
+    within = (everything > low) & (everything < high)
+    assert scaled[within] == pytest.approx((everything[within] - low) / (high - low), abs=0.01)
 
 
 def test_teachers_take_turns_in_the_order_of_their_names():

@@ -1,0 +1,96 @@
+"""Settings of train and distill reach what they name: a method is its values, wherever they are handed on."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import easy_task
+from distilling import DEV, TRAIN
+
+from acclimate.base import models
+from acclimate.learn.rerankers import training as reranker_training
+from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+from acclimate.learn.students import training as student_training
+from acclimate.learn.students.batches import mean_loss, read_batch
+from acclimate.learn.students.kinds import STUDENTS
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.stages.distill import distill
+
+
+class Stopped(Exception):
+    """Raised in place of a training."""
+
+
+@pytest.mark.parametrize("loss", ["kl", "margin-mse"])
+def test_a_student_s_loss_has_every_setting_of_its_own(loss, base, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "fast_bf16", lambda: False)
+    settings = {
+        "teacher_temperature": 0.3,
+        "contrastive": 0.4,
+        "mask_above": 0.35,
+        "student_temperature": 0.2,
+        "contrastive_temperature": 0.1,
+    }
+    student = STUDENTS["dense"].make(base.copy(), data, "list")
+    expected = mean_loss(student, DistillationLoss(loss, **settings), read_batch(student, DEV, {})).item()
+    notes = distill(
+        TRAIN, DEV, base, data, tmp_path, student=("dense",), negatives="list", epochs=0, loss=loss, **settings
+    )
+    assert notes["dense"]["dev_loss"] == [pytest.approx(expected, abs=1e-4)]
+    for name in settings:
+        other = DistillationLoss(loss, **{**settings, name: 2 * settings[name]})
+        assert abs(mean_loss(student, other, read_batch(student, DEV, {})).item() - expected) > 1e-3, name
+
+
+@pytest.mark.parametrize(("name", "rate"), [("dense", 3e-3), ("static", 7e-3)])
+def test_a_student_s_training_has_every_setting_of_its_own(name, rate, base, data, tmp_path, monkeypatch):
+    given = {}
+
+    def stop(student, train, dev, loss, state_path, **settings):
+        given.update(settings)
+        raise Stopped
+
+    monkeypatch.setattr(student_training, "StudentTraining", stop)
+    settings = {"epochs": 5, "max_steps": 9, "batch_size": 3, "evaluations": 2, "schedule": "constant"}
+    with pytest.raises(Stopped):
+        distill(
+            TRAIN, DEV, base, data, tmp_path, student=(name,), learning_rate=3e-3, table_learning_rate=7e-3, seed=4,
+            document_ways=5, token_ways=6, **settings,
+        )  # fmt: skip
+    cut = given.pop("cut")
+    assert given == {**settings, "learning_rate": rate, "seed": 4}
+    assert len(cut(TRAIN[0], 0).doc_ids) == (5 if name == "dense" else len(TRAIN[0].doc_ids))
+
+
+def test_a_reranker_s_training_has_every_setting_of_its_own(tiny_encoder, tmp_path, monkeypatch):
+    given = []
+
+    def stop(examples, n_dev_rows, checkpoints, settings):
+        given.append(arguments(examples, n_dev_rows, checkpoints, settings))
+        raise Stopped
+
+    arguments = reranker_training._arguments
+    monkeypatch.setattr(reranker_training, "_arguments", stop)
+    settings = {
+        "learning_rate": 7e-4, "weight_decay": 0.123, "gradient_accumulation": 3, "optimizer": "adafactor",
+        "schedule": "constant", "epochs": 4, "seed": 8,
+    }  # fmt: skip
+    for precision in ("float32", "bfloat16"):
+        with pytest.raises(Stopped):
+            easy_task.trained(tiny_encoder, tmp_path, precision=precision, **settings)
+    first, second = given
+    assert (first.learning_rate, first.weight_decay, first.gradient_accumulation_steps) == (7e-4, 0.123, 3)
+    assert (first.optim, first.lr_scheduler_type, first.num_train_epochs, first.seed) == ("adafactor", "constant", 4, 8)
+    assert (first.warmup_steps, first.max_grad_norm, first.bf16, second.bf16) == (0, 1.0, False, True)
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_fast", "expected"),
+    [("auto", True, True), ("auto", False, False), ("float32", True, False), ("bfloat16", False, True)],
+)
+def test_precision_is_the_machine_s_only_where_it_is_left_to_it(precision, is_fast, expected, monkeypatch):
+    monkeypatch.setattr(models, "fast_bf16", lambda: is_fast)
+    fields = dict.fromkeys(Hyperparameters.__dataclass_fields__, 0) | {"precision": precision}
+    assert Hyperparameters(**fields).is_bf16 is expected
