@@ -37,6 +37,33 @@ def test_the_best_by_a_rerankers_score_stay():
     assert [row["reranker"] for row in selection.judged] == [1.5, -2, 3]
 
 
+def test_a_reranker_reads_as_many_tokens_as_it_is_told():
+    class Listening(Told):
+        def rerank(self, model, queries, max_tokens):
+            self.asked.append((model, max_tokens))
+            return super().rerank(model, queries, max_tokens)
+
+    judges = Listening()
+    filter_queries(queries_of("one"), judges, filters=("reranker",), reranker="monot5", reranker_tokens=77)
+    assert judges.asked[0] == ("monot5", 77)
+
+
+@pytest.mark.parametrize(("in_train", "expected"), [(0, 3), (2, 2)])
+def test_a_reranker_that_checks_consistency_learns_from_examples_as_wide_as_the_others(
+    in_train, expected, copied, corpus, run_adapt, monkeypatch
+):
+    widths = []
+
+    def stop(*_, n_ways, **__):
+        widths.append(n_ways)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("acclimate.learn.rerankers.consistency.trained_reranker", stop)
+    changes = ("filter.filters=consistency", "mine.n_ways=3", f"train.n_ways={in_train}")
+    assert run_adapt(corpus, copied, changes=changes) == 130
+    assert widths == [expected]
+
+
 @given(st.lists(st.floats(-9, 0), min_size=1, max_size=40), st.integers(0, 100))
 def test_a_percentile_drops_that_share_at_most_and_only_the_lowest(logprobs, least):
     queries = queries_of(*(f"query {at}" for at in range(len(logprobs))), logprobs=logprobs)

@@ -13,6 +13,7 @@ from acclimate.corpus.formats import synthetic_id
 from acclimate.llm import prompts
 from acclimate.llm.ask import group_tasks, tasks_of
 from acclimate.llm.completions import Completions
+from acclimate.llm.decoding import Decoding
 from acclimate.llm.estimate import calls_of
 from acclimate.llm.prompts import Material
 from acclimate.records import Completion, Doc, PromptExample
@@ -54,6 +55,19 @@ def test_a_query_for_each_doc_in_the_order_of_docs(completions):
     assert (made.dropped, made.rejects, made.cut) == ({}, [], 0)
     assert made.calls == 50
     assert made.tokens == made.asked == {"prompt": 450, "completion": 150}
+
+
+def test_an_answer_is_decoded_as_the_settings_say(completions):
+    asked = set()
+
+    class Told(Writer):
+        def decoding_as(self, decoding):
+            asked.add(decoding)
+            return self
+
+    settings = {"max_new_tokens": 50, "temperature": 0.8, "top_p": 0.95, "seed": 4}
+    generate(DOCS, completions, llm=Told(), prompt=("question", "claim"), per_doc=4, **settings)
+    assert asked == {Decoding(**settings, sample=sample) for sample in (0, 1)}
 
 
 def test_a_second_run_asks_nothing_and_reports_the_same_tokens(completions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,23 @@ def test_the_five_prompts_of_udapdr_are_there_and_differ():
     cues = {name: prompts.load(name).render("TEXT").partition("TEXT")[0].splitlines()[-1] for name in FIVE}
     assert list(cues.values()) == ["Passage: ", "Document: ", "Document: ", "Document: ", "Passage: "]
     assert len({prompts.load(name).fingerprint for name in FIVE}) == 5
+
+
+def test_questions_are_asked_and_prompts_made_as_the_settings_say(completions):
+    decodings = set()
+
+    class Told(Asker):
+        def decoding_as(self, decoding):
+            decodings.add(replace(decoding, stop=(), chat=False))
+            return self
+
+    llm, settings = Told(), {"max_new_tokens": 32, "temperature": 0.7, "top_p": 0.95, "seed": 4}
+    docs = [doc._replace(text=f"{doc.text} uncut") for doc in DOCS]
+    made = seed_prompts(docs, completions, llm=llm, n_docs=12, n_prompts=2, max_doc_tokens=8, **settings)
+    assert decodings == {Decoding(**settings, stop=())}
+    shown = [row["document"] for template in made.templates for row in template.examples or ()]
+    assert all(len(text.split()) == 8 for text in shown)
+    assert not any("uncut" in text for text in llm.asked)
 
 
 def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(completions):
