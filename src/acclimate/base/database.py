@@ -8,15 +8,9 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError
 
-_TRANSIENT = {  # the file itself may be fine: disk full, no permission, used by another process
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-}
+# The file itself may be fine where the disk is full, another process uses it, or this user may not write.
+_TRANSIENT = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_DENIED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 def connected(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
@@ -36,5 +30,9 @@ def unusable(error: sqlite3.Error, path: Path) -> DataError:
     if path.exists() and not path.is_file():
         return DataError("is not a file, so no answers can be stored in it; move it out of the way", path=path)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary result code
-    resume, remove = "run the same command again to resume", "remove it, and its answers are requested again"
-    return DataError(f"{error}; {resume if code in _TRANSIENT else remove}", path=path)
+    what_to_do = "remove it, and its answers are requested again"
+    if code in _TRANSIENT:
+        what_to_do = "run the same command again to resume"
+    if code in _DENIED:
+        what_to_do = "change its permissions and its folder's, or use another folder"
+    return DataError(f"{error}; {what_to_do}", path=path)
