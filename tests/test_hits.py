@@ -105,6 +105,17 @@ def test_a_run_of_somebody_else_s_is_mined_and_what_it_lacks_is_counted(copied, 
         acclimate.mine(copied, retriever=path)
 
 
+def test_hits_and_candidates_are_as_deep_as_asked_where_stages_share_fewer(copied, monkeypatch):
+    """InPars mines BM25's first 1,000, where 100 are shared; here the first 20 of 3."""
+    for place in ("stages.hits", "stages.label", "run.retrievers"):
+        monkeypatch.setattr(f"acclimate.{place}.SHARED_DEPTH", 3)
+    acclimate.mine(copied, retriever="dense", n_ways=12, depth=20, max_share=1.0)
+    assert {len(example.doc_ids) for example in read_nway(copied / "mine" / "examples.jsonl")} == {12}
+    assert json.loads((copied / "mine" / "manifest.json").read_text())["notes"]["filled_at_random"] == 0
+    acclimate.label(copied, candidates="dense", teachers="dense", n_ways=15)
+    assert {len(example.doc_ids) for example in read_nway(copied / "label" / "train.jsonl")} == {15}
+
+
 @pytest.mark.usefixtures("fake_llm")
 def test_inpars_trains_monot5_for_so_many_steps_of_pairs_whatever_is_set_aside(copied, tmp_path):
     words = {word for doc in DOCS for word in doc.default_text().split()}
