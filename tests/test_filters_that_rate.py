@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,10 @@ from test_filter import NOTHING, Told, queries_of
 import acclimate
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
+from acclimate.learn.rerankers import consistency
+from acclimate.learn.students import round_trip
 from acclimate.llm.grade import read_grade
-from acclimate.records import Query
+from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.scorers.lists import query_batches
 from acclimate.search.value_cache import ValueCache
@@ -46,6 +49,38 @@ def test_a_reranker_reads_as_many_tokens_as_it_is_told():
     judges = Listening()
     filter_queries(queries_of("one"), judges, filters=("reranker",), reranker="monot5", reranker_tokens=77)
     assert judges.asked[0] == ("monot5", 77)
+
+
+class Stopped(Exception):
+    """Raised in place of a training."""
+
+
+@pytest.mark.parametrize("filtering", ["consistency", "round trip"])
+def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_no_source(
+    filtering, tmp_path, monkeypatch
+):
+    queries = [SyntheticQuery(f"q{n}", f"query {n}", f"d{n}", -1.0) for n in range(20)]
+    corpus = {query.doc_id: Doc(query.doc_id, query.text) for query in queries}
+    held_out, sides = {"d3", "d7"}, []
+
+    def stop(train, checks, *_, **__):
+        sides.extend((train, checks))
+        raise Stopped
+
+    monkeypatch.setattr(consistency, "train_rerankers", stop)
+    monkeypatch.setattr(round_trip, "train_students", stop)
+    rest = {"settings": {}, "seed": 0, "progress": lambda done, total: None}
+    with pytest.raises(Stopped):
+        if filtering == "consistency":
+            candidates = {query.query_id: [*corpus] for query in queries}
+            consistency.trained_reranker(queries, candidates, held_out, corpus, tmp_path, n_ways=19, **rest)
+        else:
+            nothing: Any = None
+            round_trip.trained_retriever(queries, held_out, corpus, nothing, nothing, nothing, tmp_path, **rest)
+    train, checks = ({example.doc_ids[0] for example in side} for side in sides)
+    assert (train, checks) == (corpus.keys() - held_out, held_out)
+    assert all(example.doc_ids[0] not in example.doc_ids[1:] for side in sides for example in side)
+    assert {len(example.doc_ids) for side in sides for example in side} == {19 if filtering == "consistency" else 1}
 
 
 @pytest.mark.parametrize(("in_train", "expected"), [(0, 3), (2, 2)])

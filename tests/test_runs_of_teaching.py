@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny import write_cross_encoder
 
 import acclimate
+from acclimate.search import scorers
 from acclimate.search.scorers import named
 
 
@@ -82,3 +84,16 @@ def test_a_teacher_is_given_as_much_of_a_document_as_students_read(copied, tiny_
     acclimate.label(copied, teachers=teacher, weights="equal")
     settings = json.loads((copied / "run.json").read_text())["settings"]
     assert set(given) == {(teacher, settings["index"]["max_tokens"])}
+
+
+def test_a_trained_reranker_scores_as_many_tokens_as_it_was_trained_on(copied, monkeypatch):
+    load, given = scorers.load, []
+
+    def watched(name, corpus, **limits):
+        given.append((Path(name).name, limits))
+        return load(name, corpus, **limits)
+
+    monkeypatch.setattr(scorers, "load", watched)
+    acclimate.label(copied, teachers="reranker", weights="equal")
+    settings = json.loads((copied / "run.json").read_text())["settings"]
+    assert given == [("reranker", {"max_tokens": settings["train"]["max_tokens"]})]
