@@ -224,8 +224,9 @@ def test_settings_are_checked_shared_and_described(completions):
         generate(DOCS, completions, llm=Writer(), max_doc_tokens=0)
     with pytest.raises(SettingError, match="no prompt"):
         generate(DOCS, completions, llm=Writer(), prompt="nope")
+    documentation = inspect.getdoc(generate) or ""
     for name, parameter in inspect.signature(generate).parameters.items():
-        assert parameter.kind != parameter.KEYWORD_ONLY or f"    {name}\n        " in generate.__doc__
+        assert parameter.kind != parameter.KEYWORD_ONLY or f"\n{name}\n    " in documentation
 
 
 def test_prompts_come_apart_by_the_order_of_their_examples_where_enough_share_one():

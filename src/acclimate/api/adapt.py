@@ -121,7 +121,7 @@ def adapt(
     name = in_memory.name_of(corpus, Path(path_text(out, "out")))
     run = _new_run(name, out, recipe, provided, seed, [settings, stages])
     limit(run, max_cost, max_tokens, prices, batch)
-    return run_until(run, corpus, until="evaluate", progress=progress, executor=executor)
+    return run_until(run, until="evaluate", progress=progress, executor=executor, corpus=corpus)
 
 
 def plan(
@@ -174,9 +174,14 @@ def plan(
 
 
 def run_until(
-    run: StageRun, corpus: StrPath | Documents | None, *, until: str, progress: Shown, executor: str | None = None
+    run: StageRun,
+    *,
+    until: str,
+    progress: Shown,
+    executor: str | None = None,
+    corpus: StrPath | Documents | None = None,
 ) -> Run:
-    """Make the run's stages up to `until`, and its report after the last one. corpus: as given, if it was."""
+    """Make the run's stages up to `until`, and its report after the last one. corpus: as given; may be in memory."""
     from acclimate.report import assemble
 
     run.workspace.refuse_foreign()

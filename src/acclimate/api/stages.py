@@ -89,7 +89,7 @@ def _function(stage: str) -> StageFunction:
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
             run = new_run(path, name, chosen, recipe="quick", seed=0)
-        return run_until(run, corpus, until=stage, progress=progress, executor=executor)
+        return run_until(run, until=stage, progress=progress, executor=executor, corpus=corpus)
 
     go_on.__name__ = go_on.__qualname__ = stage
     go_on.__doc__ = _documentation(stage, work)
