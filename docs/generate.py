@@ -100,7 +100,8 @@ def _command(name: str, command: App, default_parameter: Parameter | None) -> li
         if argument.required or not is_named:
             usage.append(typed if argument.required else f"[{typed}]")
         default = argument.field_info.default
-        shown = _shown(default) if default not in (None, False) and not argument.required else ""
+        has_none = any(default is none for none in (None, False, inspect.Parameter.empty))
+        shown = "" if has_none or argument.required else _shown(default)
         rows.append(_row(f"`{typed}`", shown, _escaped(" ".join((argument.parameter.help or "").split()))))
     options = ["", *_table("option", "default", "what it does"), *rows] if rows else []
     return [text, "", f"`{' '.join(usage)}`", *options]

@@ -140,6 +140,13 @@ def test_the_changelog_begins_with_this_version():
     assert versions[0] == __version__
 
 
+@pytest.mark.parametrize("name", ["commands.md", "settings.md"])
+def test_defaults_are_values_that_people_type(name):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert re.findall(r"\| `[^`]*` \| `(<[^`]*)`", page) == []
+    assert "`0`" in page
+
+
 def test_what_is_written_from_the_code_is_what_the_code_says():
     path = ROOT / "docs" / "generate.py"
     spec = importlib.util.spec_from_file_location("generate", path)
