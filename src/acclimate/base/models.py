@@ -258,6 +258,15 @@ def uses_amx(tensor: torch.Tensor) -> bool:
     return is_cpu_bf16 and torch.cpu._is_amx_tile_supported()
 
 
+def on_onednn(device: torch.device, dtype: torch.dtype) -> bool:
+    """True where oneDNN multiplies numbers of this precision; for bfloat16 it needs a CPU with AVX512."""
+    import torch
+
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def dtype() -> torch.dtype:
     """The dtype of computation: bfloat16 where it is fast, else float32. Training keeps float32 master weights."""
     import torch
