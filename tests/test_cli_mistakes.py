@@ -12,6 +12,7 @@ from chain import write_answers, write_corpus
 
 import acclimate
 from acclimate.base.testing import DOCS
+from acclimate.base.text import command
 from acclimate.cli.main import main
 
 
@@ -215,13 +216,13 @@ def test_a_recipe_that_is_no_toml(mistake, corpus, out, tmp_path):
 
 
 def test_no_run_in_a_folder(mistake, out):
-    for command in (["search", out, "x"], ["report", out], ["filter", out]):
-        assert f"acclimate adapt CORPUS --out {out}" in mistake(*command)
+    for words in (["search", out, "x"], ["report", out], ["filter", out]):
+        assert command("adapt", "CORPUS", "--out", out) in mistake(*words)
 
 
 def test_searching_a_run_that_is_not_finished(mistake, unfinished):
-    for command in (["search", unfinished, "lava"], ["report", unfinished]):
-        assert f"acclimate evaluate {unfinished}" in mistake(*command)
+    for words in (["search", unfinished, "lava"], ["report", unfinished]):
+        assert command("evaluate", unfinished) in mistake(*words)
 
 
 def test_comparing_files_that_are_missing(mistake, tmp_path):

@@ -18,6 +18,7 @@ from acclimate.api import curve
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
+from acclimate.base.text import command
 from acclimate.cli.main import main
 from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
@@ -171,7 +172,7 @@ def test_an_interrupted_point_is_made_again_to_the_same_values(copied, drawn):
 def test_an_unfinished_run_is_refused_with_the_command_that_goes_on(copied, capsys):
     shutil.rmtree(copied / "label")
     assert main(["curve", str(copied)]) == 2
-    assert f"acclimate label {copied}" in capsys.readouterr().err
+    assert command("label", copied) in capsys.readouterr().err
     assert main(["curve", str(copied), "--lists", "5,many"]) == 2
     assert "expected whole numbers" in capsys.readouterr().err
 

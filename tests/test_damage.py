@@ -13,6 +13,7 @@ from chain import STAGES, contents, made_again
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_json
+from acclimate.base.text import command
 from acclimate.cli.main import main
 from acclimate.run.updated import LastUpdate
 
@@ -84,11 +85,11 @@ def test_a_damaged_file_of_a_finished_run_is_named_or_is_none_that_is_read(run, 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_run_that_is_not_described_any_more_is_told_and_described_again(kind, run, corpus, run_adapt, capsys):
     damage(run / "run.json", kind)
-    for command in (*READERS, ["mine"], ["curve"]):
-        code, said = told(capsys, command, run)
+    for words in (*READERS, ["mine"], ["curve"]):
+        code, said = told(capsys, words, run)
         assert code == 0 if kind == "longer" and not said else code in (0, 2)
         if code:
-            assert f"acclimate adapt CORPUS --out {run}" in said
+            assert command("adapt", "CORPUS", "--out", run) in said
     assert run_adapt(corpus, run) == 0
     assert made_again(run) == []
     assert told(capsys, READERS[0], run)[0] == 0
@@ -146,10 +147,10 @@ def test_a_damaged_database_is_told_and_once_it_is_removed_asked_for_again(
 def test_a_run_that_is_described_by_values_that_it_cannot_have_is_told(change, run, capsys):
     described = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**described, **change}))
-    for command in (["report"], ["mine"]):
-        code, said = told(capsys, command, run)
+    for words in (["report"], ["mine"]):
+        code, said = told(capsys, words, run)
         assert code == 2
-        assert f"acclimate adapt CORPUS --out {run}" in said
+        assert command("adapt", "CORPUS", "--out", run) in said
 
 
 @pytest.mark.parametrize("name", ["completions.sqlite", "corpus", "report.json"])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from acclimate.base.errors import DataError
+from acclimate.base.text import command
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.run.output import StageOutput
 from acclimate.stages import sizes
@@ -45,7 +46,7 @@ def test_what_kept_nothing_says_so(tmp_path, stage, dropped, told):
         output(tmp_path, stage, dropped).check_kept()
     message = str(raised.value)
     assert message.startswith(f"{stage}: ")
-    assert f"acclimate inspect {tmp_path}" in message
+    assert command("inspect", tmp_path) in message
     assert "\n" not in message
     assert all(part in message for part in told), message
 

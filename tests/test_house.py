@@ -28,6 +28,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 SAY_NOTHING = {"found", "one", "told", "made", "own", "near"}  # as names: what they hold has a noun
+VERSIONS = {"__version__", "version", "self.acclimate", "manifest['versions']['acclimate']"}  # behind the name
 REPEATED = {  # defaults of what is of use without a run too; a run passes its settings
     "acclimate.api.run": {"k"},  # of hits, not of what is measured
     "acclimate.cli.inpars_commands": {"keep_top_k", "min_tokens", "max_tokens"},  # the toolkit's
@@ -89,14 +90,17 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
     """By `base.text.command`: a folder may have blanks in its name."""
     page = (ROOT / "docs" / "commands.md").read_text("utf-8")
     commands = "|".join(re.findall(r"(?m)^## ([a-z-]+)", page))
-    begun = re.compile(rf"\bacclimate ({commands})( [^ ;,]+)* $")
+    begun = re.compile(rf"\bacclimate (({commands})( [^ ;,]+)* )?$")
     unquoted = [
         f"{module}:{node.lineno}"
         for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.JoinedStr)
         for part, after in pairwise(node.values)
-        if isinstance(part, ast.Constant) and begun.search(str(part.value)) and isinstance(after, ast.FormattedValue)
+        if isinstance(part, ast.Constant)
+        and begun.search(str(part.value))
+        and isinstance(after, ast.FormattedValue)
+        and ast.unparse(after.value) not in VERSIONS
     ]
     assert "adapt" in commands
     assert unquoted == []

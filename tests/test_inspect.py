@@ -16,6 +16,7 @@ import pytest
 
 import acclimate.llm
 from acclimate.base.testing import DOCS, FakeLLM
+from acclimate.base.text import command
 from acclimate.cli.main import main
 from acclimate.records import Completion
 from acclimate.run import manifests
@@ -234,4 +235,4 @@ def test_a_folder_without_queries_is_said(runs, tmp_path, capsys):
     shutil.copytree(runs / "generated", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "generate")
     assert main(["inspect", str(tmp_path / "run")]) == 2
-    assert f"acclimate generate {tmp_path / 'run'}" in capsys.readouterr().err
+    assert command("generate", tmp_path / "run") in capsys.readouterr().err

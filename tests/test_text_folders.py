@@ -17,6 +17,7 @@ from acclimate.api.adapt import run_until
 from acclimate.base import files
 from acclimate.base.errors import DataError
 from acclimate.base.testing import DOCS
+from acclimate.base.text import command
 from acclimate.corpus import formats
 from acclimate.corpus.formats.folder import _markdown, read_folder
 from acclimate.records import Doc
@@ -227,8 +228,9 @@ def test_the_card_of_a_data_set_is_no_document_beside_the_data(tmp_path: Path) -
     assert [doc.title for doc in formats.read_folder(tmp_path)] == ["A data set"]
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "corpus-00000-of-00001.jsonl").write_text('{"_id": "1", "text": "lava"}\n')
-    with pytest.raises(DataError, match=f"holds data.* acclimate convert {tmp_path} NEW --to beir"):
+    with pytest.raises(DataError, match="holds data") as refused:
         formats.read_folder(tmp_path)
+    assert command("convert", tmp_path, "NEW", "--to", "beir") in str(refused.value)
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from acclimate.base.digests import changed, fingerprint, sha256
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
+from acclimate.base.text import command
 from acclimate.base.version import __version__
 
 NAME = "manifest.json"
@@ -42,7 +43,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def _again(folder: Path, what: str) -> DataError:
-    return DataError(f"{what}; make it again with: acclimate {folder.name} {folder.parent}")
+    return DataError(f"{what}; make it again with: {command(folder.name, folder.parent)}")
 
 
 def write(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def read_outputs(run: Run, until: str) -> Outputs:
     """
     folder, outputs = run.workspace.folder, dict[str, StageOutput]()
     last = next(run.output(kind) for kind in _OUTPUT_TYPES if kind.stage == until)
-    again, reads = f"go on with: acclimate {until} {folder}", _stages_read_by(run, last)
+    again, reads = f"go on with: {command(until, folder)}", _stages_read_by(run, last)
     for kind in _OUTPUT_TYPES:
         if kind.stage in SKIPPED and kind.stage not in reads:
             continue
