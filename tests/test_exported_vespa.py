@@ -1,13 +1,16 @@
-"""The export to Vespa: an application that hangs together, and what its documentation says that it finds.
+"""The export to Vespa: an application that hangs together, and what Vespa finds with it.
 
-A twin computes that from the exported files alone: `wand` and `nearestNeighbor` name their best, functions of the rank
-profile score them, and the global phase adds. Three kinds of expressions are all that profiles are made of.
+A twin computes that from the exported files alone, as Vespa's source code does (8.738): `wand` retrieves all that
+exceed the threshold when they are seen, `nearestNeighbor` its best, functions of the rank profile score them, the first
+phase orders them, and the global phase adds. Five kinds of expressions are all that profiles are made of.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,7 +23,7 @@ from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import vespa as reader
 
 pytest.importorskip("torch", reason="torch is not installed")
-SYSTEMS = ["hybrid", "hybrid:tuned", "hybrid:adapted of passages", "sparse:adapted", "late-interaction"]
+SYSTEMS = ["bm25", "hybrid", "hybrid:tuned", "hybrid:adapted of passages", "sparse:adapted", "late-interaction"]
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +67,29 @@ class Twin:
 
     def search(self, body):
         """Hits as an answer has them."""
+        assert body["hits"] <= 400, "more hits requested than Vespa's configured limit"
         named = [
             self.named(*parts) for parts in re.findall(r"targetHits: (\d+)\}(\w+)\((\w+), (.+?)\)\)", body["yql"] + ")")
         ]
         candidates = [self.rows[place] for place in sorted({place for places in named for place in places})]
-        assert len(candidates) <= int(setting(self.profile["global-phase"], "rerank-count"))
         query = {name: json.loads(body[f"input.query({name})"]) for name in self.inputs}
-        scores = {
-            name: np.array([score(function, query, row) for row in candidates])
-            for name, function in self.functions.items()
-        }
-        numbers = np.array([row["number"] for row in candidates])
+        scores = {}
+        for name, function in self.functions.items():
+            scores[name] = np.array([score(function, query, row, scores, at) for at, row in enumerate(candidates)])
+        first = eval(expression(self.profile["first-phase"]), dict(scores))
+        ranked = np.argsort(-first, kind="stable")
+        ranked = ranked[: int(setting(self.profile["global-phase"], "rerank-count"))]
         normalizers = {
-            "normalize_linear": lambda x: (x - x.min()) / np.ptp(x) if np.ptp(x) else np.zeros(len(x)),
-            "reciprocal_rank": lambda x, k: 1 / (k + 1 + np.argsort(np.lexsort((numbers, -x)))),
+            "normalize_linear": lambda x: (x - x.min()) / np.ptp(x) if np.ptp(x) else np.full(len(x), 0.5),
+            "reciprocal_rank": lambda x, k: 1 / (k + 1 + np.argsort(np.argsort(-x, kind="stable"))),
             "where": np.where,
         }
         fused = expression(self.profile["global-phase"]).replace("if (", "where(")
-        relevance = eval(fused, {**normalizers, **scores})
-        hits = [{"relevance": value, "fields": row} for value, row in zip(relevance.tolist(), candidates, strict=True)]
-        return sorted(hits, key=lambda hit: (-hit["relevance"], hit["fields"]["number"]))[: body["hits"]]
+        relevance = eval(fused, {**normalizers, **{name: values[ranked] for name, values in scores.items()}})
+        hits = [
+            {"relevance": value, "fields": candidates[at]} for value, at in zip(relevance.tolist(), ranked, strict=True)
+        ]
+        return sorted(hits, key=lambda hit: -hit["relevance"])[: body["hits"]]
 
     def named(self, target, operator, field, argument):
         """Places of the best."""
@@ -95,8 +101,29 @@ class Twin:
             vector = json.loads(self.body[f"input.query({argument})"])
             assert (operator, self.types[field]) == ("nearestNeighbor", self.inputs[argument])
             scores = [float(np.dot(vector, row[field])) for row in self.rows]
-        order = sorted(range(len(scores)), key=lambda place: (-scores[place], self.rows[place]["number"]))
-        return [place for place in order if operator != "wand" or scores[place] > 0][: int(target)]
+        if operator == "wand":
+            return self.above_threshold(scores, int(target))
+        return sorted(range(len(scores)), key=lambda place: (-scores[place], self.rows[place]["number"]))[: int(target)]
+
+    @staticmethod
+    def above_threshold(scores, target):
+        """Places in the order of the feed whose score is above those of `target` others so far, four at a time."""
+        best, new, places = [], [], []
+        for place, value in enumerate(scores):
+            if value > (best[0] if len(best) == target else 0):
+                places.append(place)
+                new.append(value)
+            if len(new) == 4:
+                best, new = sorted(heapq.nlargest(target, best + new)), []
+        return places
+
+
+def answers(source, folder):
+    """(query, the run's first ten, Vespa's first ten) for each query."""
+    twin, side = Twin(folder), QuerySide(folder / "query")
+    for query, ours in expected(source).items():
+        body = twin.body = reader.request_of(folder, side, query)
+        yield query, ours, [row[0] for row in reader.first_of_documents(twin.search(body) if body else [], 10)]
 
 
 def expression(block):
@@ -108,7 +135,12 @@ def setting(block, name):
     return value
 
 
-def score(function, query, row):
+def score(function, query, row, scores, at):
+    """A function's value for the candidate `at`. scores: by functions before it."""
+    if match := re.fullmatch(r"attribute\(number\) / (\d+)", function):
+        return row["number"] / int(match[1])
+    if match := re.fullmatch(r"1000000 \* (\w+) - tie_break", function):
+        return 1e6 * scores[match[1]][at] - scores["tie_break"][at]
     if match := re.fullmatch(r"sum\(query\((\w+)\) \* attribute\((\w+)\)\)", function):
         left, right = query[match[1]], row[match[2]]
         if isinstance(right, dict):
@@ -123,14 +155,26 @@ def score(function, query, row):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_what_vespa_finds_by_its_documentation_is_what_the_run_finds(odd, tmp_path, name):
+def test_what_vespa_finds_is_what_the_run_finds(odd, tmp_path, name):
     source = odd.source(name)
     assert vespa.write(source, tmp_path).counts["documents"] == len(odd.texts)
-    twin, side = Twin(tmp_path), QuerySide(tmp_path / "query")
-    for query, ours in expected(source).items():
-        body = twin.body = reader.request_of(tmp_path, side, query)
-        hits = twin.search(body) if body else []
-        assert [row[0] for row in reader.first_of_documents(hits, 10)] == ours, query
+    for query, ours, found in answers(source, tmp_path):
+        assert found == ours, query
+
+
+def test_what_wand_retrieves_beyond_the_depth_displaces_no_candidates(odd, tmp_path):
+    source = odd.source("hybrid")
+    source.__dict__["system"] = replace(source.system, depth=5)
+    vespa.write(source, tmp_path)
+    for query, ours, found in answers(source, tmp_path):
+        assert found[:5] == ours[:5], query  # later documents of the run have other sources
+
+
+def test_no_more_hits_are_requested_than_vespa_returns(odd, tmp_path):
+    source = odd.source("hybrid:adapted of passages")
+    source.__dict__["system"] = replace(source.system, depth=150)
+    vespa.write(source, tmp_path)
+    assert all(found == ours for _, ours, found in answers(source, tmp_path))
 
 
 def test_fields_of_the_feed_are_those_of_the_schema_and_functions_read_no_others(odd, tmp_path):

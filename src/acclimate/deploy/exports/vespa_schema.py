@@ -2,7 +2,8 @@
 
 https://docs.vespa.ai/en/reference/schemas/schemas.html and, for the global phase,
 https://docs.vespa.ai/en/ranking/phased-ranking.html: `normalize_linear` is the run's min-max scaling, `reciprocal_rank`
-its reciprocal rank, both over the hits that the phase ranks, which are the candidates.
+its reciprocal rank, both over the hits that the phase ranks, which are the candidates. Equal scores are ranked in the
+order of the first phase, hence `order_NAME`; `tie_break` makes all scores differ.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
 from acclimate.search.candidates import RANK_CONSTANT
 
+MAX_HITS = 400  # that a query may request, unless a query profile allows more
+_RANKED = 10  # candidates ranked for each one requested; of a million documents, `wand` retrieves ten times as many
+_STEPS = 1_000_000  # steps in a unit of a source's score; within a step, documents are ordered by number
+_TIE_BREAK = "0.000000001 * tie_break"  # less than any difference of scores that matters
 IDS = {"id": "doc_id", "document": "document_id"}  # renamed: these words are reserved in schemas
 SERVICES = """<?xml version="1.0" encoding="utf-8"?>
 <services version="1.0">
@@ -49,12 +54,20 @@ def schema(source: Source) -> str:
         *(_block(f"field {name} type string", "indexing: index | summary") for name in ("title", "text")),
         *(field for part in parts.values() for field in part.fields),
     ]
+    functions = {score_of(name): part.score for name, part in parts.items()}
+    functions["tie_break"] = f"attribute(number) / {len(source.corpus)}"
+    if not source.system.weights:
+        functions |= {_order_of(name): f"{_STEPS} * {score_of(name)} - tie_break" for name in source.system.sources}
     profile = [
         _block("inputs", *(part.input for part in parts.values())),
-        *(_block(f"function {score_of(name)}()", f"expression: {part.score}") for name, part in parts.items()),
+        *(_block(f"function {name}()", f"expression: {expression}") for name, expression in functions.items()),
         _block("first-phase", f"expression: {' + '.join(map(score_of, source.system.sources))}"),
-        _block("global-phase", f"expression: {_system(source)}", f"rerank-count: {most_candidates(source)}"),
-        _block("match-features", *map(score_of, source.members)),  # make content nodes compute them
+        _block(
+            "global-phase",
+            f"expression: {_system(source)} - {_TIE_BREAK}",
+            f"rerank-count: {_RANKED * most_candidates(source)}",
+        ),
+        _block("match-features", *functions),  # make content nodes compute them
     ]
     return (
         _block("schema acclimate", _block("document acclimate", *fields), _block("rank-profile system", *profile))
@@ -68,8 +81,12 @@ def score_of(member: str) -> str:
 
 
 def most_candidates(source: Source) -> int:
-    """The most candidates that all sources together retrieve."""
+    """The most candidates that are requested of all sources together."""
     return source.system.depth * len(source.system.sources)
+
+
+def _order_of(member: str) -> str:
+    return f"order_{identifier(member)}"
 
 
 def _part(source: Source, name: str) -> _Part:
@@ -106,7 +123,7 @@ def _system(source: Source) -> str:
 
 def _reciprocal_rank(source: Source, name: str) -> str:
     """The reciprocal rank in a source's list, which ends at `depth`, and for lexical sources at a score of 0."""
-    rank = f"reciprocal_rank({score_of(name)}, {RANK_CONSTANT})"
+    rank = f"reciprocal_rank({_order_of(name)}, {RANK_CONSTANT})"
     rank = f"if ({rank} > {1 / (RANK_CONSTANT + source.system.depth + 0.5):.8f}, {rank}, 0)"
     return f"if ({score_of(name)} > 0, {rank}, 0)" if source.kinds[name] in LEXICAL else rank
 

@@ -30,7 +30,6 @@ from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
-from acclimate.base.modules import forget_last_call
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
@@ -158,10 +157,11 @@ def _begin(checkpoints: Path, key: str) -> str | None:
 
 
 def _save(model: CrossEncoder, path: Path) -> None:
-    if isinstance(module := model[0], Prompted):
+    module = model[0]
+    if isinstance(module, Prompted):
         module.save(str(path))
     else:
-        forget_last_call(model.tokenizer)
+        models.forget_last_call(model.tokenizer)
         model.save_pretrained(str(path), create_model_card=False)
 
 
