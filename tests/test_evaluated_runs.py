@@ -16,6 +16,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.cli.main import main
 from acclimate.corpus import formats
 from acclimate.corpus.formats import trec
+from acclimate.corpus.formats.trec import escaped
 from acclimate.measure import measures
 from acclimate.measure.named import measure_of, measures_of, split_names
 from acclimate.records import Qrel, ScoredDoc
@@ -108,7 +109,9 @@ def test_a_table_has_a_row_for_each_run_and_says_what_is_missing(files, capsys):
     assert err.count("has no results for 1 of 4 judged queries; they count 0") == 3
     values = [line.split("\t") for line in each.read_text().splitlines()]
     assert values[0] == ["run", "query_id", "measure", "value"]
-    assert values[1:5] == [[runs[0], f"q{n}", "RR", repr(value)] for n, value in enumerate([1.0, 0.5, 1 / 3, 0.0])]
+    assert values[1:5] == [
+        [escaped(runs[0]), f"q{n}", "RR", repr(value)] for n, value in enumerate([1.0, 0.5, 1 / 3, 0.0])
+    ]
     assert main([*arguments[:3], "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["queries"], list(content["providers"])) == (4, list(measures.MEASURES))
