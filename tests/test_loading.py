@@ -22,6 +22,7 @@ import acclimate
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
 from acclimate.base.loading import check_model, loading, tensor_shapes
+from acclimate.base.modules import max_positions
 from acclimate.records import Doc, Query
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
@@ -103,7 +104,7 @@ def test_texts_are_cut_to_the_positions_that_a_model_has(limit, tiny_encoder, tm
 
 
 def test_positions_that_are_computed_have_no_end(tmp_path):
-    assert models.max_positions(torch.nn.Linear(2, 2)) > 10**9
+    assert max_positions(torch.nn.Linear(2, 2)) > 10**9
 
 
 NAMED = {

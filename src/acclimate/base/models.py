@@ -8,16 +8,13 @@ Weights are safetensors or GGUF only: both are plain data, while unpickling runs
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import os
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, sha256_once
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # suffixes of files with tokenizers, prompts, pooling, lengths
-_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # module names of learned position embeddings
 _PICKLED = (".bin", ".pt", ".pth", ".pkl")
 _SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
@@ -213,19 +209,6 @@ def is_late_interaction(folder: Path) -> bool:
     return not {"MultiVectorEncoder", "ColBERT", "HF_ColBERT"}.isdisjoint(re.findall(r"\w+", kinds))
 
 
-def max_positions(model: torch.nn.Module) -> int:
-    """The longest input in tokens by a model's learned position embeddings; `sys.maxsize` if it has none."""
-    import torch
-
-    fewest = sys.maxsize
-    for name, module in model.named_modules():
-        if name.endswith(_POSITIONS) and isinstance(module, torch.nn.Embedding):
-            # RoBERTa's positions start after the padding token, BART's and OPT's at an offset.
-            first = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
-            fewest = min(fewest, module.num_embeddings - first)
-    return fewest
-
-
 def device() -> str:
     """`cuda` if there is a usable NVIDIA or AMD GPU, else `mps` on Apple silicon, else `cpu`."""
     import torch
@@ -258,6 +241,15 @@ def uses_amx(tensor: torch.Tensor) -> bool:
     return is_cpu_bf16 and torch.cpu._is_amx_tile_supported()
 
 
+def on_onednn(device: torch.device, dtype: torch.dtype) -> bool:
+    """True where oneDNN multiplies numbers of this precision; for bfloat16 it needs a CPU with AVX512."""
+    import torch
+
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def dtype() -> torch.dtype:
     """The dtype of computation: bfloat16 where it is fast, else float32. Training keeps float32 master weights."""
     import torch
@@ -268,31 +260,3 @@ def dtype() -> torch.dtype:
 def dtype_name() -> str:
     """`bfloat16` or `float32`, for fingerprints: results depend on it."""
     return str(dtype()).removeprefix("torch.")
-
-
-def copies_for_saving(modules: Sequence[torch.nn.Module]) -> list[Any]:
-    """Copies of modules that share only the weights' memory, with tokenizers in their initial state.
-
-    Saving, and wrapping modules in a new model, modify and move them; this leaves those in use untouched.
-    """
-    import torch
-
-    shared: dict[int, Any] = {}  # by identity, so that tied weights stay tied
-    for module in modules:
-        for tensor in (*module.parameters(), *module.buffers()):
-            values: torch.Tensor = tensor.detach()
-            is_weight = isinstance(tensor, torch.nn.Parameter)
-            shared[id(tensor)] = torch.nn.Parameter(values, tensor.requires_grad) if is_weight else values
-    copies = copy.deepcopy(list(modules), shared)
-    for module in copies:
-        for part in module.modules():
-            if (tokenizer := getattr(part, "tokenizer", None)) is not None:
-                forget_last_call(tokenizer)
-    return copies
-
-
-def forget_last_call(tokenizer: Any) -> None:
-    """Reset truncation and padding, which a tokenizer keeps from its last call and would save with itself."""
-    if getattr(tokenizer, "is_fast", False):
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()

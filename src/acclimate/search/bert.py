@@ -90,7 +90,7 @@ class Bert:
     @property
     def is_nearly_batch_invariant(self) -> bool:
         """True if they are so but for rounding in bfloat16."""
-        return _is_on_onednn(self._embeddings.word_embeddings.weight)
+        return models.on_onednn(self._embeddings.word_embeddings.weight.device, self._dtype)
 
     def states(self, blocks: Sequence[Block]) -> list[Tensor]:
         """(B, T, C) of each block; values at padding are undefined."""
@@ -220,10 +220,6 @@ def _norm(module: torch.nn.LayerNorm, dtype: torch.dtype) -> Callable[[Tensor], 
     return lambda x: F.layer_norm(x, module.normalized_shape, weight, bias, module.eps)
 
 
-def _is_on_onednn(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-
-
 def _product(
     weight: Tensor,
     bias: Tensor,
@@ -238,7 +234,7 @@ def _product(
     megabytes per number of rows, so large numbers are rounded up.
     """
     weight, bias = weight.detach().to(dtype), bias.detach().to(dtype)
-    if not _is_on_onednn(weight):
+    if not models.on_onednn(weight.device, dtype):
         return lambda x: function(F.linear(x, weight, bias))
     kind, algorithm = _FUSED[activation] if activation else ("none", "")
     onednn = torch.ops.mkldnn

@@ -27,6 +27,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.gpu import on_device
 from acclimate.base.loading import loading
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_once
+from acclimate.base.modules import max_positions
 from acclimate.search.encoded import Encoded, Task, Tokens
 from acclimate.search.inference import Finish, Inference, Read, by_text, forward
 
@@ -51,7 +52,7 @@ class Encoder:
         self.model = model.eval()
         self.name = name
         self.weights = weights
-        positions = models.max_positions(model)
+        positions = max_positions(model)
         if (model.max_seq_length or positions) > positions:
             model.max_seq_length = positions  # RoBERTa's tokenizers count the padding index, too
         self.max_tokens = min(max_tokens, positions, model.max_seq_length or max_tokens)

@@ -15,10 +15,10 @@ from sentence_transformers.base.modules import Dense as Linear
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
-from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, make_folder, read_json, write_json, write_text
 from acclimate.base.loading import quiet
+from acclimate.base.modules import copies_for_saving
 from acclimate.deploy.exports.model_card import card
 from acclimate.deploy.exports.model_sides import Side
 from acclimate.deploy.exports.source import Source
@@ -50,7 +50,7 @@ def write_folder(side: Side, folder: Path) -> None:
     with quiet():
         prompts = {side.task: side.prompt} if side.prompt else {}
         if side.kind in _NEWER:
-            model = _NEWER[side.kind](modules=models.copies_for_saving(side.modules), prompts=prompts, device="cpu")
+            model = _NEWER[side.kind](modules=copies_for_saving(side.modules), prompts=prompts, device="cpu")
             model.save_pretrained(str(folder), create_model_card=False)
         else:
             listing = [_write_module(number, module, side, folder) for number, module in enumerate(side.modules)]
@@ -86,7 +86,7 @@ def _write_module(number: int, module: Any, side: Side, folder: Path) -> dict[st
 
 def write_transformer(transformer: Any, max_tokens: int, folder: Path) -> None:
     """Write weights, configuration and tokenizer so that transformers 4 can read them too."""
-    (plain,) = models.copies_for_saving([transformer])
+    (plain,) = copies_for_saving([transformer])
     plain.model.save_pretrained(folder)
     plain.tokenizer.model_max_length = max_tokens
     plain.tokenizer.save_pretrained(folder)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from acclimate.base import models
 from acclimate.base.errors import DataError
+from acclimate.base.modules import copies_for_saving
 from acclimate.deploy.exports.model_sides import Side
 
 _OPSET = 18
@@ -37,7 +37,7 @@ def write_graph(side: Side, path: Path) -> None:
     """Write the graph. Raises DataError for pooling that excludes the prompt, whose length a graph does not know."""
     if side.prompt and not getattr(side.modules[1], "include_prompt", True):
         raise DataError("its pooling excludes the prompt, which a graph cannot do; use the format hf", path=path)
-    modules = models.copies_for_saving(side.modules)
+    modules = copies_for_saving(side.modules)
     tokenizer: Any = modules[0].tokenizer
     batch = tokenizer(_EXAMPLE, padding=True, return_tensors="pt")
     names = [name for name in _INPUTS if name in batch]

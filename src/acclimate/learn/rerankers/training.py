@@ -30,6 +30,7 @@ from acclimate.base.errors import is_out_of_memory
 from acclimate.base.files import atomic_folder, read_state, write_json
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
+from acclimate.base.modules import forget_last_call
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
@@ -157,11 +158,10 @@ def _begin(checkpoints: Path, key: str) -> str | None:
 
 
 def _save(model: CrossEncoder, path: Path) -> None:
-    module = model[0]
-    if isinstance(module, Prompted):
+    if isinstance(module := model[0], Prompted):
         module.save(str(path))
     else:
-        models.forget_last_call(model.tokenizer)
+        forget_last_call(model.tokenizer)
         model.save_pretrained(str(path), create_model_card=False)
 
 

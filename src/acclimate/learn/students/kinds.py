@@ -19,6 +19,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from acclimate.base import models
 from acclimate.base.files import atomic_folder
 from acclimate.base.loading import quiet
+from acclimate.base.modules import copies_for_saving
 from acclimate.learn.students import sparse, static
 from acclimate.learn.students.dense import Dense, DenseQuery
 from acclimate.learn.students.late_interaction import LateInteraction, LateInteractionQuery
@@ -83,13 +84,13 @@ def _save_encoder(student: Student, base: Encoder, path: Path, dim: int) -> None
 def _modules(model: SentenceTransformer | MultiVectorEncoder, kind: str, dim: int = 0) -> list[Any]:
     if kind != "dense":
         return token_modules(model)
-    modules, whole = models.copies_for_saving(list(model)), model.get_embedding_dimension()
+    modules, whole = copies_for_saving(list(model)), model.get_embedding_dimension()
     return [*modules, *_cut(whole, dim)] if dim and whole else modules
 
 
 def token_modules(model: SentenceTransformer | MultiVectorEncoder) -> list[Any]:
     """Copies of the modules that give a model's token vectors for late interaction."""
-    modules = models.copies_for_saving(list(model))
+    modules = copies_for_saving(list(model))
     if isinstance(model, MultiVectorEncoder):
         return modules
     special = [str(token) for token in model.tokenizer.all_special_tokens]

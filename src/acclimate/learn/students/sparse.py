@@ -27,6 +27,7 @@ from transformers import AutoModelForMaskedLM
 from acclimate.base import models
 from acclimate.base.errors import SettingError
 from acclimate.base.gpu import on_device, pinned
+from acclimate.base.modules import forget_last_call
 from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.learn.students.token_vectors import document_of_token
@@ -214,7 +215,7 @@ def save(learner: SparseLearner, path: Path) -> None:
     """
     body: Any = learner.body.model[0]
     tokenizer = copy.deepcopy(learner.body.model.tokenizer)
-    models.forget_last_call(tokenizer)
+    forget_last_call(tokenizer)
     dense, norm, decoder = _layers(learner.body)
     config = copy.deepcopy(body.model.config)
     config.tie_word_embeddings = False
@@ -251,7 +252,7 @@ def save(learner: SparseLearner, path: Path) -> None:
         [transformer, mask, SpladePooling("max", embedding_dimension=len(weights))],
         default_route="query",
     )
-    models.forget_last_call(transformer.tokenizer)
+    forget_last_call(transformer.tokenizer)
     prompts = {"document": learner.body.prompts["document"]}
     SparseEncoder(modules=[router], prompts=prompts, device="cpu").save_pretrained(str(path), create_model_card=False)
 

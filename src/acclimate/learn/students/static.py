@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, embedding_bag, normalize
 from acclimate.base import models
 from acclimate.base.errors import SettingError
 from acclimate.base.gpu import fused_optimizer, on_device, pinned, prefetch_thread
+from acclimate.base.modules import copies_for_saving
 from acclimate.base.prefetch import prefetch
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.occurrences import count_occurrences
@@ -179,7 +180,7 @@ def save(learner: StaticLearner, path: Path) -> None:
     """
     table = learner.model.table.detach().float().cpu()
     static: Any = StaticEmbedding(_tokenizer(learner.body), embedding_weights=table)
-    documents = models.copies_for_saving(list(learner.body.model))
+    documents = copies_for_saving(list(learner.body.model))
     router: Any = Router.for_query_document([static, Normalize()], documents, default_route="query")
     prompts = {"document": learner.body.prompts["document"]}
     model = SentenceTransformer(modules=[router], prompts=prompts, device=models.device())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.base import models
 from acclimate.base.loading import loading
 from acclimate.base.memory import Halving
+from acclimate.base.modules import max_positions
 from acclimate.llm.decoders import configuration, gguf
 from acclimate.llm.decoders.decoder import Decoder
 from acclimate.llm.decoders.tokenizer import Tokenizer
@@ -85,7 +86,7 @@ class Loaded(Tokenizer):
     def context(self) -> int:
         """Maximum tokens of a prompt and its completion together."""
         configured = configuration.positions(self.model.config) or RELATIVE_CONTEXT
-        return min(configured, models.max_positions(self.model))
+        return min(configured, max_positions(self.model))
 
     @cached_property
     def end_ids(self) -> frozenset[int]:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate.base import models
 from acclimate.llm.decoders.architectures import SILU, Activation, Architecture
 
 Function = Callable[[Tensor], Tensor]
@@ -139,8 +140,7 @@ def _is_laid_out(weight: Tensor) -> bool:
 
     The operators behind torch.compile take a weight packed once.
     """
-    is_bf16_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
-    return is_bf16_on_cpu and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return weight.dtype == torch.bfloat16 and models.on_onednn(weight.device, weight.dtype)
 
 
 def _laid_out(weight: Tensor) -> Tensor:

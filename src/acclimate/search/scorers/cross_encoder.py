@@ -17,6 +17,7 @@ import torch
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.loading import loading
+from acclimate.base.modules import max_positions
 from acclimate.records import Doc
 from acclimate.search.bert import Bert
 from acclimate.search.scorers.adapter import weights_of
@@ -49,7 +50,7 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
             device=models.device(),
             model_kwargs={"use_safetensors": True, "dtype": torch.float32, "ignore_mismatched_sizes": is_new},
         )
-    model.max_seq_length = min(max_tokens, models.max_positions(model))
+    model.max_seq_length = min(max_tokens, max_positions(model))
     return model
 
 
@@ -59,7 +60,7 @@ class CrossEncoderReader:
     def __init__(self, model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) -> None:
         self.model = model
         self.max_doc_tokens = max_doc_tokens
-        self.max_tokens = min(max_tokens, models.max_positions(model))
+        self.max_tokens = min(max_tokens, max_positions(model))
         self.label = _label(model)
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
@@ -74,7 +75,7 @@ def reader_of(model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) 
     """The fastest reader for a model whose weights do not change."""
     if is_bert(model):
         transformer: Any = model[0]
-        limit = min(max_tokens, models.max_positions(model))
+        limit = min(max_tokens, max_positions(model))
         return BertReader(
             transformer.model, model.tokenizer, max_tokens=limit, label=_label(model), max_doc_tokens=max_doc_tokens
         )

@@ -20,6 +20,7 @@ from sentence_transformers.cross_encoder.modules import InputModule
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
+from acclimate.base.modules import forget_last_call
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc
@@ -110,7 +111,7 @@ class Prompted(InputModule):
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Save in a folder that plain transformers loads, with the template beside the weights."""
         folder = Path(output_path)
-        models.forget_last_call(self.tokenizer)
+        forget_last_call(self.tokenizer)
         self.save_weights(folder)
         self.tokenizer.save_pretrained(str(folder))
         save(self.template, folder)
