@@ -6,33 +6,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acclimate.deploy.exports import search_engines, simulated_engine
+import numpy as np
+
+from acclimate.deploy.exports import search_engines
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion_sql import identifier
-from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
+from acclimate.deploy.exports.simulated_engine import Engine, weights_of
+from acclimate.deploy.exports.source import DENSE, Source
 from acclimate.search.candidates import RANK_CONSTANT
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _CANDIDATES = 4  # num_candidates per returned candidate in approximate search
+_EQUAL = 1e-6  # scores that differ by less are not scaled
+
+
+def _similarity(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.float32(0.5) * (1 + cosines)
+
+
+def _min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high - low >= _EQUAL else np.full_like(scores, low)
+
+
+ENGINE = Engine("Elasticsearch", "Elasticsearch 9.1 or later", _similarity, _min_max)
 
 
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
-    weights = simulated_engine.weights_of(source, "Elasticsearch")
+    weights = weights_of(source, ENGINE)
     requests = {"mapping.json": _mapping(source), "query.json": query(source, weights)}
-    return search_engines.write(source, folder, "Elasticsearch", requests, weights)
+    return search_engines.write(source, folder, ENGINE, requests, weights)
 
 
 def _mapping(source: Source) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: {"type": "keyword"} for name in ("id", "document")}
-    fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
-    for name, kind in source.kinds.items():
-        if kind in LEXICAL:
-            fields[identifier(name)] = {"type": "sparse_vector"}
-        elif kind == DENSE:
-            fields[identifier(name)] = {"type": "dense_vector", "dims": source.dim(name), "similarity": "dot_product"}
-    return {"mappings": {"dynamic": "strict", "properties": fields}}
+    # Without these options Elasticsearch would keep a few bits of a vector.
+    dense = {"type": "dense_vector", "similarity": "dot_product", "index_options": {"type": "hnsw"}}
+    return search_engines.mapping(source, ENGINE, {"type": "sparse_vector"}, dense)
 
 
 def query(source: Source, weights: dict[str, float]) -> dict[str, Any]:

@@ -6,34 +6,49 @@ See `search_engines` for what is exact and what is not.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acclimate.deploy.exports import search_engines, simulated_engine
+import numpy as np
+
+from acclimate.deploy.exports import search_engines
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion_sql import identifier
-from acclimate.deploy.exports.source import DENSE, LEXICAL, Source
+from acclimate.deploy.exports.simulated_engine import Engine, weights_of
+from acclimate.deploy.exports.source import DENSE, Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_METHOD = {"name": "hnsw", "engine": "faiss", "space_type": "innerproduct"}
+_CANDIDATES = 4  # vectors that the search of the graph keeps, per returned candidate
+_LOWEST = 0.001  # scaled score of the last document of a list
+
+
+def _similarity(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(cosines < 0, 1 / (1 + abs(cosines)), 1 + cosines)
+
+
+def _min_max(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = scores.min(), scores.max()
+    return np.maximum((scores - low) / (high - low), _LOWEST) if high > low else np.ones_like(scores)
+
+
+ENGINE = Engine("OpenSearch", "OpenSearch 2.19 or later with its plugins k-NN and neural-search", _similarity, _min_max)
 
 
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
-    weights = simulated_engine.weights_of(source, "OpenSearch")
+    weights = weights_of(source, ENGINE)
     names = list(weights or source.system.sources)
     requests = {"mapping.json": _mapping(source), "query.json": query(source, names)}
     if len(names) > 1:
         requests["pipeline.json"] = {"phase_results_processors": [_processor(names, weights)]}
-    return search_engines.write(source, folder, "OpenSearch", requests, weights)
+    return search_engines.write(source, folder, ENGINE, requests, weights)
 
 
 def _mapping(source: Source) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: {"type": "keyword"} for name in ("id", "document")}
-    fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
-    method = {"name": "hnsw", "engine": "faiss", "space_type": "innerproduct"}
-    for name, kind in source.kinds.items():
-        if kind in LEXICAL:
-            fields[identifier(name)] = {"type": "rank_features"}
-        elif kind == DENSE:
-            fields[identifier(name)] = {"type": "knn_vector", "dimension": source.dim(name), "method": method}
-    return {"settings": {"index.knn": True}, "mappings": {"dynamic": "strict", "properties": fields}}
+    dense = {"type": "knn_vector", "method": _METHOD}
+    return search_engines.mapping(source, ENGINE, {"type": "rank_features"}, dense, settings={"index.knn": True})
 
 
 def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:
@@ -48,16 +63,21 @@ def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:
 
 
 def query(source: Source, names: list[str]) -> dict[str, Any]:
-    """A search body with placeholders: {{k}}, and {{MEMBER}} for the query as encoded by a member."""
-    clauses = [_clause(source, name) for name in names]
-    depth = source.system.depth
-    hybrid = {"hybrid": {"queries": clauses, "pagination_depth": depth}} if len(clauses) > 1 else clauses[0]
-    body = {"query": hybrid, "size": "{{k}}", "_source": ["id", "document", "title", "text"]}
+    """A search body with placeholders: {{k}}, and {{MEMBER}} for the query as encoded by a member.
+
+    Of a hybrid query OpenSearch collapses no passages before version 3.1; then all candidates are fetched.
+    """
+    clauses, depth = [_clause(source, name) for name in names], source.system.depth
+    body = {"query": clauses[0], "size": "{{k}}", "_source": ["id", "document", "title", "text"]}
+    if len(clauses) > 1:
+        body["query"] = {"hybrid": {"queries": clauses, "pagination_depth": depth}}
+        return body | ({"size": depth * len(clauses)} if source.run.input.parents else {})
     return body | ({"collapse": {"field": "document"}} if source.run.input.parents else {})
 
 
 def _clause(source: Source, name: str) -> dict[str, Any]:
     field, value = identifier(name), "{{" + identifier(name) + "}}"
     if source.kinds[name] == DENSE:
-        return {"knn": {field: {"vector": value, "k": source.system.depth}}}
+        depth = source.system.depth
+        return {"knn": {field: {"vector": value, "k": depth, "method_parameters": {"ef_search": _CANDIDATES * depth}}}}
     return {"neural_sparse": {field: {"query_tokens": value}}}

@@ -59,6 +59,12 @@ def rounded(weights: NDArray[np.float32]) -> list[float]:
     return [float(f"{weight:.7g}") for weight in weights.tolist()]
 
 
+def kept(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights rounded to the nine bits of precision that Lucene's features keep; it would cut off what is more."""
+    bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
+    return ((bits + np.uint32(1 << 14)) & ~np.uint32((1 << 15) - 1)).view(np.float32)
+
+
 def postings_of(member: Member) -> Postings:
     """The postings of a BM25 or a sparse member."""
     if isinstance(member, BM25Member):

@@ -1,9 +1,8 @@
 """What exports to Elasticsearch and OpenSearch share: documents as bulk files, and how they are checked.
 
-Neither engine can be run here, so their results are computed (see `simulated_engine`), and labelled as such. BM25's
-weights are features of a document, named by its words. Both engines keep a feature's weight in nine bits, so scores are
-within half a percent of the run's; their own BM25 over `text` analyzes and weighs differently. Token vectors are left
-out.
+Their results are computed (see `simulated_engine`), and labelled as such. BM25's weights are features of a document,
+named by its words. Both engines keep a feature's weight in nine bits, so scores are within a quarter of a percent of
+the run's; their own BM25 over `text` analyzes and weighs differently. Token vectors are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from acclimate.deploy.exports import arrays, queries, simulated_engine
 from acclimate.deploy.exports.check import check
 from acclimate.deploy.exports.formats import Written
 from acclimate.deploy.exports.fusion_sql import identifier
-from acclimate.deploy.exports.postings import rounded, terms_of
+from acclimate.deploy.exports.postings import kept, terms_of
 from acclimate.deploy.exports.readers import search_engines as reader
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
 
@@ -28,25 +27,47 @@ if TYPE_CHECKING:
 
 _DOCS_PER_FILE = 512
 _DIGITS = 6  # significant digits of a vector's component
+_LONGEST = 8191  # characters of an id that is indexed: a longer one can be more than Lucene's 32,766 bytes
 
 
-def write(source: Source, folder: Path, engine: str, requests: Mapping[str, Any], weights: dict[str, float]) -> Written:
+def mapping(
+    source: Source, engine: simulated_engine.Engine, lexical: dict[str, Any], dense: dict[str, Any], **settings: Any
+) -> dict[str, Any]:
+    """The mapping of an index. lexical, dense: the mapping of fields of these kinds; settings: of the index."""
+    fields: dict[str, Any] = {name: {"type": "keyword", "ignore_above": _LONGEST} for name in ("id", "document")}
+    fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
+    for name, kind in source.kinds.items():
+        if kind in LEXICAL:
+            fields[identifier(name)] = lexical
+        elif kind == DENSE:
+            size = "dims" if "similarity" in dense else "dimension"
+            fields[identifier(name)] = dense | {size: source.dim(name)}
+    return settings | {"mappings": {"_meta": {"needs": engine.needs}, "dynamic": "strict", "properties": fields}}
+
+
+def write(
+    source: Source,
+    folder: Path,
+    engine: simulated_engine.Engine,
+    requests: Mapping[str, Any],
+    weights: dict[str, float],
+) -> Written:
     """Write an export for an engine. requests: contents of JSON files (mapping.json, query.json, ...) by name."""
     queries.save(source, folder / "query")
-    n_docs = _write_bulk(source, folder / "bulk", engine)
+    n_docs = _write_bulk(source, folder / "bulk")
     for name, request in requests.items():
         write_json(folder / name, request)
     shutil.copyfile(reader.__file__, folder / "search.py")
-    share = check(source, simulated_engine.search(source, weights))
+    share = check(source, simulated_engine.search(source, weights, engine))
     expected = {"queries": share["queries"], "overlap": share["overlap"]}
     line = (
-        f"not run here: by its documentation {engine} finds {share['overlap']:.2f} of this run's first ten for "
+        f"not run here: as it computes, {engine.name} finds {share['overlap']:.2f} of this run's first ten for "
         f"{counted(share['queries'], 'query')} where it searches exactly"
     )
     return Written({"documents": n_docs}, {"expected": expected}, [line, "load it with: python search.py URL"])
 
 
-def _write_bulk(source: Source, folder: Path, engine: str) -> int:
+def _write_bulk(source: Source, folder: Path) -> int:
     """Write the missing files for `_bulk`; returns the number of documents in all of them, as read back."""
     folder.mkdir(exist_ok=True)
     words: dict[str, list[str]] = {}
@@ -69,10 +90,14 @@ def _rows(
         row = part.documents[place]._asdict()
         for name, kind in source.kinds.items():
             if kind == DENSE:
-                row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]
+                if of_part[name][place].any():  # Elasticsearch refuses the zero vector
+                    row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]
             elif kind in LEXICAL:
                 span = slice(*of_part[f"{name}.starts"][place : place + 2])
-                terms, weights = of_part[f"{name}.terms"][span].tolist(), rounded(of_part[f"{name}.weights"][span])
+                terms, weights = (
+                    of_part[f"{name}.terms"][span].tolist(),
+                    kept(of_part[f"{name}.weights"][span]).tolist(),
+                )
                 row[identifier(name)] = {words[name][term]: weight for term, weight in zip(terms, weights, strict=True)}
         yield {"index": {"_id": str(row["number"])}}
         yield row

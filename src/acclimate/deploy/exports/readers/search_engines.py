@@ -7,6 +7,7 @@ A name and a password go into the address: https://name:password@host:9200.
 """
 
 import base64
+import hashlib
 import json
 import urllib.request
 from pathlib import Path
@@ -15,13 +16,19 @@ from urllib.parse import unquote, urlsplit
 
 from acclimate.base.text import counted
 from acclimate.deploy.exports.queries import QuerySide
-from acclimate.deploy.exports.readers import arguments, asking, show
+from acclimate.deploy.exports.readers import Refused, arguments, asking, cause_of, show
 
 INDEX = "acclimate"
+_MOST_TERMS = 1000  # of all members of a query: both engines refuse more than 1,024 clauses, by default
+_MOST_WEIGHT = 64  # of a term of a query: OpenSearch refuses more
+_LONGEST = 5000  # characters of a feature name: Lucene refuses more than 32,766 bytes
+_BULK_BYTES = 8 << 20  # of a request: some services refuse more than 10 MB, the engines more than 100 MB
 
 
 def feature(word):
-    """A word as a feature name, with dots escaped: neither engine accepts them."""
+    """A word as a feature name, which both engines accept: dots are escaped, and a long word is a digest."""
+    if len(word) > _LONGEST:
+        return f"%{hashlib.sha256(word.encode()).hexdigest()}"
     return word.replace("%", "%25").replace(".", "%2E")
 
 
@@ -39,31 +46,77 @@ def ask(url, method, path, body, kind="application/json"):
             return json.load(answer)
 
 
+def _without_login(url):
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")
+
+
 def load(url, folder):
     """Create the index and fill it; returns its number of documents."""
-    ask(url, "PUT", f"/{INDEX}", (folder / "mapping.json").read_bytes())
-    if (pipeline := folder / "pipeline.json").exists():
-        ask(url, "PUT", f"/_search/pipeline/{INDEX}", pipeline.read_bytes())
+    mapping = (folder / "mapping.json").read_bytes()
+    removal = f"curl -X DELETE {_without_login(url)}/{INDEX}"
+    try:
+        if (pipeline := folder / "pipeline.json").exists():
+            ask(url, "PUT", f"/_search/pipeline/{INDEX}", pipeline.read_bytes())
+        ask(url, "PUT", f"/{INDEX}", mapping)
+    except Refused as error:
+        if error.status != 400:  # a login, or a full disk
+            raise
+        if "already_exists" in str(error):
+            raise SystemExit(f"{error}; to remove it: {removal}") from None
+        raise SystemExit(f"{error}; expected {json.loads(mapping)['mappings']['_meta']['needs']}") from None
     for path in sorted((folder / "bulk").glob("bulk-*.ndjson")):
-        answer = ask(url, "POST", f"/{INDEX}/_bulk", path.read_bytes(), "application/x-ndjson")
-        if answer["errors"]:
-            errors = [item["index"]["error"] for item in answer["items"] if "error" in item["index"]]
-            refused = counted(len(errors), "document was", "documents were")
-            raise SystemExit(f"{path.name}: {refused} refused; the first: {errors[0]}")
+        for lines in _requests(path):
+            answer = ask(url, "POST", f"/{INDEX}/_bulk", lines, "application/x-ndjson")
+            if answer["errors"]:
+                errors = [item["index"]["error"] for item in answer["items"] if "error" in item["index"]]
+                refused = counted(len(errors), "document was", "documents were")
+                cause = cause_of(errors[0])
+                raise SystemExit(f"{path.name}: {refused} refused: {cause}; before loading again: {removal}")
     ask(url, "POST", f"/{INDEX}/_refresh", None)
     return ask(url, "GET", f"/{INDEX}/_count", None)["count"]
 
 
+def _requests(path):
+    """A bulk file in bodies of requests."""
+    lines, size = [], 0
+    with path.open("rb") as file:
+        for action in file:
+            lines += action, next(file)
+            size += len(lines[-1])
+            if size > _BULK_BYTES:
+                yield b"".join(lines)
+                lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
+
+
 def filled(template, values):
-    """The query template with each {{NAME}} replaced by its value; a clause without terms finds nothing."""
+    """The query template with each {{NAME}} replaced by its value.
+
+    A clause without terms, or with the zero vector of a text without known words, finds nothing, as in the run.
+    """
     if isinstance(template, dict):
-        leaves = [values.get(leaf) for leaf in _leaves(template)]
-        if len(template) == 1 and {*template} & {"sparse_vector", "neural_sparse"} and {} in leaves:
-            return {"match_none": {}}
+        nothing = _nothing(template) if len(template) == 1 else None
+        if nothing and any(_is_empty(values[leaf]) for leaf in _leaves(template) if leaf in values):
+            return nothing
         return {key: filled(value, values) for key, value in template.items()}
     if isinstance(template, list):
         return [filled(value, values) for value in template]
     return values.get(template, template) if isinstance(template, str) else template
+
+
+def _nothing(template):
+    """What finds nothing in place of a clause; None for anything but a clause with a member's query."""
+    ((name, content),) = template.items()
+    if name not in ("sparse_vector", "neural_sparse", "knn"):
+        return None
+    query = {"match_none": {}}
+    return {"standard": {"query": query}} if name == "knn" and "query_vector" in content else query
+
+
+def _is_empty(value):
+    return not any(value) if isinstance(value, list) else value == {}
 
 
 def _leaves(template):
@@ -71,23 +124,39 @@ def _leaves(template):
     return [template] if isinstance(template, str) else [leaf for value in values for leaf in _leaves(value)]
 
 
+def _features(terms, weights, most):
+    """The `most` heaviest terms of a query as features; weights are scaled together, which ranks the same."""
+    heaviest = sorted(zip(terms, weights, strict=True), key=lambda term: -term[1])[:most]
+    scale = max([1, *(weight / _MOST_WEIGHT for _, weight in heaviest)])
+    return {feature(term): weight / scale for term, weight in heaviest}
+
+
 def request_of(folder, side, query, k=10):
     """The body of a search."""
     values: dict[str, Any] = {"{{k}}": k}
-    for name, part in side(query).items():
-        terms = hasattr(part, "terms")
-        value = dict(zip(map(feature, part.terms), part.weights, strict=True)) if terms else part.tolist()
+    members = side(query)
+    n_lexical = sum(hasattr(part, "terms") for part in members.values())
+    for name, part in members.items():
+        is_lexical = hasattr(part, "terms")
+        value = _features(part.terms, part.weights, _MOST_TERMS // n_lexical) if is_lexical else part.tolist()
         values["{{" + name.replace(":", "_").replace("-", "_") + "}}"] = value
     return filled(json.loads((folder / "query.json").read_text(encoding="utf-8")), values)
 
 
 def search(url, folder, query, k=10):
-    """[(id, score, title, text)], best first."""
+    """[(id, score, title, text)], best first; of each document its best passage."""
     body = json.dumps(request_of(folder, QuerySide(folder / "query"), query, k)).encode()
     pipeline = f"?search_pipeline={INDEX}" if (folder / "pipeline.json").exists() else ""
-    hits = ask(url, "POST", f"/{INDEX}/_search{pipeline}", body)["hits"]["hits"]
-    sources = [(hit["_source"], hit["_score"]) for hit in hits]
-    return [(source["document"], score, source["title"], source["text"]) for source, score in sources]
+    try:
+        hits = ask(url, "POST", f"/{INDEX}/_search{pipeline}", body)["hits"]["hits"]
+    except Refused as error:
+        if error.status == 404 or "is not defined" in str(error):  # the index or the pipeline
+            raise SystemExit(f"{error}; load it first: python search.py {_without_login(url)}") from None
+        raise
+    best = {}
+    for source, score in ((hit["_source"], hit["_score"]) for hit in hits):
+        best.setdefault(source["document"], (source["document"], score, source["title"], source["text"]))
+    return list(best.values())[:k]
 
 
 if __name__ == "__main__":
