@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from odd_exports import TEXTS, Odd
-from strict_engine import served
+from strict_engine import error, served
 
 from acclimate.base.errors import SettingError
 from acclimate.base.text import printable
@@ -111,6 +111,11 @@ def test_weights_are_those_of_the_members_that_the_engine_has(odd, tmp_path):
         opensearch.write(odd.source("late-interaction"), tmp_path / "other")
 
 
+def test_an_index_of_opensearch_has_one_shard_as_it_fuses_ranks_in_each(odd, tmp_path):
+    opensearch.write(odd.source("hybrid"), tmp_path)
+    assert json.loads((tmp_path / "mapping.json").read_text())["settings"]["index.number_of_shards"] == 1
+
+
 def test_elasticsearch_is_told_to_keep_whole_vectors(odd, tmp_path):
     elasticsearch.write(odd.source("dense"), tmp_path)
     mapping = json.loads((tmp_path / "mapping.json").read_text())["mappings"]["properties"]["dense"]
@@ -170,6 +175,14 @@ def test_what_an_engine_refuses_is_said_with_what_to_do(odd, tmp_path, monkeypat
         monkeypatch.setattr(engine, "answer", lambda *_: (400, {"error": "no handler found for uri [/a]"}))
         with pytest.raises(SystemExit, match=r"400 no handler found for uri \[/a\]; expected OpenSearch 2.19 or later"):
             reader.load(url, tmp_path)
+        refused = error(400, "[hybrid] query does not support [x]", "parsing_exception")
+        monkeypatch.setattr(engine, "answer", lambda *_: refused)
+        with pytest.raises(SystemExit, match=r"not support \[x\]; expected OpenSearch 2\.19 or later"):
+            reader.search(url, tmp_path, "lava")
+        unlicensed = error(403, "current license is non-compliant for [RRF]", "security_exception")
+        monkeypatch.setattr(engine, "answer", lambda *_: unlicensed)
+        with pytest.raises(SystemExit, match=r"for \[RRF\]; the systems bm25 and dense need none"):
+            reader.search(url, tmp_path, "lava")
 
 
 @pytest.mark.parametrize("plugins", [(), ("k-NN",), ("neural-search",)])

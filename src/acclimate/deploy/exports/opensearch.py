@@ -48,7 +48,8 @@ def write(source: Source, folder: Path) -> Written:
 
 def _mapping(source: Source) -> dict[str, Any]:
     dense = {"type": "knn_vector", "method": _METHOD}
-    return search_engines.mapping(source, ENGINE, {"type": "rank_features"}, dense, settings={"index.knn": True})
+    settings = {"index.knn": True, "index.number_of_shards": 1}  # ranks are fused in each shard, so one is exact
+    return search_engines.mapping(source, ENGINE, {"type": "rank_features"}, dense, settings=settings)
 
 
 def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:

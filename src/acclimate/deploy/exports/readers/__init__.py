@@ -38,7 +38,7 @@ def asking(url: str, what: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         reason = _reason(error)
-        if error.code == 401 or "security_exception" in reason:
+        if error.code == 401 or ("security_exception" in reason and "license" not in reason):
             reason += "; a name and a password go into the address: https://NAME:PASSWORD@HOST:PORT"
         raise Refused(what, error.code, reason) from None
     except (OSError, ValueError, HTTPException) as error:

@@ -53,18 +53,17 @@ def _without_login(url):
 
 def load(url, folder):
     """Create the index and fill it; returns its number of documents."""
-    mapping = (folder / "mapping.json").read_bytes()
     removal = f"curl -X DELETE {_without_login(url)}/{INDEX}"
     try:
         if (pipeline := folder / "pipeline.json").exists():
             ask(url, "PUT", f"/_search/pipeline/{INDEX}", pipeline.read_bytes())
-        ask(url, "PUT", f"/{INDEX}", mapping)
+        ask(url, "PUT", f"/{INDEX}", (folder / "mapping.json").read_bytes())
     except Refused as error:
         if error.status != 400:  # a login, or a full disk
             raise
         if "already_exists" in str(error):
             raise SystemExit(f"{error}; to remove it: {removal}") from None
-        raise SystemExit(f"{error}; expected {json.loads(mapping)['mappings']['_meta']['needs']}") from None
+        raise SystemExit(f"{error}; expected {_needs(folder)}") from None
     for path in sorted((folder / "bulk").glob("bulk-*.ndjson")):
         for lines in _requests(path):
             answer = ask(url, "POST", f"/{INDEX}/_bulk", lines, "application/x-ndjson")
@@ -75,6 +74,11 @@ def load(url, folder):
                 raise SystemExit(f"{path.name}: {refused} refused: {cause}; before loading again: {removal}")
     ask(url, "POST", f"/{INDEX}/_refresh", None)
     return ask(url, "GET", f"/{INDEX}/_count", None)["count"]
+
+
+def _needs(folder):
+    """The version and the plugins that an export needs."""
+    return json.loads((folder / "mapping.json").read_text(encoding="utf-8"))["mappings"]["_meta"]["needs"]
 
 
 def _requests(path):
@@ -152,6 +156,10 @@ def search(url, folder, query, k=10):
     except Refused as error:
         if error.status == 404 or "is not defined" in str(error):  # the index or the pipeline
             raise SystemExit(f"{error}; load it first: python search.py {_without_login(url)}") from None
+        if "pars" in str(error):  # a parsing exception
+            raise SystemExit(f"{error}; expected {_needs(folder)}") from None
+        if "license" in str(error):
+            raise SystemExit(f"{error}; the systems bm25 and dense need none: export with --system bm25") from None
         raise
     best = {}
     for source, score in ((hit["_source"], hit["_score"]) for hit in hits):
