@@ -6,11 +6,14 @@ import sqlite3
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from odd_exports import TEXTS, Odd, expected
 
 from acclimate.base.errors import AcclimateError, DataError
+from acclimate.base.files import write_jsonl
 from acclimate.cli.main import main
 from acclimate.deploy.exports import lancedb, pgvector, qdrant, sqlite
 from acclimate.deploy.exports.readers import pgvector as pgvector_reader
@@ -114,6 +117,42 @@ def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
     payloads = [point.payload for point in client.scroll(qdrant_reader.COLLECTION, limit=1000)[0]]
     assert {payload["id"]: payload["text"] for payload in payloads} == TEXTS
     client.close()
+
+
+def test_requests_to_qdrant_are_no_larger_than_a_server_takes(tmp_path):
+    pytest.importorskip("qdrant_client")
+    from qdrant_client import models
+
+    from acclimate.deploy.exports.readers import qdrant as qdrant_reader
+
+    n_docs, n_tokens, dim = 64, 1200, 32
+    rng = np.random.default_rng(0)
+    (tmp_path / "parts").mkdir()
+    np.savez(
+        tmp_path / "parts" / "part-00000.npz",
+        **{
+            "number": np.arange(n_docs),
+            "late-interaction.tokens": rng.integers(-127, 128, (n_docs * n_tokens, dim), np.int8),
+            "late-interaction.scales": rng.uniform(0, 0.01, n_docs * n_tokens).astype(np.float32),
+            "late-interaction.starts": np.arange(n_docs + 1) * n_tokens,
+        },
+    )
+    rows = [{"number": n, "id": str(n), "document": str(n), "title": "", "text": "\0" * 100_000} for n in range(n_docs)]
+    write_jsonl(tmp_path / "parts" / "part-00000.jsonl", rows)
+    sent = []
+
+    class Server:
+        def delete_collection(self, name): ...
+        def create_collection(self, name, **config): ...
+        def count(self, name, exact):
+            return SimpleNamespace(count=len(sent))
+
+        def upsert(self, name, points, wait):
+            assert len(models.PointsList(points=points).model_dump_json()) <= 32 * 1024**2
+            sent.extend(point.id for point in points)
+
+    assert qdrant_reader.load(Server(), tmp_path) == n_docs
+    assert sent == [*range(n_docs)]
 
 
 @pytest.mark.parametrize("answer", [(200, b"{}"), (401, b"no key"), (429, b'{"status": {"error": "slow"}}'), None])

@@ -17,7 +17,8 @@ from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
 COLLECTION = "acclimate"
-_POINTS = 64  # sent at once
+_POINTS, _BYTES = 64, 32_000_000  # sent at once; by default, a server refuses more than 32 MiB
+_NUMBER_BYTES, _CHARACTER_BYTES = 24, 6  # at most, in JSON
 
 
 def connect(url):
@@ -40,19 +41,41 @@ def load(client, folder, progress=lambda done: None):
         sparse_vectors_config={plain(name): models.SparseVectorParams() for name in sparse},
     )
     done = 0
-    for rows, arrays in parts.read(folder / "parts"):
-        for start in range(0, len(rows), _POINTS):
-            places = range(start, min(start + _POINTS, len(rows)))
-            points = [
-                models.PointStruct(
-                    id=rows[place]["number"], payload=rows[place], vector=vectors(arrays, place, dense, sparse)
-                )
-                for place in places
-            ]
-            client.upsert(COLLECTION, points, wait=True)
-            done += len(points)
-            progress(done)
+    for points in batches(points_of(folder, dense, sparse)):
+        client.upsert(COLLECTION, points, wait=True)
+        done += len(points)
+        progress(done)
     return client.count(COLLECTION, exact=True).count
+
+
+def points_of(folder, dense, sparse):
+    for rows, arrays in parts.read(folder / "parts"):
+        for place, row in enumerate(rows):
+            yield models.PointStruct(id=row["number"], payload=row, vector=vectors(arrays, place, dense, sparse))
+
+
+def batches(points):
+    """Lists of points that are sent together."""
+    batch, n_bytes = [], 0
+    for point in points:
+        size = bytes_of(point)
+        if batch and (len(batch) == _POINTS or n_bytes + size > _BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(point)
+        n_bytes += size
+    if batch:
+        yield batch
+
+
+def bytes_of(point):
+    """The most bytes that a point has in JSON."""
+    n_numbers = 0
+    for vector in point.vector.values():
+        rows = [vector.indices, vector.values] if isinstance(vector, models.SparseVector) else vector
+        n_numbers += sum(map(len, rows)) if rows and isinstance(rows[0], list) else len(rows)
+    n_characters = sum(len(value) for value in point.payload.values() if isinstance(value, str))
+    return _NUMBER_BYTES * n_numbers + _CHARACTER_BYTES * n_characters
 
 
 def plain(name):
