@@ -11,6 +11,7 @@ from chain import made_again, report_of
 
 import acclimate
 from acclimate.base.digests import fingerprint
+from acclimate.base.text import command
 from acclimate.cli.main import main
 from acclimate.run import manifests
 
@@ -81,7 +82,7 @@ def test_a_run_that_has_settings_which_are_gone_is_read_and_goes_on(copied):
 def test_its_report_says_what_to_type_and_that_measures_it_anew(earlier, capsys):
     assert main(["report", str(earlier)]) == 2
     said = capsys.readouterr().err
-    assert f"acclimate evaluate {earlier}" in said
+    assert command("evaluate", earlier) in said
     assert main(["evaluate", str(earlier)]) == 0
     assert made_again(earlier) == ["steer", "evaluate"]
     report = report_of(earlier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ from acclimate.base import models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.kinds import kind_of
 from acclimate.base.loading import check_model, tensor_shapes
+from acclimate.base.text import command
 from acclimate.records import Doc, Query
 from acclimate.search import scorers
 
@@ -167,7 +169,7 @@ def test_a_pickle_of_anything_but_tensors_is_refused_by_name(how, is_old, t5, tm
 
 def test_who_has_only_pickles_is_told_the_command_and_it_works(t5, plain, tmp_path):
     pickled(t5)
-    with pytest.raises(DataError, match=f"acclimate convert-model {t5} NEW-FOLDER"):
+    with pytest.raises(DataError, match=re.escape(command("convert-model", t5, "NEW-FOLDER"))):
         scorers.load(t5, CORPUS, max_tokens=64)
     from acclimate.cli.main import main
 
@@ -205,7 +207,7 @@ def test_the_modules_of_an_encoder_are_converted(tiny_encoder, tmp_path):
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
     plain = Encoder.load(str(folder), max_tokens=32).encode(["rice"])
     pickled(folder / "2_Dense")
-    with pytest.raises(DataError, match=f"convert-model {folder} NEW"):
+    with pytest.raises(DataError, match=re.escape(command("convert-model", folder, "NEW-FOLDER"))):
         check_model(str(folder))
     made = acclimate.convert_model(folder, tmp_path / "made")
     converted = Encoder.load(str(made), max_tokens=32).encode(["rice"])

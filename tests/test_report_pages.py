@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from importlib import resources
@@ -95,7 +97,7 @@ def test_what_the_verdict_rests_on_is_seen_and_the_rest_is_folded(run, page):
 def test_curves_recipe_and_command_are_there(run, page):
     assert "Would more data help?" in page
     assert "dense: all queries were used for choices" in page.replace("Dense", "dense")
-    assert f"--recipe {run}/recipe.toml" in page
+    assert f"--recipe {shlex.quote(str(run / 'recipe.toml'))}" in html.unescape(page)
     assert (run / "recipe.toml").read_text().splitlines()[-1] in page.replace("&#34;", '"')
 
 

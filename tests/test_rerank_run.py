@@ -16,6 +16,7 @@ from acclimate.base.testing import DOCS, FakeScorer
 from acclimate.cli.main import main
 from acclimate.corpus import formats
 from acclimate.corpus.formats import trec
+from acclimate.corpus.formats.trec import escaped
 from acclimate.records import Query, ScoredDoc
 from acclimate.search import rerank_run
 from acclimate.search.scorers.pairs import PairScorer
@@ -72,7 +73,7 @@ def test_a_killed_command_goes_on_and_comes_to_the_same_bytes(files, monkeypatch
     whole = capsys.readouterr().out
     lines = [line.split("\t") for line in whole.splitlines()]
     assert len(lines) == 90
-    assert {line[5] for line in lines} == {str(files / "reranker")}
+    assert {line[5] for line in lines} == {escaped(str(files / "reranker"))}
     model = acclimate.rerank(
         files / "run.trec", f"cross-encoder:{files / 'reranker'}", files / "named.trec", corpus=files / "beir", depth=20
     )

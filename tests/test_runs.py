@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def test_an_index_that_was_made_again_is_never_mixed_with_what_was_made_from_the
     assert main([name, str(own), *options]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "was made from other" in said
-    assert f"go on with: acclimate {pipeline_stage(name)} {own}" in said
+    assert f"go on with: acclimate {pipeline_stage(name)} {shlex.quote(str(own))}" in said
 
 
 def pipeline_stage(command: str) -> str:
