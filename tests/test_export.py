@@ -176,7 +176,7 @@ def test_what_is_loaded_into_a_server_is_noted(finished, tmp_path, plain):
     assert exported.manifest["loaded"]["url"] == "plain://here"
     assert exported.manifest["loaded"]["files"] == len(plain.parts)
     del plain.load
-    with pytest.raises(SettingError, match="plain has no option --url; it has: none"):
+    with pytest.raises(SettingError, match="plain takes no --url; leave it out"):
         acclimate.open(finished).export("plain", tmp_path / "other", url="plain://here")
 
 

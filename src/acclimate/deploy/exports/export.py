@@ -69,7 +69,7 @@ def export(
     """
     form = named(format_name)
     if url is not None and form.load is None:
-        raise SettingError(f"{form.name} has no option --url; it has: none")
+        raise SettingError(f"{form.name} takes no --url; leave it out: the export says how it is loaded")
     source = Source.of(run, outputs, system)
     if source.name.is_reranked and not form.takes_reranker:
         distributed.say(
