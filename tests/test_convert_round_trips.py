@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conversions import HERE, quick
+from conversions import HERE, put, quick
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -182,3 +183,27 @@ def test_collections_and_runs_come_back(tmp_path_factory: pytest.TempPathFactory
         graded = form.name not in ("llama-index", "lotte")
         assert [row.record for row in rows()] == [qrel if graded else qrel._replace(relevance=1) for qrel in qrels]
     assert not read.run or [row.record for row in read.run()] == run
+
+
+SEVERAL_POSITIVES: dict[str, dict[str, Any]] = {
+    "flagembedding": {"query": "q", "pos": ["a", "b"], "neg": ["b", "c", "a"]},
+    "cohere": {"query": "q", "relevant_passages": ["a", "b"], "hard_negatives": ["b", "c", "a"]},
+    "nemo-inline": {"query": "q", "pos_doc": ["a", "b"], "neg_doc": ["b", "c", "a"]},
+    "tevatron": {"query_id": "q", "query_text": "q", "positive_document_ids": ["a", "b"],
+                 "negative_document_ids": ["b", "c", "a"]},
+    "gpl-negatives": {"qid": "q", "pos": ["a", "b"], "neg": {"one": ["b", "c"], "other": ["c", "a"]}},
+    "tevatron-v1": {"query_id": "q", "query": "q", "positive_passages": [{"docid": id, "text": id} for id in "ab"],
+                    "negative_passages": [{"docid": id, "text": id} for id in "bca"]},
+    "ms-swift": {"messages": [{"role": "user", "content": "q"}],
+                 "positive_messages": [[{"role": "user", "content": text}] for text in "ab"],
+                 "negative_messages": [[{"role": "user", "content": text}] for text in "bca"]},
+    "nemo": {"corpus": [{"path": "c"}], "data": [{"question_id": "q", "question": "q", "pos_doc": [{"id": "a"},
+             {"id": "b"}], "neg_doc": [{"id": "b"}, {"id": "c"}, {"id": "a"}]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL_POSITIVES)
+def test_each_positive_of_a_row_is_an_example_and_no_negative_of_another(tmp_path: Path, name: str) -> None:
+    read = BY_NAME[name].read(put(tmp_path / "x.json", SEVERAL_POSITIVES[name])).examples
+    docs = [row.record.doc_ids or row.record.texts for row in read()] if read else []
+    assert [(of[0], {*of} - {of[0]}) for of in docs] == [("a", {"c"}), ("b", {"c"})]

@@ -110,3 +110,28 @@ def test_the_least_busy_is_asked_and_one_left_out_comes_back_later_and_later(mon
             now[0] += moment
             with pair.address() as first, pair.address() as second:
                 assert {first, second} == {"b", url}
+
+
+def test_a_pause_is_as_long_as_asked_for_and_longer_only_after_failures_in_a_row(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(fleet.time, "monotonic", lambda: now[0])
+    pair = Fleet(["a", "b"])
+
+    def ends_after(seconds):
+        now[0] += 0.9 * seconds
+        with pair.address() as before:
+            now[0] += 0.2 * seconds
+        with pair.address() as after:
+            return (before, after) == ("b", "a")
+
+    for _ in range(3):  # requests that were under way together
+        pair.leave_out("a")
+    assert ends_after(1)
+    pair.leave_out("a")
+    assert ends_after(2)
+    pair.answered("a")
+    pair.leave_out("a")
+    assert ends_after(1)
+    pair.answered("a")
+    pair.leave_out("a", 30.0)
+    assert ends_after(30)

@@ -65,6 +65,15 @@ def test_the_same_filters_are_the_same_text():
     assert canonical({}) == ""
 
 
+@pytest.mark.parametrize("name", ["gt", "gte", "lt", "lte", "prefix"])
+@pytest.mark.parametrize("kind", [list, tuple, set])
+def test_only_any_of_has_several_values(name, kind):
+    for values in (["a", "b"], ["a"], []):
+        assert canonical({"a": {"any_of": kind(values)}}) == canonical({"a": {"any_of": list(kind(values))}})
+        with pytest.raises(SettingError, match="a is"):
+            canonical({"a": {name: kind(values)}})
+
+
 @pytest.mark.parametrize(
     ("language", "query", "text", "marked"),
     [

@@ -74,6 +74,8 @@ def test_text_completion_sends_the_prompt_as_it_is_and_its_stops():
         assert server.paths == ["/v1/completions"]
         assert server.requests[0]["prompt"] == PROMPTS[0]
         assert server.requests[0]["stop"] == ["\n"]
+        one.decoding_as(Decoding(5, stop=tuple("abcdef"))).complete(PROMPTS[:1])
+        assert server.requests[1]["stop"] == [*"abcd"]  # the API takes no more
 
 
 def test_a_seed_for_each_prompt_when_sampling_and_none_else():

@@ -113,10 +113,16 @@ def test_a_gate_narrows_once_for_many_and_widens_again():
         gate.narrow(one)
         gate.leave(answered=False)
     assert gate._most == 8
-    for _ in range(16 * 8):
+    gate.narrow(8)
+    gate.narrow(16)  # a request that started before
+    assert gate._most == 4
+    for _ in range(16 * 20):
         gate.enter()
         gate.leave(answered=True)
-    assert gate._most == 16
+    assert gate._most == 16  # and never wider than at first
+    for _ in range(9):
+        gate.narrow(gate._most)
+    assert gate._most == 1
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": "5", "completion_tokens": None}, "much", {"prompt_tokens": -3}])

@@ -11,7 +11,7 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from serving import PROMPTS, echo, error, model, serving
 
-from acclimate.llm.server.failures import failure, retry_after
+from acclimate.llm.server.failures import Outcome, failure, retry_after
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -81,3 +81,21 @@ def test_a_wait_is_told_in_seconds_or_as_a_date(value, seconds):
 def test_a_wait_until_a_date_counts_from_now_where_the_response_has_none():
     headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
     assert 50 < retry_after(headers) <= 60
+
+
+def test_a_date_is_in_utc_whatever_the_time_zone_here(monkeypatch):
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        headers = {"retry-after": "Wed Oct 21 07:28:30 2015", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+        assert retry_after(headers) == 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+def test_a_status_that_may_pass_is_asked_again_and_of_another_server_unless_the_request_is_in_conflict(status):
+    found = failure(status, "no")
+    assert found.means is Outcome.AGAIN
+    assert found.is_of_server == (status != 409)

@@ -16,6 +16,7 @@ from acclimate.base.errors import LLMError
 from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.batches import BatchedCompletions, read_results
+from acclimate.llm.server.failures import failure
 from acclimate.llm.server.terms import Terms
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -219,3 +220,25 @@ def test_kept_answers_that_cannot_be_used_are_found_removed_and_asked_for_again(
         assert f"{len(PROMPTS) - count} answer, 0 damaged" in capsys.readouterr().out
         with Completions(path) as kept:
             assert kept.complete(model(server), PROMPTS) == whole
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "the prompt is too long: lower max_tokens"),
+        (429, "max_tokens a minute are used up"),
+        (500, "cannot answer {'temperature': 0.7, 'seed': 1}"),  # the whole request
+    ],
+)
+def test_nothing_is_learned_from_what_is_no_complaint_about_a_parameter(status, words):
+    terms = Terms()
+    assert not terms.learned(failure(status, words), {"temperature": 0.7, "seed": 1, "max_tokens": 64})
+    assert terms == Terms()
+
+
+@pytest.mark.parametrize("known", [Terms(("seed",)), Terms(limit="max_completion_tokens"), Terms(thinks=True)])
+def test_what_others_have_learned_is_added(known):
+    for first, second in ((known, Terms(("stop",))), (Terms(("stop",)), known)):
+        both = Terms.load(first.dump())
+        both.add(second)
+        assert ({*both.left_out}, both.limit, both.thinks) == ({*known.left_out, "stop"}, known.limit, known.thinks)

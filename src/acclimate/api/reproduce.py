@@ -153,7 +153,7 @@ def reproduce(
     if left_out:
         names = ", ".join(left_out)
         differs = (
-            f"without {names}, which not available by name: give folders whose names end like that as collections",
+            f"without {names}, not available by name: give folders whose names end like that as collections",
             *differs,
         )
     reproduction = Reproduction(name, tuple(rows), differs)

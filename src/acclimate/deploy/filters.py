@@ -62,9 +62,10 @@ def _condition(field: str, value: Any) -> dict[str, Any]:
 def _operand(field: str, name: str, operand: Any) -> Any:
     if name not in _CONDITIONS:
         raise unknown(f"condition on {field}", name, _CONDITIONS)
-    values = [_plain(each) for each in (operand if isinstance(operand, list | tuple | set) else [operand])]
+    is_list = isinstance(operand, list | tuple | set)
+    values = [_plain(each) for each in (operand if is_list else [operand])]
     kinds = str if name == "prefix" else str | int | float
-    if not all(isinstance(each, kinds) for each in values) or (name != "any_of" and isinstance(operand, list)):
+    if not all(isinstance(each, kinds) for each in values) or (is_list and name != "any_of"):
         raise SettingError(f"filters: {field} is {quoted(operand)}; expected {_EXPECTED}")
     return values if name == "any_of" else values[0]
 

@@ -1,8 +1,10 @@
 """Normalization of scores, so that those of different members and scorers can be added.
 
-min-max      per list: the lowest is 0, the highest 1 rank         per list: from the last, 0, to the first, 1; equal
-scores share the mean rank z            per list: mean 0, standard deviation 1 percentile   over all lists: the 1st
-percentile is 0, the 99th 1, clipped (CADET, arXiv 2505.19274) none         unchanged
+min-max      per list: the lowest is 0, the highest 1
+rank         per list: from the last, 0, to the first, 1; equal scores share the mean rank
+z            per list: mean 0, standard deviation 1
+percentile   over all lists: the 1st percentile is 0, the 99th 1, clipped (CADET, arXiv 2505.19274)
+none         unchanged
 
 A candidate without a score (NaN) counts as the worst scored one, since candidates are scored from the best down.
 """

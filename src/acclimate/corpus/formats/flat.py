@@ -60,8 +60,8 @@ class Keys(NamedTuple):
             raise place.error(f"{self.positives!r} is empty; expected a positive, or remove the line")
         positive_scores, negative_scores = self._scores(values, len(positives), len(negatives), place)
         others = {name: value for name, value in values.items() if not name or name not in self}
-        kept = [n for n, doc in enumerate(negatives) if doc not in positives[1:] or len(positives) == 1]
         for n, doc in enumerate(positives):
+            kept = [m for m, other in enumerate(negatives) if other == doc or other not in positives]
             docs = (doc, *(negatives[m] for m in kept))
             scores = (positive_scores[n], *(negative_scores[m] for m in kept)) if positive_scores else ()
             ids, texts = (docs, ()) if self.are_ids else ((), docs)

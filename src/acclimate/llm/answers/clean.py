@@ -65,8 +65,7 @@ def clean(
     """(query in `text`, reason to reject it: the first of REASONS that holds, or None).
 
     doc_text: what the LLM was shown, to detect copies. finish_reason: as in `Completion`. examples: the prompt before
-        the
-    doc, whose subjects do not belong in the query. language: code or name; the doc's if empty.
+    the doc, whose subjects do not belong in the query. language: code or name; the doc's if empty.
     """
     query, had_preamble = unwrap(text)
     query = _with_number(query, text, doc_text)
