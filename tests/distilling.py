@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students.batches import mean_loss, read_batch
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.similarities import alone, shape_groups
 from acclimate.learn.students.training import StudentTraining
 from acclimate.records import NWay
 
@@ -39,6 +41,42 @@ def training_of(name, base, data, path, **changes):
     loss = DistillationLoss("kl", 0.1, changes.pop("contrastive", 0.1), student_temperature=kind.temperature)
     student = kind.make(base.copy(), data)
     return StudentTraining(student, TRAIN, DEV, loss, path, **{**LEARN, "seed": 0, "schedule": "linear", **changes})
+
+
+class Scores(torch.nn.Module):
+    """A student without an encoder: a score for each query and document, which trains in no time."""
+
+    kind, keeps_index, negatives = "dense", True, "list"
+
+    def __init__(self):
+        super().__init__()
+        self.scores = torch.nn.Parameter(torch.zeros(len(QUERIES), len(DOCS)))
+        self.encoder = SimpleNamespace(model=self)
+        self.penalty = lambda: 0.0
+
+    def read(self, batch):
+        return batch
+
+    def similarities(self, batch):
+        row = {query.query_id: place for place, query in enumerate(QUERIES)}
+        column = {doc.doc_id: place for place, doc in enumerate(DOCS)}
+        return [
+            alone(
+                torch.stack(
+                    [
+                        self.scores[row[batch[n].query_id], [column[doc_id] for doc_id in batch[n].doc_ids]]
+                        for n in group
+                    ]
+                )[None]
+            )
+            for group in shape_groups(batch)
+        ]
+
+
+def course_of_scores(path, train=TRAIN, dev=DEV, **changes):
+    """A training of `Scores`."""
+    settings = {**LEARN, "seed": 0, "schedule": "constant", **changes}
+    return StudentTraining(Scores(), train, dev, DistillationLoss(), path, **settings)
 
 
 def log_probs(student, batch, temperature=0.05):

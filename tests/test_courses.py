@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from distilling import DEV, LEARN, TRAIN, key, training_of
+from distilling import DEV, LEARN, TRAIN, course_of_scores, key, training_of
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
@@ -78,6 +79,63 @@ def test_looked_at_once_the_last_weights_stay(base, data, tmp_path):
     before, after = last.run(lambda step: None)
     assert after > before
     assert last.dev_loss() == pytest.approx(after, abs=1e-4)
+
+
+@pytest.mark.parametrize("losses", [(3, 1, 2), (1, 2, 3), (3, 2, 1), (2, 1, 1), (2, 2, 1), (1, 1, 1)])
+def test_the_weights_of_the_first_of_the_lowest_losses_stay(losses, tmp_path):
+    course = course_of_scores(tmp_path / "a")
+    seen = []
+
+    def look():
+        seen.append(course.weights.scores.detach().clone())
+        return float(losses[len(seen) - 1])
+
+    course.dev_loss = look
+    assert course.run(lambda step: None) == list(losses)
+    assert [torch.equal(weights, course.weights.scores) for weights in seen].index(True) == losses.index(min(losses))
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_the_held_out_loss_is_of_what_training_reads_whatever_the_batch_size(tmp_path):
+    settings = {"cut": lambda example, times: shortened(example, 2, "best", "")}
+    courses = [course_of_scores(tmp_path / "a", batch_size=size, **settings) for size in (1, 3, 8)]
+    assert {len(example.doc_ids) for course in courses for example in course.dev} == {2}
+    assert len({round(course.dev_loss(), 5) for course in courses}) == 1
+
+
+def test_the_order_of_lists_follows_from_the_seed_and_not_from_how_they_were_given(tmp_path):
+    windows = [example._replace(doc_ids=(example.doc_ids[0], *part)) for example in TRAIN for part in ("ab", "cd")]
+    once, turned, another = (
+        [course._batch(step) for step in range(course.steps)]
+        for course in (
+            course_of_scores(tmp_path / "a", windows),
+            course_of_scores(tmp_path / "a", windows[::-1]),
+            course_of_scores(tmp_path / "a", windows, seed=1),
+        )
+    )
+    assert once == turned != another
+    assert sorted(map(key, chain(*once))) == sorted(map(key, chain(*another)))
+
+
+def test_no_step_is_taken_on_gradients_longer_than_1(tmp_path):
+    course = course_of_scores(tmp_path / "a")
+    course.student.penalty = lambda: 100 * course.weights.scores.sum()
+    lengths = []
+    course.optimizer.register_step_pre_hook(lambda *_: lengths.append(course.weights.scores.grad.norm().item()))
+    course.run(lambda step: None)
+    assert lengths == pytest.approx([1.0] * course.steps, abs=1e-4)
+    assert not course.weights.training  # nothing is dropped out, as in search
+
+
+def test_a_training_that_diverges_stops_soon_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_UNCHECKED", 5)
+    course = course_of_scores(tmp_path / "a", max_steps=1000, evaluations=1)
+    course.student.penalty = lambda: float("nan" if course.schedule.last_epoch >= 7 else 0)
+    steps = []
+    with pytest.raises(SettingError, match=r"dense student diverged: its loss is nan after 7 of 1,000 steps"):
+        course.run(steps.append)
+    assert steps[-1] == 10
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_constant_rate_is_the_same_at_every_step(base, data, tmp_path):

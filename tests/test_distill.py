@@ -218,6 +218,17 @@ def test_what_compares_whole_texts_keeps_no_vectors_of_tokens(base, at_once):
     assert with_them.lengths == [sum(text.keep) for text in tokens]
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_tokens_are_those_of_the_texts_on_whichever_side_they_are_padded(side, base):
+    encoder = base.copy()
+    encoder.model.tokenizer.padding_side = side
+    tokens = encoder.tokenize(["salt keeps fish", "lava", "bees dance to tell each other"], "document")
+    features = encoder.features(tokens, "document")
+    _, whole = encoder.forward(features)
+    encoded = encode_with_gradients(encoder, tokens, "document")
+    assert torch.allclose(encoded.tokens, whole[features["keep"]], atol=1e-6)
+
+
 def test_shortening_keeps_the_source_and_the_best_others():
     example = NWay("q", ("s", "a", "b", "c", "d"), (0.1, 0.5, 0.9, 0.5, 0.2))
     assert shortened(example, 3, "best", "") == NWay("q", ("s", "b", "a"), (0.1, 0.9, 0.5))

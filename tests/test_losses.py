@@ -99,6 +99,7 @@ def test_suspected_false_negatives_do_not_count_as_negatives():
     assert whole == pytest.approx(-np.log(0.5), abs=1e-6)
     assert masked == pytest.approx(-np.log(0.5 / 0.7), abs=1e-6)
     assert loss_of(logs, (0.0, 0.9, 0.5), contrastive=1.0, mask_above=0.8) < masked  # both others are rated above it
+    assert loss_of(logs, (1.0, 0.5, 0.0), contrastive=1.0, mask_above=0.5) == whole  # as much is not above
 
 
 @pytest.mark.parametrize("lead", [0.0, 0.1, 0.2, 1.0])

@@ -42,6 +42,7 @@ def test_a_list_by_itself_divides_all_of_the_probability_and_more_documents_take
     assert shares[0] == pytest.approx(1, abs=1e-4)
     assert shares[1] < 0.9999
     assert name in ("late-interaction", "late-interaction-query") or shares[2] <= shares[1] + 1e-6
+    assert kind.negatives != "corpus" or shares[2] < shares[1] - 1e-3
     others = [example.doc_ids for example in TRAIN[1:4]]
     assert any(doc_id not in TRAIN[0].doc_ids for doc_ids in others for doc_id in doc_ids)
 
@@ -172,6 +173,17 @@ def test_passages_of_one_document_answer_alike(data):
     batch = [NWay("q00", (DOCS[0].doc_id,)), NWay("q02", (DOCS[2].doc_id,))]
     doc_ids = [doc.doc_id for doc in DOCS[:4]]
     assert of_passages.answers(batch, doc_ids).tolist() == [[True, True, False, False], [False, False, True, False]]
+
+
+def test_duplicates_are_found_in_whatever_documents_are_compared(data):
+    pooled = np.eye(len(DOCS), dtype=np.float32)
+    pooled[5] = pooled[1]
+    copies = replace(data, alike=lambda *_: True, vectors=replace(data.vectors, pooled=pooled))
+    batch = [NWay("q01", (DOCS[1].doc_id,)), NWay("q07", (DOCS[7].doc_id,))]
+    some, every = ([doc.doc_id for doc in docs] for docs in ((DOCS[7], DOCS[1], DOCS[2], DOCS[5]), DOCS))
+    assert copies.answers(batch, some).tolist() == [[False, True, False, True], [True, False, False, False]]
+    found = [[place for place, is_answer in enumerate(row) if is_answer] for row in copies.answers(batch, every)]
+    assert found == [[1, 5], [7]]
 
 
 @pytest.mark.parametrize("name", ["dense", "dense-query", "late-interaction", "static"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 
@@ -15,18 +16,20 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS, QUERIES
-from acclimate.learn.students import sparse, static
+from acclimate.learn.students import kinds, sparse, static
+from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.occurrences import count_occurrences
+from acclimate.learn.students.training import StudentTraining
 from acclimate.records import NWay, Query
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember, Ids, SparseMember
-from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build
+from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered
 from acclimate.search.static import StaticQuery
 from acclimate.search.system import System
 from acclimate.search.views import Views
 from acclimate.stages.distill import distill
 
-CORPUS = {doc.doc_id: doc for doc in DOCS}
-IDS = Ids(list(CORPUS))
+IDS = Ids([doc.doc_id for doc in DOCS])
 LEARN = {"epochs": 2, "batch_size": 8, "table_learning_rate": 5e-3}
 STRANGE = ["", "   ", "zzzz qqqq", "[SEP]", "the " * 200]
 
@@ -49,6 +52,12 @@ def trained(base, data, tmp_path_factory):
     return folder, distill(TRAIN, DEV, base, data, folder, student=("sparse", "static"), **LEARN)
 
 
+@pytest.fixture(scope="module")
+def untrained(base, data):
+    """The untrained sparse student, and the untrained table of the static one."""
+    return sparse.Sparse(base, data, "list", sparsity=0.25), static.start(base, data)
+
+
 def sparse_member(folder, data, index, most=0):
     head, size = Head.open(folder)
     build(data.vectors, head, size, index, max_active_dims=most)
@@ -64,6 +73,81 @@ def test_both_learn_and_say_how_it_went(trained):
     assert notes["static"]["keeps_index"]
     assert not notes["sparse"]["keeps_index"]
     assert 0 < notes["sparse"]["query_dims"] < 20
+
+
+def test_tokens_are_counted_where_they_stand_and_documents_once(base, data, monkeypatch):
+    monkeypatch.setattr("acclimate.learn.students.occurrences._DOCUMENTS_AT_ONCE", 7)
+    found = count_occurrences(base, data, lambda vectors: vectors)
+    texts = base.tokenize([doc.default_text() for doc in DOCS], "document")
+    kept = [np.array(text.ids)[list(text.keep)] for text in texts]
+    stands = np.concatenate(kept)[:, None] == np.arange(len(found.counts))  # of each token of the corpus
+    documents = sum(np.isin(np.arange(len(found.counts)), tokens).astype(int) for tokens in kept)
+    vectors = data.vectors.gather(range(len(DOCS)))[0]
+    assert found.counts.tolist() == stands.sum(axis=0).tolist() != documents.tolist() == found.documents.tolist()
+    assert np.allclose(found.sums, stands.T.astype(float) @ vectors, atol=1e-4)
+    assert np.allclose(found.products, vectors.T @ vectors, atol=1e-3)
+    assert np.allclose(found.idf(), np.log(1 + (40 - documents + 0.5) / (documents + 0.5)), atol=1e-5)
+
+
+def test_a_sparse_student_starts_as_discriminants_of_its_tokens_and_static_as_their_means(untrained, base, data):
+    weights, corpus = untrained[0].encoder.model, count_occurrences(base, data, centered)
+    head, live = weights.head(), np.flatnonzero(corpus.counts)
+    assert head.tokens.tolist() == live.tolist()
+    assert np.allclose(weights.query_weights().detach().numpy(), corpus.idf()[live])
+    mean = corpus.sums.sum(axis=0) / corpus.counts.sum()
+    covariance = corpus.products / corpus.counts.sum() - np.outer(mean, mean)
+    covariance += 0.05 * np.trace(covariance) / len(mean) * np.eye(len(mean))
+    away = corpus.sums[live] / corpus.counts[live, None] - mean
+    apart = head.weights @ covariance
+    lengths = np.linalg.norm(away, axis=1) * np.linalg.norm(apart, axis=1)
+    assert np.allclose((away * apart).sum(axis=1), lengths, rtol=1e-3)
+
+    table, corpus = untrained[1].table.detach().numpy(), count_occurrences(base, data, lambda vectors: vectors)
+    expected = corpus.sums / np.maximum(corpus.counts, 1)[:, None] * corpus.idf()[:, None]
+    assert np.allclose(table / np.linalg.norm(table), expected / np.linalg.norm(expected), atol=1e-6)
+    assert np.linalg.norm(table[live], axis=1).mean() == pytest.approx(1)
+
+
+def test_spans_are_stretches_of_any_part_of_their_own_document(untrained, data):
+    tokenizer, places = untrained[1].tokenizer, set()
+    for step in range(3):
+        spans = static._spans(tokenizer, data, sorted(data.ids.doc_ids), step)
+        assert len(spans.texts.starts) == len(spans.documents) == len(DOCS)
+        ends = [*spans.texts.starts[1:].tolist(), len(spans.texts.tokens)]
+        for start, end, vector in zip(spans.texts.starts.tolist(), ends, spans.documents, strict=True):
+            row = int((torch.from_numpy(data.vectors.pooled) @ vector).argmax())
+            (whole,) = static._token_ids(tokenizer, data.document_texts([data.ids.doc_ids[row]]))
+            span = spans.texts.tokens[start:end].tolist()
+            where = [place for place in range(len(whole)) if whole[place : place + len(span)] == span]
+            assert where
+            assert min(4, len(whole)) <= len(span) <= 24
+            places |= {(where[0] > 0, where[-1] + len(span) == len(whole))}
+    assert len(places) == 4  # at the beginning, at the end, in the middle, and whole
+
+
+@pytest.mark.parametrize("name", ["dense-query", "sparse", "static"])
+def test_a_saved_student_has_the_prompt_of_its_documents(name, base, data, tmp_path):
+    prompted = base.copy()
+    student = kinds.STUDENTS[name].make(prompted, data)
+    prompted.prompts = {**prompted.prompts, "document": "salt : "}
+    kinds.save(student, prompted, tmp_path / name)
+    loaded = json.loads((tmp_path / name / "config_sentence_transformers.json").read_text(encoding="utf-8"))
+    assert loaded["prompts"]["document"] == "salt : "
+
+
+def test_what_a_sparse_student_compares_is_what_search_computes_and_its_cost_is_penalized(
+    untrained, base, data, tmp_path
+):
+    student = untrained[0]
+    (similarities,) = student.similarities(read := student.read(TRAIN[:4]))
+    build(data.vectors, student.encoder.model.head(), student.encoder.model.n_vocabulary, tmp_path, max_active_dims=0)
+    member = SparseMember(SparseIndex.open(tmp_path), student.encoder.model.query(base.model.tokenizer))
+    for example, scores in zip(TRAIN[:4], similarities.scores[0], strict=True):
+        (view,) = member.views([query for query in QUERIES if query.query_id == example.query_id], [], Views())
+        expected = view.all_scores()[[data.ids.row[doc_id] for doc_id in example.doc_ids]]
+        assert scores.detach().numpy() == pytest.approx(expected, abs=0.02 * float(expected.max()))
+    documents = student.encoder.model.activations(read.vectors, read.lengths, read.tokens).detach()
+    assert student.penalty().item() == pytest.approx(0.25 * (documents.mean(dim=0) ** 2).sum().item())
 
 
 def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encoder, data):
@@ -85,8 +169,8 @@ def test_where_only_queries_learn_documents_stay_as_they_were(base, data, tmp_pa
     assert min(notes["sparse"]["dev_loss"][1:]) < notes["sparse"]["dev_loss"][0]
 
 
-def test_what_is_saved_is_the_head_that_was_made(trained, base, data):
-    made = sparse.Sparse(base, data, "batch").encoder.model
+def test_what_is_saved_is_the_head_that_was_made(trained, untrained):
+    made = untrained[0].encoder.model
     head, size = Head.open(trained[0] / "sparse-start")
     assert size == made.n_vocabulary
     assert head.tokens.tolist() == made.head().tokens.tolist()
@@ -122,12 +206,20 @@ def test_plain_sentence_transformer_encodes_as_the_static_member_does(trained, b
     assert plain.encode_document(document)[0] == pytest.approx(base.model.encode(document)[0], abs=1e-5)
 
 
-def test_the_untouched_static_start_has_learned_nothing(trained, base, data):
-    made = static.start(base, data)
-    untouched = made.table.detach().numpy().copy()
+def test_the_untouched_static_start_has_learned_nothing(trained, untrained, base, data, tmp_path):
+    untouched = untrained[1].table.detach().numpy()
     assert StaticQuery.open(trained[0] / "static-start").table == pytest.approx(untouched)
     student = static.Static(base, data, "corpus")
+    settings = {"epochs": 2, "batch_size": 8, "learning_rate": 5e-3, "seed": 0, "schedule": "linear"}
+
+    def loss():
+        temperature = kinds.STUDENTS["static"].temperature
+        loss = DistillationLoss(student_temperature=temperature)
+        return StudentTraining(student, TRAIN, DEV, loss, tmp_path / "x", **settings).dev_loss()
+
+    before = loss()
     student.warm_up()
+    assert loss() == pytest.approx(trained[1]["static"]["dev_loss"][0], abs=1e-4) != before
     assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
 
 

@@ -29,17 +29,14 @@ class ShapeGroup(NamedTuple):
 class ReadBatch(NamedTuple):
     """A batch before any computation."""
 
-    size: int
     lists: Any  # as the student reads them
     groups: list[ShapeGroup]
-    as_given: torch.Tensor | None  # (size,) position of each example in the concatenated groups; None: in order
 
 
 def read_batch(student: Student, batch: Sequence[NWay], priors: Priors) -> ReadBatch:
     """Read what a step needs of a batch. Safe to call in a thread while another step computes."""
     groups: list[ShapeGroup] = []
-    by_form = shape_groups(batch)
-    for numbers in by_form:
+    for numbers in shape_groups(batch):
         examples = [batch[number] for number in numbers]
         seen = [priors[example.query_id, example.doc_ids] for example in examples] if priors else None
         groups.append(
@@ -49,8 +46,7 @@ def read_batch(student: Student, batch: Sequence[NWay], priors: Priors) -> ReadB
                 examples[0].has_positive,
             )
         )
-    order = torch.tensor([number for numbers in by_form for number in numbers]).argsort()
-    return ReadBatch(len(batch), student.read(batch), groups, None if len(groups) == 1 else pinned(order))
+    return ReadBatch(student.read(batch), groups)
 
 
 def mean_loss(student: Student, loss: DistillationLoss, batch: ReadBatch) -> torch.Tensor:
@@ -64,5 +60,4 @@ def mean_loss(student: Student, loss: DistillationLoss, batch: ReadBatch) -> tor
         )
         for similarities, form in zip(student.similarities(batch.lists), batch.groups, strict=True)
     ]
-    together = torch.cat(losses)
-    return (together if batch.as_given is None else together[on_device(batch.as_given)]).mean()
+    return torch.cat(losses).mean()

@@ -39,7 +39,6 @@ def count_occurrences(
     total = Occurrences(
         np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros((size, dim)), np.zeros((dim, dim)), len(doc_ids)
     )
-    special = set(encoder.model.tokenizer.all_special_ids)
     for first in range(0, len(doc_ids), _DOCUMENTS_AT_ONCE):
         rows = range(first, min(first + _DOCUMENTS_AT_ONCE, len(doc_ids)))
         tokenized = encoder.tokenize(data.document_texts([doc_ids[row] for row in rows]), "document")
@@ -52,8 +51,6 @@ def count_occurrences(
         total.products[:] += block.T @ block
         total.counts[:] += np.bincount(tokens, minlength=size)
         total.documents[:] += np.bincount([token for document in ids for token in set(document)], minlength=size)
-    for part in (total.counts, total.documents, total.sums):
-        part[sorted(special)] = 0
     return total
 
 
