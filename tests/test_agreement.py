@@ -48,6 +48,20 @@ def test_only_pairs_that_both_graded_count_and_swapping_them_changes_nothing():
     assert agreement(people, {("r", "a"): 1}) is None
 
 
+def test_an_interval_is_drawn_by_seed_and_over_queries_not_pairs():
+    people, llm = np.random.default_rng(0).integers(4, size=(2, 200)).tolist()
+    found = agreement(graded(people), graded(llm))
+    assert found is not None and found == agreement(graded(people), graded(llm))
+    assert found != agreement(graded(people), graded(llm), seed=1)
+    twice = agreement(
+        *(
+            {(q, d + copy): grade for (q, d), grade in graded(grades).items() for copy in "ab"}
+            for grades in (people, llm)
+        )
+    )
+    assert twice is not None and (twice.plain.ci95, twice.weighted.ci95) == (found.plain.ci95, found.weighted.ci95)
+
+
 def test_people_who_said_yes_or_no_are_compared_with_what_the_llm_calls_an_answer():
     found = agreement(graded([1, 1, 0, 0]), graded([3, 2, 1, 0]))
     assert found is not None and found.is_binary
@@ -97,10 +111,21 @@ def test_a_judge_that_always_says_the_same_changes_nothing(people, n_judged):
 
 
 def test_a_judge_that_is_always_right_gives_the_mean_of_all():
-    values = np.random.default_rng(0).random(500)
+    values = np.random.default_rng(2).random(500)
     found = powered_mean(values[:20], values[:20], values[20:])
     assert found.mean == pytest.approx(values.mean(), abs=0.01)
-    assert found.reliance == pytest.approx(480 / 500, abs=0.2)
+    spreads = values[:20].var(ddof=1), values.var(ddof=1)
+    reliance = spreads[0] / spreads[1] / (1 + 20 / 480)
+    assert found.reliance == pytest.approx(reliance) and reliance < 1
+    margin = students_t(0.975, 19) * ((1 - reliance) ** 2 * spreads[0] / 20 + reliance**2 * spreads[1] / 480) ** 0.5
+    assert found.ci95 == pytest.approx((found.mean - margin, found.mean + margin))
+
+
+def test_a_judge_that_says_the_opposite_is_not_relied_on_and_no_interval_leaves_its_range():
+    people = np.array([1.0] * 18 + [0.5, 0.8])
+    found = powered_mean(people, 1 - people, np.linspace(0, 1, 50), within=(0, 1))
+    assert (found.reliance, found.mean, found.ci95) == (0, found.by_people, found.ci95_by_people)
+    assert found.ci95[0] < people.mean() < found.ci95[1] == 1
 
 
 @pytest.mark.parametrize(("degrees", "value"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (100, 1.9840)])

@@ -99,6 +99,21 @@ def test_a_consistent_improvement_wins_and_its_reverse_is_a_regression():
     assert verdict(compared(theirs, ours)) == "REGRESSION"
 
 
+@pytest.mark.parametrize(
+    ("p", "delta", "expected"),
+    [
+        (0.049, 0.025, "WIN"),
+        (0.049, -0.025, "REGRESSION"),
+        (0.049, 0.024, "NO DIFFERENCE"),
+        (0.049, -0.024, "NO DIFFERENCE"),
+        (0.05, 0.5, "NO DIFFERENCE"),
+    ],
+)
+def test_a_verdict_takes_a_p_below_and_a_difference_of_at_least_what_counts(p, delta, expected):
+    comparison = compared({"q": 1.0}, {"q": 0.0})._replace(p=p, delta=delta)
+    assert verdict(comparison, min_difference=0.025) == expected
+
+
 def test_noise_wins_about_as_often_as_alpha_says():
     wins = sum(compared(*noisy(40, 0.0, seed=seed)).p < 0.05 for seed in range(200))
     assert 2 <= wins <= 22  # 10 expected; beyond 4 standard deviations on the high side

@@ -98,6 +98,13 @@ def test_a_seed_that_is_none_is_a_mistake(files, seed, capsys):
         acclimate.compare(qrels, good, good, seed=seed)
 
 
+def test_the_seed_draws_the_interval(files):
+    qrels, good, put = files
+    other = put([hit._replace(score=-hit.score) for hit in RUN])
+    drawn = [acclimate.compare(qrels, good, other, seed=seed)[0].comparison.ci95 for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_what_counts_0_is_said(files, tmp_path):
     _, good, put = files
     formats.write_qrels(tmp_path / "more.tsv", [*QRELS, Qrel("q9", "d1", 0)])

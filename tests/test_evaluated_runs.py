@@ -66,6 +66,9 @@ def test_a_run_that_is_read_in_parts_measures_the_same(judged_run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measures, "_HITS_AT_ONCE", 1)
         assert measures.measured(iter(run), qrels, LITERATURE.split()) == whole
+        judged = {qrel.query_id: [] for qrel in qrels}
+        parts = list(measures._parts(iter(run), judged))
+    assert [hit for part in parts for hit in part] == [hit for hit in run if hit.query_id in judged]
 
 
 def test_a_threshold_is_that_of_measures_that_know_relevant_or_not():
@@ -85,6 +88,18 @@ def test_names_are_read_however_they_are_separated_and_each_counts_once():
     assert split_names(["SetF(rel=2", "beta=.5)", "RR"]) == ["SetF(rel=2,beta=.5)", "RR"]  # as commas leave them
     assert [measure.name for measure in measures_of("NDCG@10 nDCG@10 MRR RR")] == ["nDCG@10", "RR"]
     assert [measure_of(name).depth for name in ("nDCG@20", "AP", "RR", "R@50")] == [20, 1000, 1000, 50]
+    assert measure_of("SetF(beta=1)").name == measure_of("SetF(beta=1.0)").name
+
+
+def test_grades_below_the_threshold_are_not_relevant_and_counts_are_summed(tmp_path):
+    formats.write_qrels(tmp_path / "qrels.tsv", [Qrel(f"q{n}", f"d{m}", m) for n in range(3) for m in range(3)])
+    trec.write_run(tmp_path / "run.trec", [ScoredDoc(f"q{n}", f"d{m}", -float(m)) for n in range(2) for m in range(3)])
+    for threshold in (1, 2):
+        (row,) = acclimate.evaluate_run(
+            tmp_path / "qrels.tsv", tmp_path / "run.trec", measures="NumRet RR R@1000", relevance_threshold=threshold
+        )
+        by_name = {name.replace("(rel=2)", ""): value for name, value in row.measures.items()}
+        assert by_name == pytest.approx({"NumRet": 6, "RR": 2 / 3 / (1 + threshold), "R@1000": 2 / 3})
 
 
 @pytest.fixture

@@ -83,6 +83,18 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
     assert {len(example.doc_ids) for side in sides for example in side} == {19 if filtering == "consistency" else 1}
 
 
+def test_negatives_that_check_consistency_follow_from_seed_and_id():
+    doc_ids = [f"d{n}" for n in range(30)]
+    drawn = {
+        (name, seed): consistency._example(SyntheticQuery(name, "?", "d7", 0.0), doc_ids, 8, seed).doc_ids
+        for name in ("q", "r")
+        for seed in (0, 1)
+    }
+    assert all(ids[0] == "d7" and len({*ids}) == 8 for ids in drawn.values())
+    assert len({*drawn.values()}) == 4
+    assert consistency._example(SyntheticQuery("q", "?", "d7", 0.0), doc_ids, 8, 1).doc_ids == drawn["q", 1]
+
+
 @pytest.mark.parametrize(("in_train", "expected"), [(0, 3), (2, 2)])
 def test_a_reranker_that_checks_consistency_learns_from_examples_as_wide_as_the_others(
     in_train, expected, copied, corpus, run_adapt, monkeypatch

@@ -72,6 +72,12 @@ def test_what_is_cut_goes_to_the_others_until_none_has_more():
     assert shares[2:] == pytest.approx([0.6 / 48] * 48)
 
 
+def test_a_small_log_moves_weights_about_as_far_as_a_large_one():
+    queries, wanted = sights(400), sights(40, (1.0, 0.0, 0.0), seed=1)
+    moved = [importance_weights(queries, np.tile(wanted, (times, 1))) @ queries[:, 0] for times in (1, 50)]
+    assert moved[0] == pytest.approx(moved[1], rel=0.1)
+
+
 def test_weights_do_not_depend_on_the_order_of_either():
     queries, wanted = sights(50), sights(30, (1, 0, 0), seed=1)
     order = np.random.default_rng(2).permutation(50)

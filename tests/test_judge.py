@@ -149,6 +149,34 @@ def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
     assert graded.values_of(run, [Qrel("q", "a", 1)])["Success@5"] == {"q": 0.0}
 
 
+@pytest.mark.parametrize("verdict", ["WIN", "NO DIFFERENCE", "REGRESSION"])
+@pytest.mark.parametrize(
+    ("interval", "by_people"),
+    [
+        ((0.01, 0.2), "WIN"),
+        ((0.0, 0.2), "NO DIFFERENCE"),
+        ((-0.1, 0.0), "NO DIFFERENCE"),
+        ((-0.2, -0.01), "REGRESSION"),
+    ],
+)
+def test_people_s_grades_confirm_a_verdict_or_take_it_back_and_give_no_other(verdict, interval, by_people):
+    powered = [{"system": "old"}, {"system": "new", "difference": {"ci95": interval}}]
+    confirmed = verdict if verdict == by_people else "NO DIFFERENCE"
+    assert graded.confirm(verdict, "new", powered) == {"verdict": confirmed, "judge_verdict": verdict}
+    assert graded.confirm(verdict, "old", powered) == graded.confirm(verdict, "new", []) == {}
+
+
+@pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 0)])
+def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_people, n_rows):
+    query_ids = [f"q{number:02}" for number in range(20)]
+    runs = {name: [ScoredDoc(query_id, "d", 1.0) for query_id in query_ids] for name in ("old", "new")}
+    by_judge = {name: dict.fromkeys(query_ids, 0.5) for name in runs}
+    people = [Qrel(query_id, "d", 1) for query_id in query_ids[:n_people]]
+    rows = graded.powered(runs, by_judge, people, "old")
+    assert len(rows) == n_rows
+    assert all((row["people_queries"], row["judged_queries"]) == (10, 10) for row in rows)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"), [("No idea.", "no readable grade"), ("0", "pairs 0; there is nothing to measure on")]
 )

@@ -39,6 +39,11 @@ def test_gains_are_linear_in_the_grade():
     assert values["nDCG@10"]["q"] == pytest.approx((1 + 3 / log2(4)) / (3 + 1 / log2(3)))
 
 
+def test_ids_of_any_characters_are_measured():
+    odd = "a\0 b\t%c"
+    assert per_query(run_of(odd, "x", odd), [Qrel(odd, odd, 1)], ["RR"]) == {"RR": {odd: 0.5}}
+
+
 @given(
     st.lists(st.integers(0, 4), max_size=30).filter(any),
     st.lists(st.integers(1, 4), max_size=15),

@@ -19,6 +19,9 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
+from acclimate.learn.teachers.rating import Ratings
+from acclimate.records import Query
+from acclimate.search.candidates import Candidates
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
@@ -65,6 +68,19 @@ def test_a_pair_is_rated_once():
     assert RERANKER in made.weights
     assert len(rated) == len(set(rated)) > 512
     assert [example.query_id for example in made.train] == [query.query_id for query in twins]
+
+
+@pytest.mark.parametrize("by_document", [False, True])
+def test_lists_of_one_text_share_what_is_rated_and_each_gets_its_own(by_document):
+    rate, done = (lambda text, doc_id: len(text) + int(doc_id[1:]) / 7), []
+    scorer = type("Scorer", (FakeScorer,), {"by_document": by_document})(rate)
+    ratings = Ratings({LLM: scorer}, IDS, lambda *progress: done.append(progress))
+    for asked, n_rated in (([("a", [2, 5, 9]), ("a", [5, 30]), ("bb", [7])], 5), ([("a", [1, 2, 49])], 7)):
+        lists = [Candidates(Query(f"q{n}", text), np.array(rows), {}) for n, (text, rows) in enumerate(asked)]
+        for (text, rows), rated in zip(asked, ratings.rate(lists, [LLM]), strict=True):
+            assert rated.scores[LLM].tolist() == [float(np.float32(rate(text, f"d{row}"))) for row in rows]
+        assert done[-1] == (n_rated, n_rated)
+    assert done == sorted(set(done))
 
 
 def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):

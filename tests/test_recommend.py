@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.measure.compare import compare, verdict
+from acclimate.measure.evaluation import conclude, summary
 from acclimate.measure.recommend import effort, recommend
 from acclimate.report import sentences
 
@@ -62,6 +63,22 @@ NEAR = [value + (0.01 if at % 2 else -0.009) for at, value in enumerate(HIGH)]  
 )
 def test_what_takes_least_and_then_the_faster(found, served):
     assert picked(**found).system == served
+
+
+def test_a_system_that_cannot_serve_is_measured_and_not_recommended():
+    rows = [system("run", NEAR, 1), system("bm25", LOW, 1), system("dense", HIGH, 1)]
+    values = {row["name"]: {"nDCG@10": {"q": row["measures"]["nDCG@10"]}} for row in rows}
+    found = conclude(rows, values, "bm25", "dense", [], [], servable=["bm25", "dense"], seed=0, min_difference=0.0)
+    assert found.recommendation.best == "dense"
+
+
+def test_latencies_are_in_milliseconds():
+    found = summary({"nDCG@10": {"q": 1.0}}, [number / 1000 for number in range(1, 102)], 0)
+    assert found["latency_ms"] == {"p50": 51, "p95": 96, "queries": 101}
+
+
+def test_of_equally_good_ones_the_best_is_what_takes_least():
+    assert picked(a_=(HIGH, 1), z=(HIGH, 9)).best == "z"
 
 
 @settings(max_examples=40)

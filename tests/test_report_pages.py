@@ -136,6 +136,16 @@ def test_at_most_so_many_queries_are_shown_the_largest_gain_and_loss_among_them(
     assert max(len(row["before"]["docs"][0]["text"]) for row in shown) <= 300
 
 
+def test_each_side_shows_its_first_five_documents_and_their_grades():
+    docs = {name: Doc(name, name) for name in "abcdefg"}
+    runs = {"old": [ScoredDoc("q", name, 1.0) for name in "abcdefg"], "new": [ScoredDoc("q", "g", 1.0)]}
+    values = {"old": {"q": 0.1}, "new": {"q": 0.9}}
+    (row,) = before_after("old", "new", runs, values, [Query("q", "?")], [Qrel("q", "g", 2), Qrel("q", "b", 0)], docs)
+    sides = [[(doc["doc_id"], doc["relevance"]) for doc in row[side]["docs"]] for side in ("before", "after")]
+    assert sides == [[("a", None), ("b", 0), ("c", None), ("d", None), ("e", None)], [("g", 2)]]
+    assert (row["delta"], row["before"]["system"], row["after"]["system"]) == (0.8, "old", "new")
+
+
 @pytest.mark.parametrize(
     "deltas", [[], [0.0], [1.0], [-0.25, 0.5, 0.0], [0.001 * number for number in range(-700, 900)]]
 )

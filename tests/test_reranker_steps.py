@@ -15,7 +15,9 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.draw import subset
+from acclimate.base.errors import SettingError
 from acclimate.learn.rerankers import losses
+from acclimate.learn.rerankers.checks import check_steps
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.order import cycled
 
@@ -62,6 +64,14 @@ def test_batches_add_up_to_a_step(tiny_encoder, tmp_path):
     ).notes["rerankers"]
     assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (8, 6, 192)
     assert note["last_learning_rate"] == LEARN["learning_rate"]
+
+
+def test_steps_that_would_read_absurdly_many_queries_are_refused():
+    check_steps(max_steps=1000, batch_size=1000, gradient_accumulation=100)
+    for setting in ("max_steps", "batch_size", "gradient_accumulation"):
+        settings = {"max_steps": 1000, "batch_size": 1000, "gradient_accumulation": 100}
+        with pytest.raises(SettingError, match="100,000,000 at most"):
+            check_steps(**{**settings, setting: settings[setting] + 1})
 
 
 @pytest.mark.parametrize(("loss", "rows"), [("listwise", 4), ("bce", 4)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -19,7 +20,7 @@ from acclimate.base.files import read_json
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.groups import group_queries
-from acclimate.learn.rerankers.merge import merge, slerp
+from acclimate.learn.rerankers.merge import _merge_tensors, merge, slerp
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
 from acclimate.records import NWay, Query
 from acclimate.search import scorers
@@ -154,6 +155,17 @@ def test_prompts_with_few_queries_are_taken_together():
     assert (one.name, one.prompts) == ("reranker", ("big", "small0", "small1"))
 
 
+@pytest.mark.parametrize(("sizes", "larger"), [({"a": 7, "b": 12, "c": 1}, "b"), ({"b": 9, "a": 9, "c": 2}, "a")])
+def test_a_prompt_with_few_queries_joins_the_largest(sizes, larger):
+    prompts = {f"{name}{n}": name for name, size in sizes.items() for n in range(size)}
+    examples = [NWay(query_id, ("g0", "b0")) for query_id in prompts]
+    groups = group_queries(examples, DEV, prompts, rerankers="prompt", min_queries=6, seed=0)
+    assert {group.prompts: len(group.examples) for group in groups} == {
+        (larger, "c"): sizes[larger] + sizes["c"],
+        **{(name,): sizes[name] for name in "ab" if name != larger},
+    }
+
+
 def test_names_of_prompts_are_no_paths():
     names = ["../../etc", "a/b", "a-b", "", "é"]
     prompts = {f"q{n}": name for n, name in enumerate(names)}
@@ -171,6 +183,10 @@ def test_parts_are_drawn_by_id_and_seed():
     assert first != second
     with pytest.raises(SettingError, match=r"train.rerankers is 3 and there are 24 queries.*expected 20"):
         group_queries(TRAIN, DEV, {}, rerankers="3", min_queries=20, seed=0)
+    sizes = sorted(map(len, first.values()))
+    assert sizes[0] < sizes[-1]
+    with pytest.raises(SettingError, match=f"a part has {sizes[0]}; expected {sizes[-1]}"):
+        group_queries(TRAIN, DEV, {}, rerankers="3", min_queries=sizes[-1], seed=0)
 
 
 def test_they_are_merged_into_one_that_still_knows(two, tiny_encoder, made_folder_of_several, learned, tmp_path):
@@ -202,6 +218,12 @@ def test_weights_of_another_shape_are_not_merged(two, tmp_path):
     )
     with pytest.raises(DataError, match="only rerankers of one base can be merged"):
         merge([two.paths[NAMES[0]], tmp_path / "other"], tmp_path / "out", method="average")
+
+
+def test_each_of_several_has_the_same_share_of_an_arc():
+    tensors = [torch.tensor([np.cos(angle), np.sin(angle)]) for angle in (0.0, 0.3, 0.6, 0.9)]
+    merged = _merge_tensors(tensors, "slerp")
+    assert merged.tolist() == pytest.approx([np.cos(0.45), np.sin(0.45)])
 
 
 def test_slerp_keeps_lengths_and_ends_where_it_should():
