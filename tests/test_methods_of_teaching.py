@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, QUERIES, TRAIN, draw, find
+from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TRAIN, draw, find
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.teachers.lists import windows_of
-from acclimate.records import Query
+from acclimate.learn.teachers.rated_lists import POOR, Rules, _treat_false_negatives
+from acclimate.records import NWay, Query
 from acclimate.search.candidates import Candidates
 from acclimate.stages.label import RERANKER, label
 from acclimate.stages.unseen import check_unseen, unseen
@@ -210,6 +211,34 @@ def test_a_source_that_the_teacher_does_not_rank_first_and_the_poorest_lists_are
     assert sum(best.dropped.values()) == len(QUERIES) - len(best.query_ids)
     with pytest.raises(SettingError, match="all lists are alike"):
         label(*data, drop_lowest=0.25)
+
+
+def test_of_lists_that_are_equally_good_none_is_the_poorest():
+    settings = {"teachers": (RERANKER,), "normalize": "none", "drop_lowest": 0.25, "n_ways": 8}
+    made = label(TRAIN[:3], DEV[:3], HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, **settings)
+    assert (len(made.train), made.dropped.get(POOR, 0)) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "scores", "false"),
+    [
+        ("min-max", (0.8, 0.5, 0.4, 1.0), {1, 3}),  # above half of the source's score
+        ("none", (8.0, 7.9, 8.0, 8.1), {3}),  # raw scores have no shares
+        ("none", (-8.0, -9.0, -7.9, -8.0), {2}),
+    ],
+)
+def test_what_scores_above_a_share_of_the_source_is_a_false_negative_and_of_raw_scores_what_beats_it(
+    normalize, scores, false
+):
+    example = NWay("q", ("s", "a", "b", "c"), scores)
+    rules = Rules(normalize, 0, 0, 0.0, "positive", 0.5)
+    treated, n_false = _treat_false_negatives(example, rules)
+    assert n_false == len(false)
+    assert treated.scores == tuple(scores[0] if place in false else score for place, score in enumerate(scores))
+    kept, _ = _treat_false_negatives(example, rules._replace(false_negatives="drop"))
+    assert [*zip(kept.doc_ids, kept.scores, strict=True)] == [
+        (doc_id, scores[place]) for place, doc_id in enumerate(example.doc_ids) if place not in false
+    ]
 
 
 def test_the_teacher_ranks_by_its_own_scores_where_percentiles_are_clipped():

@@ -197,3 +197,47 @@ def test_what_reads_all_documents_has_them_as_an_input(finished):
     _, outputs = open_run(finished, "evaluate")
     named = {stage for stage, output in outputs.items() if DOCUMENTS in output.manifest["inputs"]}
     assert named == set(STAGES) - {"generate"}  # which reads those that were drawn
+
+
+LLM, WEIGHTS, NAMED = (
+    f"acclimate.{name}"
+    for name in ("llm.fingerprint_of", "base.models.weights_fingerprint", "search.scorers.named.fingerprint_of")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "wanted"),
+    [
+        (LLM, {}, {"generate"}),
+        (LLM, {("filter", "filters"): ("judge",)}, {"generate", "filter"}),
+        (WEIGHTS, {}, {"index", "generate", "train"}),
+        (WEIGHTS, {("filter", "filters"): ("consistency",)}, {"index", "generate", "filter", "train"}),
+        (WEIGHTS, {("filter", "reranker"): "BASE"}, {"index", "generate", "filter", "train"}),
+        (NAMED, {("label", "teachers"): ("cross-encoder:BASE",)}, {"label"}),
+        (NAMED, {("evaluate", "systems"): ("bm25+cross-encoder:BASE@5=1",)}, {"evaluate"}),
+        ("acclimate.corpus.judged_queries.JudgedQueries.fingerprint", {}, {"label", "evaluate"}),
+        (
+            "acclimate.corpus.judged_queries.JudgedQueries.fingerprint",
+            {("distill", "tune"): ("epochs:1",)},
+            {"label", "distill", "evaluate"},
+        ),
+        ("acclimate.stages.mine.sha256", {("mine", "retriever"): "RUN"}, {"mine"}),
+        ("acclimate.stages.evaluate.sha256", {}, {"evaluate"}),
+    ],
+)
+def test_what_a_stage_reads_from_elsewhere_is_an_input_by_its_content(content, changes, wanted, finished, monkeypatch):
+    base, hits = resume_run(finished).settings["distill"]["base"], finished / "evaluate" / "runs" / "bm25.trec"
+
+    def placed(value: Any) -> Any:
+        return (
+            tuple(map(placed, value))
+            if isinstance(value, tuple)
+            else value.replace("BASE", base).replace("RUN", str(hits))
+        )
+
+    monkeypatch.setattr("acclimate.run.input.Input.first_stage", hits)
+    changes = {setting: placed(value) for setting, value in changes.items()}
+    before = recipes(finished, changes)
+    monkeypatch.setattr(content, "changed" if "JudgedQueries" in content else lambda *_: "changed")
+    after = recipes(finished, changes)
+    assert {stage for stage in STAGES if after[stage] != before[stage]} == wanted

@@ -26,6 +26,7 @@ from labelling import (
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
+from acclimate.learn.teachers.rated_lists import EMPTY, Rules, _example
 from acclimate.learn.teachers.selection import parse_weights, teacher_warnings
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
@@ -197,6 +198,16 @@ def test_teachers_take_turns_in_the_order_of_their_names():
             row = rows[example.query_id]
             said = dict(zip(row["doc_ids"], row["normalized"][turn.teacher], strict=True))
             assert dict(zip(example.doc_ids, example.scores, strict=True)) == pytest.approx(said, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("treatment", "normalize", "reason"),
+    [("positive", "min-max", EMPTY), ("drop", "min-max", EMPTY), ("keep", "min-max", ""), ("drop", "none", "")],
+)
+def test_a_source_that_scores_nothing_has_no_share_to_tell_false_negatives_by(treatment, normalize, reason):
+    candidates = Candidates(Query("q", "?"), np.arange(3), {"bm25": np.array([0.0, 0.5, 0.0], np.float32)})
+    rules, to_scale = Rules(normalize, 0, 0, 0.0, treatment, 0.95), scale(normalize, [candidates], ["bm25"])
+    assert _example(candidates, 0, {"bm25": 1.0}, to_scale, IDS, rules)[1:] == (1, reason)
 
 
 def test_a_teacher_that_does_not_beat_where_students_begin_is_warned_of():
