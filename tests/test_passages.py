@@ -18,7 +18,7 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.passages import parents, split
 from acclimate.llm.lengths import cut_at
 from acclimate.measure.measures import per_query
-from acclimate.records import Doc, Qrel, Query, ScoredDoc
+from acclimate.records import Doc, PromptExample, Qrel, Query, ScoredDoc
 from acclimate.search.candidates import Candidates
 from acclimate.search.max_passage import MaxPassage
 from acclimate.search.members import Ids
@@ -147,7 +147,7 @@ def test_a_passage_never_takes_the_id_of_a_document(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.arrow", "c.arrow.sha256"]
 
 
-def test_passages_of_one_document_are_on_one_side_and_go_with_an_example():
+def test_passages_of_one_document_are_on_one_side():
     docs = [Doc(f"d{n}#{part}", f"{LONG} {n} {part * 'again '}") for n in range(200) for part in range(3)]
     of = {doc.doc_id: doc.doc_id.partition("#")[0] for doc in docs}
     drawn = sample({doc.doc_id: doc for doc in docs}, 0.3, parents=of, near_duplicates=1, n_docs=1000).splits
@@ -237,3 +237,21 @@ def test_weights_are_chosen_by_what_is_measured_of_folded_runs(passages, data):
         assert found == pytest.approx(measured["nDCG@10"]["q"])
     else:
         assert found == 0
+
+
+def test_passages_of_an_example_s_document_get_no_query_and_of_others_as_many_as_allowed():
+    docs = [
+        Doc(f"{name}#{n}", f"passage {n} of {name} says something else at length " * 3)
+        for name in "abc"
+        for n in range(4)
+    ]
+    parents = {doc.doc_id: doc.doc_id[0] for doc in docs}
+    shown = [PromptExample("q", "a", "a query", "the whole of a")]
+    settings = {"examples": "file", "dev_share": 0, "max_per_source": 2, "near_duplicates": 1}
+    drawn = sample({doc.doc_id: doc for doc in docs}, 0.0, lambda _: shown, parents=parents, **settings)
+    assert sorted(parents[doc_id] for doc_id in drawn.splits) == ["b", "b", "c", "c"]
+    assert (drawn.dropped["example of a prompt"], drawn.dropped["source is full"], drawn.dropped["not drawn"]) == (
+        4,
+        4,
+        0,
+    )

@@ -19,6 +19,7 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
+from acclimate.learn.teachers.rated_lists import _ties
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
@@ -52,6 +53,21 @@ def test_ties_are_counted_by_teacher():
     assert made.ties["bm25"] == {"lists": 40, "at_the_top": 0, "flat": 0}
     assert made.ties[RERANKER]["at_the_top"] == 40
     assert made.ties[LLM] == {"lists": 40, "at_the_top": 40, "flat": 40}
+
+
+@pytest.mark.parametrize(
+    ("scores", "ties"),
+    [
+        ([2, 2, 1], (1, 1, 0)),
+        ([2, 1, 1], (1, 0, 0)),
+        ([1, 1], (1, 1, 1)),
+        ([np.nan, 3, 3], (1, 1, 1)),
+        ([3], (0, 0, 0)),
+    ],
+)
+def test_a_tie_takes_two(scores, ties):
+    candidates = Candidates(Query("q", "?"), np.arange(len(scores)), {"a": np.array(scores, np.float32)})
+    assert tuple(_ties([candidates], ["a"])["a"].values()) == ties
 
 
 def test_a_pair_is_rated_once():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from chain import STAGES, contents, fake_answers
 
 from acclimate.base.digests import fingerprint
+from acclimate.corpus.judged_queries import NOTHING_JUDGED
+from acclimate.records import Qrel
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.workspace import Workspace
@@ -205,6 +208,9 @@ LLM, WEIGHTS, NAMED = (
 )
 
 
+LABELS = "acclimate.corpus.judged_queries.Labels"
+
+
 @pytest.mark.parametrize(
     ("content", "changes", "wanted"),
     [
@@ -215,12 +221,8 @@ LLM, WEIGHTS, NAMED = (
         (WEIGHTS, {("filter", "reranker"): "BASE"}, {"index", "generate", "filter", "train"}),
         (NAMED, {("label", "teachers"): ("cross-encoder:BASE",)}, {"label"}),
         (NAMED, {("evaluate", "systems"): ("bm25+cross-encoder:BASE@5=1",)}, {"evaluate"}),
-        ("acclimate.corpus.judged_queries.JudgedQueries.fingerprint", {}, {"label", "evaluate"}),
-        (
-            "acclimate.corpus.judged_queries.JudgedQueries.fingerprint",
-            {("distill", "tune"): ("epochs:1",)},
-            {"label", "distill", "evaluate"},
-        ),
+        (f"{LABELS}.measuring", {}, {"evaluate"}),
+        (f"{LABELS}.choosing", {("distill", "tune"): ("epochs:1",)}, {"label", "distill", "evaluate"}),
         ("acclimate.stages.mine.sha256", {("mine", "retriever"): "RUN"}, {"mine"}),
         ("acclimate.stages.evaluate.sha256", {}, {"evaluate"}),
     ],
@@ -238,6 +240,7 @@ def test_what_a_stage_reads_from_elsewhere_is_an_input_by_its_content(content, c
     monkeypatch.setattr("acclimate.run.input.Input.first_stage", hits)
     changes = {setting: placed(value) for setting, value in changes.items()}
     before = recipes(finished, changes)
-    monkeypatch.setattr(content, "changed" if "JudgedQueries" in content else lambda *_: "changed")
+    others = replace(NOTHING_JUDGED, qrels=[Qrel("q", "d", 1)])
+    monkeypatch.setattr(content, others if LABELS in content else lambda *_: "changed")
     after = recipes(finished, changes)
     assert {stage for stage in STAGES if after[stage] != before[stage]} == wanted

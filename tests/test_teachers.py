@@ -26,11 +26,11 @@ from labelling import (
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
-from acclimate.learn.teachers.rated_lists import EMPTY, Rules, _example
+from acclimate.learn.teachers.rated_lists import EMPTY, Rules, _example, _rated_list
 from acclimate.learn.teachers.selection import parse_weights, teacher_warnings
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
-from acclimate.search.scales import scale
+from acclimate.search.scales import as_it_is, scale
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
@@ -164,6 +164,19 @@ def test_percentiles_keep_what_a_whole_list_is_worth():
     best = {query.doc_id: max(example.scores) for query, example in zip(TRAIN, made.train, strict=True)}
     assert max(best[doc_id] for doc_id in DOC_IDS[:25:2]) < 0.3 < 0.7 < min(best[doc_id] for doc_id in DOC_IDS[1:25:2])
     assert set(made.scale["bounds"]) == set(MEMBERS)
+    for row in made.rated:
+        for name, (low, high) in made.scale["bounds"].items():
+            on_scale = ((np.array(row["raw"][name]) - low) / (high - low)).clip(0, 1)
+            assert row["normalized"][name] == pytest.approx(on_scale, abs=1e-5)
+
+
+def test_weights_that_are_rounded_add_up_to_no_more_than_1():
+    scores = np.array([1.0, 0.25], np.float32)
+    candidates, weights = (
+        Candidates(Query("q", "?"), np.arange(2), dict.fromkeys("abcdef", scores)),
+        dict.fromkeys("abcdef", 0.1667),
+    )
+    assert _rated_list(candidates, 1, weights, as_it_is, "percentile", IDS).scores == (0.25005, 1.0)
 
 
 def test_the_1st_percentile_of_all_lists_is_0_and_the_99th_is_1():
