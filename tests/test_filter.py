@@ -98,6 +98,8 @@ def test_the_round_trip_keeps_what_finds_its_source_early_enough():
     assert selection.dropped == {"round-trip": 3}
     assert [row["rank"] for row in selection.judged] == [1, 3, 4, 100, None]
     assert source_ranks(queries, FakeRetriever(hits), depth=3) == {"q0": 1, "q1": 3}
+    hits["rank 100"] = {**{f"x{n:03}": 9.0 - n / 100 for n in range(119)}, "d": 1.0}
+    assert len(filter_queries(queries, Told(hits), filters=("round-trip",), round_trip_k=120).queries) == 4
 
 
 def test_two_queries_of_one_text_have_their_own_sources():

@@ -122,6 +122,26 @@ def test_a_percentile_drops_that_share_at_most_and_only_the_lowest(logprobs, lea
     assert all(query.logprob < lowest for query in queries if query.query_id in dropped)
 
 
+@pytest.mark.parametrize(("least", "n_dropped"), [(25, 2), (50, 4), (100, 7), (0, 0)])
+def test_a_percentile_drops_its_share_and_what_has_no_score(least, n_dropped):
+    queries = queries_of(*(f"query {at}" for at in range(9)), logprobs=[*map(float, range(-8, 0)), math.nan])
+    selection = filter_queries(queries, NOTHING, filters=("percentile",), min_percentile=least)
+    assert [query.logprob for query in selection.queries] == [*map(float, range(n_dropped - 8, 0))]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"filters": ("logprob",), "keep_top_k": 2}, "no query has a logprob"),
+        ({"filters": ("percentile",)}, "no query has one"),
+    ],
+)
+def test_where_no_query_has_a_score_none_is_chosen_by_it(settings, said):
+    queries = queries_of("one", "two", "three", logprobs=[math.nan] * 3)
+    with pytest.raises(SettingError, match=said):
+        filter_queries(queries, NOTHING, **settings)
+
+
 def test_an_answer_that_is_no_grade_is_a_counted_drop():
     queries = queries_of("three", "one", "unreadable")
     judges = Told(grades={"three": 3.0, "one": 1.0})

@@ -10,6 +10,7 @@ from test_completions import Fake
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.formats import synthetic_id
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
 from acclimate.llm.ask import group_tasks, tasks_of
 from acclimate.llm.completions import Completions
@@ -100,10 +101,22 @@ def test_every_doc_becomes_a_query_or_a_counted_reject(completions):
 
 def test_a_long_doc_is_cut_and_the_prompt_is_not(completions):
     llm = Writer()
-    made = generate([Doc("long", "word " * 500), DOCS[0]], completions, llm=llm, max_doc_tokens=20, per_doc=3)
+    docs = [Doc("long", "word " * 500), Doc("blanks", " copper was mined in 1801 \n"), DOCS[0]]
+    made = generate(docs, completions, llm=llm, max_doc_tokens=20, per_doc=3)
     assert made.cut == 1
     assert {prompt.rpartition("\n")[2] for prompt in llm.asked} == {"Question:", "Search words:", "Claim:"}
     assert max(prompt.split("Document: ")[-1].partition("\n")[0].count("word") for prompt in llm.asked) == 20
+
+
+def test_which_searches_of_a_log_are_shown_follows_from_the_seed(completions):
+    log = QueryLog([LoggedQuery(f"l{number}", f"search {number}", 1) for number in range(40)])
+    asked = []
+    for seed in (0, 0, 1):
+        llm = Writer()
+        generate(DOCS[:1], completions, Material(log=log), llm=llm, log_examples=3, temperature=0.5, seed=seed)
+        asked.append([line for prompt in llm.asked for line in prompt.splitlines() if line.startswith("- search")])
+    assert [len(shown) for shown in asked] == [3, 0, 3]  # what was asked before is not asked again
+    assert asked[0] != asked[2]
 
 
 def test_a_cut_at_a_token_keeps_blanks_and_holds_for_examples_too(completions):

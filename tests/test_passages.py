@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -255,3 +256,13 @@ def test_passages_of_an_example_s_document_get_no_query_and_of_others_as_many_as
         4,
         0,
     )
+
+
+def test_of_a_folder_as_many_files_are_drawn_as_allowed():
+    docs = [
+        Doc(f"{folder}{n}.txt", f"{LONG} file {n} of {folder or 'none'}")
+        for folder in ("a/", "a/b/", "")
+        for n in range(4)
+    ]
+    drawn = sample({doc.doc_id: doc for doc in docs}, dev_share=0, max_per_source=2, near_duplicates=1).splits
+    assert Counter(doc_id.rpartition("/")[0] for doc_id in drawn) == {"a": 2, "a/b": 2, "": 4}

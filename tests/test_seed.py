@@ -16,8 +16,8 @@ from acclimate.llm.answers.clean import clean
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prompts.adapted import Pair, are_alike, deal, template_of
 from acclimate.llm.prompts.files import write_toml
-from acclimate.records import Doc
-from acclimate.stages.seed import fewest_docs, seed_prompts
+from acclimate.records import Completion, Doc
+from acclimate.stages.seed import _add_bad, fewest_docs, seed_prompts
 
 DOCS = [Doc(str(n), f"the mine number {n} was opened by somebody in {1800 + n}") for n in range(40)]
 FORM = ("inpars", "inpars-gbq")
@@ -97,6 +97,35 @@ def test_too_few_seeds_is_an_error_that_says_how_many_are_needed(completions):
     assert made.templates == again.templates
     assert made.templates != seed_prompts(DOCS, completions, llm=FakeLLM(), n_docs=20, seed=4, prompt=FORM).templates
     assert made.dropped == {"not needed": 5}
+
+
+def test_documents_are_drawn_by_seed_and_all_answers_are_paid_for(completions):
+    paid = Counter()
+
+    class Paid(FakeLLM):
+        def complete(self, texts):
+            answers = super().complete(texts)
+            for answer in answers:
+                paid.update(prompt=answer.prompt_tokens, completion=answer.completion_tokens)
+            return answers
+
+    drawn = []
+    for seed in (3, 4):
+        made = seed_prompts(DOCS, completions, llm=Paid(), n_docs=16, seed=seed, prompt=FORM)
+        assert drawn or made.tokens == paid  # later answers are stored
+        drawn.append({pair.doc_id for pair in made.seeds})
+    assert [len(doc_ids) for doc_ids in drawn] == [16, 16]
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish_reason", "reason"),
+    [("lighthouse oil", "stop", ""), ("lighthouse oil", "length", "no bad question"), (" ", "stop", "no bad question")],
+)
+def test_a_bad_question_is_one_that_was_finished(answer, finish_reason, reason):
+    pair = Pair("d", "p", "Which fuel did the lighthouse burn?")
+    _add_bad(pair, Completion(answer, (), 1, 1, finish_reason))
+    assert pair.reason == reason
 
 
 def test_each_document_may_be_shown_to_each_prompt(completions):

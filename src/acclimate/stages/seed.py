@@ -156,7 +156,7 @@ def questions_per_doc(*, per_doc: int, prompt: Sequence[str], temperature: float
 
 def fewest_docs(*, n_prompts: int, n_examples: int, **settings: Any) -> int:
     """The number of documents needed: a prompt shows a document once, and no question is in two prompts."""
-    return max(n_examples, math.ceil(n_prompts * n_examples / min(questions_per_doc(**settings), n_prompts)))
+    return math.ceil(n_prompts * n_examples / min(questions_per_doc(**settings), n_prompts))
 
 
 def check_docs(n_docs: int, fewest: int, *, n_prompts: int, n_examples: int) -> None:
