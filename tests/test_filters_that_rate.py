@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +21,14 @@ from acclimate.learn.rerankers import consistency
 from acclimate.learn.students import round_trip
 from acclimate.llm.grade import read_grade
 from acclimate.records import Doc, Query, SyntheticQuery
+from acclimate.run.retrievers import BASE_MEMBERS
+from acclimate.search.candidates import Candidates
+from acclimate.search.members import Ids
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.scorers.lists import query_batches
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.filter import filter_queries
+from acclimate.stages.judges import RunJudges
 
 
 def test_the_teacher_must_rank_the_source_first():
@@ -81,6 +88,54 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
     assert (train, checks) == (corpus.keys() - held_out, held_out)
     assert all(example.doc_ids[0] not in example.doc_ids[1:] for side in sides for example in side)
     assert {len(example.doc_ids) for side in sides for example in side} == {19 if filtering == "consistency" else 1}
+
+
+def test_a_source_below_the_depth_is_not_found_and_late_interaction_is_one_of_the_teachers(tmp_path):
+    query, ids, rows = SyntheticQuery("q", "?", "d3", -1.0), Ids([f"d{n}" for n in range(5)]), np.arange(5)
+    falling, found = np.arange(5, 0, -1).astype(np.float32), {"bm25": rows, "dense": rows}
+    scores = {"bm25": falling, "dense": falling, "late-interaction": 100 * (rows == 3).astype(np.float32)}
+    kept = SimpleNamespace(candidates=lambda *_: [Candidates(query.as_query(), rows, scores, rows_by_source=found)])
+    run: Any = SimpleNamespace(
+        base=SimpleNamespace(names=BASE_MEMBERS, ids=ids), candidates=lambda *_: nullcontext(kept)
+    )
+    judges = RunJudges(run, None, None, tmp_path, lambda *_: None)  # type: ignore[arg-type]
+    assert [judges.ranks("bm25", [query], depth) for depth in (3, 4)] == [[math.inf], [4.0]]
+    assert (judges.ranks("hybrid", [query], 5), judges.ranks("teacher", [query], 5)) == ([4.0], [3.0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "matters"),
+    [
+        ("consistency_ranks", "query doc_id seed split corpus base train n_ways".split()),
+        ("_trained_ranks", "query doc_id seed split index distill depth".split()),
+    ],
+)
+def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kind, matters, tmp_path, monkeypatch):
+    keys: list[str] = []
+    monkeypatch.setattr("acclimate.stages.judges.cached_scores", lambda _, key, n: keys.append(key) or [1.0] * n)
+    monkeypatch.setattr("acclimate.base.models.weights_fingerprint", lambda base: base)
+    monkeypatch.setattr(RunJudges, "_first_of_bm25", lambda self, queries: [["d"] for _ in queries])
+
+    def ask(*changed):
+        values = {name: f"another {name}" if name in changed else name for name in matters}
+        of = lambda name: values.get(name, name)  # noqa: E731
+        settings = {"train": {"base": of("base"), "epochs": of("train")}, "distill": {"epochs": of("distill")}}
+        run: Any = SimpleNamespace(
+            seed=of("seed"),
+            settings={**settings, "mine": {"n_ways": of("n_ways")}},
+            input=SimpleNamespace(corpus=SimpleNamespace(fingerprint=of("corpus"))),
+            store=SimpleNamespace(scores=nullcontext),
+        )
+        indexed: Any = SimpleNamespace(fingerprint=of("index"), manifest={"inputs": {}})
+        sampled: Any = SimpleNamespace(splits={"d": of("split") if "split" in changed else "train"})
+        queries = [SyntheticQuery("q", of("query"), of("doc_id"), -1.0)]
+        judges = RunJudges(run, indexed, sampled, tmp_path, lambda *_: None)
+        return judges.consistency_ranks(queries) if kind[0] == "c" else judges._trained_ranks(queries, of("depth"))
+
+    for changed in ((), (), *((name,) for name in matters)):
+        assert ask(*changed) == [1.0]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 1 + len(matters)
 
 
 def test_negatives_that_check_consistency_follow_from_seed_and_id():
@@ -143,12 +198,12 @@ def test_where_no_query_has_a_score_none_is_chosen_by_it(settings, said):
 
 
 def test_an_answer_that_is_no_grade_is_a_counted_drop():
-    queries = queries_of("three", "one", "unreadable")
-    judges = Told(grades={"three": 3.0, "one": 1.0})
+    queries = queries_of("two", "one", "unreadable")
+    judges = Told(grades={"two": 2.0, "one": 1.0})
     selection = filter_queries(queries, judges, filters=("judge",), min_grade=2)
-    assert [query.text for query in selection.queries] == ["three"]
+    assert [query.text for query in selection.queries] == ["two"]
     assert selection.dropped == {"judge": 2}
-    assert [row["grade"] for row in selection.judged] == [3, 1, None]
+    assert [row["grade"] for row in selection.judged] == [2, 1, None]
 
 
 @pytest.mark.parametrize(
