@@ -115,6 +115,13 @@ def test_who_asks_for_a_large_part_of_the_documents_is_answered_from_all_of_them
     assert system.members["dense"].vectors.approximate.pool(np.zeros(DIM, np.float32), 1) is None  # near to nothing
 
 
+def test_too_few_documents_in_the_lists_looked_at_are_no_answer(folder, pooled, monkeypatch):
+    monkeypatch.setattr(approximate, "_LOOKED_AT", 1)
+    found = {depth: Vectors.open(folder).approximate.pool(pooled[0], depth) for depth in (1, 15, 30, 45, 60)}
+    assert {depth for depth, rows in found.items() if rows is None} not in (set(), {*found})
+    assert all(rows is None or len(rows) >= depth for depth, rows in found.items())
+
+
 def test_the_same_vectors_come_to_the_same_bytes_and_others_in_their_place_have_none(folder, pooled, tmp_path):
     again = written(tmp_path / "again", pooled)
     approximate.index(again, is_wanted=True)

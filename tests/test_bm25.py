@@ -75,3 +75,8 @@ def test_an_opened_index_is_read_where_a_query_needs_it(tmp_path):
     BM25.build(["red fox", "dog"], language="none").save(tmp_path)
     postings = BM25.open(tmp_path).postings
     assert all(isinstance(part, np.memmap) for part in (postings.starts, postings.rows, postings.weights))
+
+
+def test_what_scores_otherwise_has_another_fingerprint():
+    ways = [{}, {"language": "none"}, {"k1": 2.0}, {"b": 0.1}]
+    assert len({BM25.build(["a red fox", "dog"], **way).fingerprint for way in ways}) == len(ways)

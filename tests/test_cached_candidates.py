@@ -79,6 +79,11 @@ def test_a_query_is_searched_once_whoever_asks_and_in_whatever_company(tmp_path,
         same(one, other._replace(query=one.query))
 
 
+def test_other_sources_or_members_find_others(tmp_path):
+    ways = [Finding(sources, members) for sources in (("short",), ("long",), NAMES) for members in (NAMES, NAMES[::-1])]
+    assert len({way.key(QUERIES[0], None) for way in ways}) == len(ways)
+
+
 def test_a_killed_search_keeps_its_batches_and_ends_with_the_same(tmp_path, monkeypatch):
     queries = [query._replace(text=f"{query.text} {number}") for number in range(4) for query in QUERIES]
     expected, last = list(SYSTEM.candidates(queries)), queries[100].text

@@ -15,6 +15,8 @@ import acclimate
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.records import Doc, Query
 from acclimate.report.steps import WHAT_IT_IS
+from acclimate.search import feedback
+from acclimate.search.bm25 import BM25
 from acclimate.search.choice import choose
 from acclimate.search.feedback import DOCUMENTS, SHARE, TERMS, FeedbackMember
 from acclimate.search.names import FEEDBACK, SystemName
@@ -46,7 +48,24 @@ def test_an_expanded_query_is_its_own_terms_and_some_of_the_documents(docs, scor
         assert weights[term] == pytest.approx((1 - SHARE * is_expanded) * own.count(term) / len(own))
 
 
-def test_scores_are_sums_over_terms_each_times_its_weight():
+def test_a_document_counts_by_its_score_whatever_its_length_and_by_its_start(monkeypatch):
+    member = FeedbackMember(index=BM25.build(["x"], language="none"), corpus={
+        "long": Doc("long", "lava " * 9), "short": Doc("short", "ice"), "tail": Doc("tail", "ash sea"),
+    }, first=FIRST)  # fmt: skip
+    weights = member.expanded(Query("q", "why"), {"long": 1.0, "short": 3.0})
+    assert weights == pytest.approx({"why": 1 - SHARE, "lava": SHARE / 4, "ice": SHARE * 3 / 4})
+    monkeypatch.setattr(feedback, "_CHARACTERS", 4)
+    assert member.expanded(Query("q", "why"), {"tail": 1.0}).keys() == {"why", "ash"}
+
+
+def test_feedback_of_another_first_search_is_another():
+    first = system_of(IDS, {"bm25": MEMBERS["bm25"]}, {"bm25": 1.0})
+    one, other = (replace(MEMBER, first=replace(first, depth=depth)).fingerprint for depth in (7, 8))
+    assert one != other
+
+
+def test_scores_are_sums_over_terms_each_times_its_weight(monkeypatch):
+    monkeypatch.setattr(feedback, "TERMS", 10**6)  # each of the documents has terms among the best
     query = QUERIES[0]
     (view,) = MEMBER.views([query], [], Views())
     first = {hit.doc_id: hit.score for hit in FIRST.search([query], DOCUMENTS)}

@@ -9,6 +9,7 @@ from acclimate.base.testing import FakeScorer
 from acclimate.corpus.formats import read_run, write_run
 from acclimate.records import Query, ScoredDoc
 from acclimate.search import first_stage
+from acclimate.search.exclusion import Excluding
 from acclimate.search.first_stage import FirstStage
 from acclimate.search.members import Ids
 from acclimate.search.reranked import Reranked
@@ -29,6 +30,14 @@ def test_a_run_finds_what_its_file_says_and_nothing_for_other_queries(path):
     assert retriever.search(QUERIES, 10) == HITS
     assert [hit.doc_id for hit in retriever.search(QUERIES[:1], 2)] == ["b", "a"]
     assert retriever.hits.keys() == {"q1", "q2"}
+
+
+def test_what_finds_or_excludes_others_has_another_fingerprint(path, tmp_path):
+    write_run(tmp_path / "others.trec", HITS[:2])
+    runs = [FirstStage.read(file, Ids(["c", "a", "b"]), {"q1"}) for file in (path, tmp_path / "others.trec")]
+    without = [Excluding(run, {"q1": docs}) for run in runs for docs in (["a"], ["b"], {"b", "a"})]
+    assert len({one.fingerprint for one in (*runs, *without)}) == len(runs) + len(without)
+    assert Excluding(runs[0], {"q1": ["b", "a"]}).fingerprint == without[2].fingerprint
 
 
 def test_equal_scores_of_a_run_rank_as_trec_eval_ranks_them_wherever_they_are_measured(tmp_path):

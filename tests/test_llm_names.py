@@ -63,3 +63,39 @@ def test_pickled_weights_are_refused(tmp_path):
 def test_naming_things_imports_no_torch():
     code = "import acclimate.base.models, acclimate.llm, acclimate.llm.prompts, acclimate.stages.generate, sys"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+@pytest.mark.parametrize("what", ["AutoTokenizer", "AutoConfig", "AutoModelForCausalLM", "files", "a reranker", "data"])
+@pytest.mark.parametrize("revision", ["v1.2", None])
+def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revision, monkeypatch):
+    import huggingface_hub
+    import sentence_transformers
+    import transformers
+
+    from acclimate.corpus import hub
+    from acclimate.llm.decoders.loaded import Loaded
+    from acclimate.search.scorers import cross_encoder
+
+    revisions = []
+
+    def asked(*_, revision=None, **options):
+        revisions.append(revision or "main")
+        raise DataError("enough")
+
+    if what == "AutoModelForCausalLM":
+        config = type("Config", (), {"is_encoder_decoder": False})
+        monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, revision: config)
+    if what.startswith("Auto"):
+        monkeypatch.setattr(getattr(transformers, what), "from_pretrained", asked)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
+    monkeypatch.setattr(sentence_transformers, "CrossEncoder", asked)
+    name = f"org/some-model@{revision}" if revision else "org/some-model"
+    loaded = Loaded(name, torch.float32)
+    with pytest.raises(DataError, match="enough"):
+        {
+            "AutoTokenizer": lambda: loaded.tokenizer,
+            "files": lambda: models.folder(name),
+            "a reranker": lambda: cross_encoder.load(name, max_tokens=8),
+            "data": lambda: hub.download(f"hf:{name}"),
+        }.get(what, lambda: loaded.model)()
+    assert revisions == [revision or "main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,11 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import write_jsonl
 from acclimate.base.testing import DOCS
 from acclimate.base.words import normalized
-from acclimate.corpus.judged_queries import JUDGED, LOG, NOTHING_JUDGED, JudgedQueries
+from acclimate.corpus.collections import Collection
+from acclimate.corpus.documents import Corpus
+from acclimate.corpus.judged_queries import JUDGED, LOG, NOTHING_JUDGED, JudgedQueries, Labels
 from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
+from acclimate.corpus.self_matches import SelfMatches
 from acclimate.records import Qrel, Query
 from acclimate.search.members import Ids
 from acclimate.search.weights import relevance_of
@@ -124,3 +128,30 @@ def test_judged_queries_that_prompts_show_do_not_choose(steered):
     other = SimpleNamespace(name="other", fingerprint="")
     with pytest.raises(DataError, match="prompts show all 100 queries of the dev split"):
         stage.make(run, other, sampled, other)
+
+
+def test_the_dev_split_chooses_only_beside_a_test_split_and_only_with_relevant_documents():
+    test, dev = [Qrel("a", "d00", 1)], [Qrel("b", "d00", 1), Qrel("c", "d01", 0)]
+
+    def labels(**qrels):
+        found = Labels(Collection("c", Corpus.of(DOCS), [Query(query_id, query_id) for query_id in "abc"], qrels))
+        assert (found.test_share == 0) is bool(found.measuring.queries)
+        return [[query.query_id for query in judged.queries] for judged in (found.measuring, found.choosing)]
+
+    assert labels(test=test, dev=dev) == [["a"], ["b"]]
+    assert labels(dev=dev) == [["b", "c"], []]
+    assert labels(train=test) == [[], []]
+
+
+def test_all_that_a_choice_rests_on_is_in_its_fingerprint_whatever_the_order():
+    one = JudgedQueries("dev", [Query("a", "x"), Query("b", "y")], [Qrel("a", "1", 1), Qrel("b", "2", -1)])
+    changes = [
+        {"queries": [Query("a", "z"), Query("b", "y")]},
+        {"qrels": [Qrel("a", "1", 2), Qrel("b", "2", -1)]},
+        {"self_matches": SelfMatches({"a": frozenset("1")}, are_usual=True)},
+        {"weights": {"a": 2.0}},
+        {"groups": {"a": LOG}},
+    ]
+    assert len({judged.fingerprint for judged in (one, *(replace(one, **change) for change in changes))}) == 6
+    assert replace(one, queries=one.queries[::-1], qrels=one.qrels[::-1]).fingerprint == one.fingerprint
+    assert one.grades == {"a": {"1": 1}, "b": {"2": 0}}

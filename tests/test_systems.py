@@ -25,7 +25,7 @@ from acclimate.base.testing import DOCS, QUERIES
 from acclimate.measure.recommend import effort
 from acclimate.records import Query
 from acclimate.search.bm25 import BM25
-from acclimate.search.choice import choose
+from acclimate.search.choice import _candidate, choose
 from acclimate.search.members import BM25Member
 from acclimate.search.names import SystemName
 from acclimate.search.reranked import Reranked
@@ -65,6 +65,12 @@ def test_the_candidate_takes_least_of_what_does_as_well_as_the_best_and_is_the_b
         equals = [name for name in contending if effort(name.facts) == effort(SystemName(chosen.candidate).facts)]
         members_alone = {*ADAPTED} if DEV.is_synthetic else set[str]()
         assert chosen.ndcg[chosen.candidate] == max(chosen.ndcg[name] for name in equals if name not in members_alone)
+
+
+@pytest.mark.parametrize("better", ["hybrid:equal", "hybrid:tuned"])
+def test_of_systems_that_take_as_much_the_better_is_the_candidate(better):
+    ndcg = {name: 0.7 + (name == better) / 1000 for name in ("hybrid:equal", "hybrid:tuned")}
+    assert _candidate(ndcg, (), tolerance=0.02) == better
 
 
 def test_what_is_hardly_better_gives_way_to_the_smaller_step():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pwd
 import shutil
@@ -30,7 +31,7 @@ class Saved:
 
 
 def load(folder):
-    return Saved((folder / "first").read_text())
+    return Saved((folder / "second").read_text())
 
 
 def never():
@@ -55,6 +56,16 @@ def test_another_file_precision_or_part_is_another(cache):
         load_unpacked(name, kind, lambda text=name + kind: Saved(text), load)
     assert load_unpacked("m", "bfloat16", never, load) == Saved("mbfloat16")
     assert load_unpacked("n", "float32", never, load) == Saved("nfloat32")
+
+
+@pytest.mark.parametrize("changed", ["transformers", "gguf", "weights"])
+def test_other_weights_or_another_version_of_what_unpacks_are_unpacked_again(cache, monkeypatch, changed):
+    load_unpacked("m", "float32", lambda: Saved("weights"), load)
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == changed else version(name))
+    if changed == "weights":
+        monkeypatch.setattr(models, "weights_fingerprint", lambda name: f"another hash of {name}")
+    assert load_unpacked("m", "float32", lambda: Saved("other weights"), load) == Saved("other weights")
 
 
 def cut(folder):
