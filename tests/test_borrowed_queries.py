@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from test_generate import DOCS, Writer
 
-from acclimate.corpus.language import language_of
+from acclimate.corpus.language import language_of, language_of_most
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.completions import Completions
@@ -76,6 +76,24 @@ def test_a_query_in_another_language_than_the_one_wanted_is_no_query(query, doc,
 @pytest.mark.parametrize(("text", "code"), [("où même été à côté", "fr"), ("für über können", "de"), ("är så", "sv")])
 def test_a_language_is_told_however_its_letters_are_written(text, code):
     assert {language_of(unicodedata.normalize(form, text.upper())) for form in ("NFC", "NFD")} == {code}
+
+
+@pytest.mark.parametrize(
+    ("texts", "code"),
+    [
+        (["the the the of"], "en"),
+        (["the the the the"], None),  # one word, however often
+        (["the of der und"], None),  # as many of two languages
+        (["is this how you do it", "0 1 2"], "en"),  # half of them are enough
+        (["is this how you do it", "0 1 2", "0 1"], None),
+        (["آتشفشان چگونه فوران می‌کند"], "fa"),
+        (["كيف يثور البركان"], "ar"),
+        (["آتش فشاں کیسے پھٹتے ہیں"], None),  # Urdu has Persian's letters, and more
+        ([], None),
+    ],
+)
+def test_a_language_is_of_half_of_the_texts_and_of_two_words_or_of_letters(texts, code):
+    assert language_of_most(texts) == code
 
 
 def test_overlap_is_of_words_not_of_letters():

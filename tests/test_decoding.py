@@ -14,7 +14,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.chat_template import around
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.lengths import check_room, cut_at
+from acclimate.llm.lengths import about_tokens, characters_in, check_room, cut_at
 
 TEXTS = st.text(st.sampled_from("ab:.\n \t。é"), max_size=24)
 STOPS = st.lists(st.text(st.sampled_from("ab.\n"), min_size=1, max_size=3), max_size=3).map(tuple)
@@ -115,6 +115,7 @@ def test_reasoning_that_a_template_begins_is_over_before_the_answer(tag):
 def test_greedy_decodings_differ_by_nothing_that_is_drawn(seed, sample, top_p):
     greedy = Decoding()
     assert replace(greedy, seed=seed, sample=sample, top_p=top_p).fingerprint == greedy.fingerprint
+    assert replace(greedy, chat=True, stop=("x",)).fingerprint == replace(greedy, chat=True).fingerprint  # read by none
 
 
 def test_decodings_that_can_differ_have_different_fingerprints():
@@ -221,12 +222,12 @@ def test_a_cut_ends_a_sentence_in_the_second_half_or_else_a_word(words, data):
 
 
 @pytest.mark.parametrize("letters", ["あいうえお", "ภาษาไทยที่ไม่มีช่องว่าง", "没有标点的文本", "https://example.com/x"])
-@pytest.mark.parametrize("end", range(100, 105))
-def test_a_text_without_blanks_is_cut_between_characters_and_not_behind_its_title(letters, end):
+def test_a_text_without_blanks_is_cut_between_characters_and_not_behind_its_title(letters):
     text = "Title " + letters * 60
-    cut = cut_at(text, end)
-    assert text.startswith(cut) and end - 5 <= len(cut) <= end
-    assert unicodedata.category(text[len(cut)])[0] != "M"
+    for end in range(100, 130):
+        cut = cut_at(text, end)
+        assert text.startswith(cut) and end - 5 <= len(cut) <= end
+        assert unicodedata.category(text[len(cut)])[0] != "M"
 
 
 def test_no_sentence_ends_behind_an_initial_or_inside_a_number():
@@ -234,3 +235,12 @@ def test_no_sentence_ends_behind_an_initial_or_inside_a_number():
     assert cut_at("It holds 3.5 liters (or so). More", 31) == "It holds 3.5 liters (or so)."
     assert cut_at("日本の首都は東京です。人口は多い", 13) == "日本の首都は東京です。"
     assert cut_at("unforeseeable", 5) == "unfor"
+
+
+@given(st.text("ab 火é\n", max_size=40), st.integers(1, 20))
+def test_a_character_that_is_not_of_ascii_counts_as_a_token_and_four_others_do(text, most):
+    cost = [1 if char.isascii() else 4 for char in text]
+    assert about_tokens(text) == sum(char == 4 for char in cost) + sum(char == 1 for char in cost) // 4 + 1
+    end = characters_in(text, most)
+    assert sum(cost[:end]) <= 4 * most
+    assert end == len(text) or sum(cost[: end + 1]) > 4 * most

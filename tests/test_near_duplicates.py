@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_sample import LONG, by_id, vectors_of
 
 from acclimate.base.errors import SettingError
-from acclimate.corpus.near_duplicates import DistinctTexts
+from acclimate.corpus.near_duplicates import DistinctTexts, groups_of
 from acclimate.records import Doc
 from acclimate.stages.sample import METHODS, sample
 
@@ -32,6 +32,14 @@ def runs(doc: Doc) -> set[tuple[str, ...]]:
 
 def jaccard(first: set[tuple[str, ...]], second: set[tuple[str, ...]]) -> float:
     return len(first & second) / len(first | second)
+
+
+def test_what_is_as_alike_as_the_threshold_is_a_near_duplicate_and_marks_without_words_are_compared():
+    texts = DistinctTexts(0.5)
+    assert texts.add("a b c d")
+    assert not texts.add("a b c d e f")  # two of the four shingles
+    assert texts.add("a b c x e f")
+    assert [texts.add(text) for text in ("?! ## ... ++", "-- == %% $$", "?! ## ... ++")] == [True, True, False]
 
 
 @tries(max_examples=20)
@@ -106,3 +114,16 @@ def test_passages_are_known_by_what_was_split_not_by_their_ids():
     drawn = sample(by_id(docs), 0.3, parents=parents, max_per_source=3).splits
     assert set(Counter(parents[doc_id] for doc_id in drawn).values()) == {3}
     assert all(len({side for d, side in drawn.items() if parents[d] == book}) == 1 for book in parents.values())
+
+
+@tries(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=6))
+def test_a_group_is_all_that_copies_passages_or_pairs_connect(pairs):
+    corpus = {doc_id: Doc(doc_id, "the same" if doc_id in "ah" else f"text {doc_id}") for doc_id in "abcdefgh"}
+    group = groups_of(corpus, corpus, 1, parents={"c": "x", "f": "x"}, together=pairs)
+    connected = {doc_id: {doc_id} for doc_id in corpus}
+    for first, second in [*pairs, ("a", "h"), ("c", "f")]:
+        both = connected[first] | connected[second]
+        connected |= dict.fromkeys(both, both)
+    for doc_id, others in connected.items():
+        assert {other_id for other_id in corpus if group[other_id] == group[doc_id]} == others
