@@ -106,6 +106,17 @@ def test_stemming_is_the_languages_own():
         BM25.build(["x"], language="english")
 
 
+def test_the_turkish_i_has_a_dot_or_none_in_both_cases_and_no_other_language_knows_it():
+    terms = Analyzer("tr")
+    assert terms("IŞIK") == terms("ışık") != terms("işik") == terms("İŞİK")
+    assert Analyzer("none")("IŞIK") == Analyzer("none")("işik")
+
+
+def test_a_word_whose_stem_is_empty_is_its_own_and_i_is_no_word_of_english():
+    assert Analyzer("ne")("को") == ["को"]
+    assert Analyzer("en")("I see") == Analyzer("en")("see")
+
+
 def test_a_document_without_terms_moves_no_score_to_another():
     index = BM25.build(["", "foo", "...", "the", "quick fox", "!!!"])
     assert index.without_terms == 4

@@ -191,6 +191,9 @@ def test_the_second_run_opens_what_the_first_built(folder: Path, cache: Path, mo
     assert content(load(folder, cache)) == content(first)
     moved = folder.rename(folder.with_name("moved"))
     assert load(moved, cache).corpus.source == str(moved / "corpus.jsonl")
+    monkeypatch.setattr(collections, "READERS_VERSION", -1)  # the same bytes may be other documents
+    with pytest.raises(TypeError):
+        load(moved, cache)
 
 
 def test_a_changed_byte_is_noticed_though_size_and_time_are_the_same(folder: Path, cache: Path) -> None:

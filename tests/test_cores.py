@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from functools import partial
 
+import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +15,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny import PROMPTS, write_cross_encoder, write_llama
 
-from acclimate.base import cores
+from acclimate.base import cores, distributed
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.testing import DOCS, QUERIES
+from acclimate.base.testing import DOCS, QUERIES, FakeLLM
 from acclimate.llm import replicas
 from acclimate.llm.backends import local
 from acclimate.llm.backends.local import LocalLLM
@@ -133,3 +136,27 @@ def test_what_models_say_does_not_depend_on_how_many_cores_there_are(on, tiny_en
         assert {count for _, count in threads} == {1}
         assert len(threads) == (1 if n_cores == 1 else min(3, local.CORES, len(batches)))
     assert said[1] == said[3]
+
+
+@dataclass(frozen=True)
+class Decoder(FakeLLM):
+    """Says how many tokens it may write."""
+
+    decoding: Decoding
+    cores: int = 1
+
+    @property
+    def maker(self):
+        return partial(Decoder, Decoding())
+
+    def decoding_as(self, decoding):
+        return Decoder(decoding)
+
+    def complete(self, prompts):
+        return [answer._replace(text=str(self.decoding.max_new_tokens)) for answer in super().complete(prompts)]
+
+
+def test_an_llm_elsewhere_decodes_as_the_one_here():
+    with distributed.using_workers(processes.Elsewhere()):
+        answers = list(replicas.complete_batches(Decoder(Decoding(7)), [["a", "b"], ["c"]]))
+    assert [[answer.text for answer in batch] for batch in answers] == [["7", "7"], ["7"]]

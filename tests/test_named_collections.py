@@ -61,7 +61,7 @@ def dataset(docs: Any = None, queries: Any = None, qrels: Any = None) -> SimpleN
 def ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     part = dataset(DOCS, QUERIES, [*QRELS, Qrel("q3", "gone", 1)])
     page = SimpleNamespace(doc_id="p", url="u", default_text=lambda: "all of it")
-    known = {"x": dataset(DOCS, QUERIES), "x/test": part, "web": dataset([page])}
+    known = {"x": dataset(DOCS, QUERIES), "x/test": part, "y/dev": part, "y/judged": part, "web": dataset([page])}
     known |= {name.replace("x", "beir/nfcorpus"): known[name] for name in ("x", "x/test")}
     monkeypatch.setitem(sys.modules, "ir_datasets", SimpleNamespace(__version__="1", load=known.__getitem__))  # pyright: ignore[reportArgumentType]
 
@@ -71,6 +71,7 @@ def test_an_ir_dataset_is_a_collection(cache: Path) -> None:
     for name in ("irds:x", "irds:x/test", "irds:x"):
         collection = load(name, cache)
         assert content(collection) == (DOCS, QUERIES, {"test": QRELS})
+    assert [[*load(f"irds:{name}", cache).qrels] for name in ("y/dev", "y/judged")] == [["dev"], ["test"]]
     assert content(load("irds:web", cache)) == ([Doc("p", "all of it")], [], {})
     with pytest.raises(SettingError, match="no documents named 'y'"):
         load("irds:y", cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,8 @@ def test_a_file_of_ones_own(tmp_path):
     assert prompts.load(renamed).fingerprint == prompt.fingerprint
     renamed.write_text(GOOD.replace("Q:", "Question:"))
     assert prompts.load(renamed).fingerprint != prompt.fingerprint
+    read = [{"hints": "x"}, {"instruction": "x"}, {"target": "{document}"}, {"stop": ("x",)}, {"chat": not prompt.chat}]
+    assert len({prompt.fingerprint, *(replace(prompt, **one).fingerprint for one in read)}) == 6
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,14 @@ def test_a_mix_shares_documents_out_in_proportion_and_by_id_alone():
     assert mix.share_out("7") == prompts.load_mix(("question", "keyword:2", "claim")).share_out("7")
 
 
+def test_the_prompts_made_of_a_corpus_divide_the_share_of_their_name(tmp_path):
+    paths = [tmp_path / f"{name}.toml" for name in ("one", "two")]
+    for path in paths:
+        path.write_text(GOOD.replace("mine", path.stem))
+    mix = prompts.load_mix(("adapted:3", "question"), prompts.Material(adapted=paths))
+    assert mix.shares == (1.5, 1.5, 1.0)
+
+
 @pytest.mark.parametrize("wanted", [("question", "keyword", "claim"), ("question:9", "keyword", "claim:0.1")])
 def test_a_document_meets_each_prompt_once_before_any_twice(wanted):
     mix = prompts.load_mix(wanted)
@@ -144,6 +155,8 @@ def test_a_document_meets_each_prompt_once_before_any_twice(wanted):
         ]
         assert sorted(at for _, at in mix.share_out(doc_id, 9)) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         assert mix.share_out(doc_id, 1)[0] == mix.share_out(doc_id, 3)[0]
+    orders = {tuple(prompt.name for prompt, _ in mix.share_out(doc_id, 3)) for doc_id in map(str, range(500))}
+    assert len(orders) == 6
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from acclimate.base.errors import DataError
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
-from acclimate.records import Doc
+from acclimate.corpus.sides import sides_of
+from acclimate.records import Doc, NWay
 
 CORPUS = {
     doc.doc_id: doc
@@ -71,9 +73,14 @@ def test_what_is_kept_is_read_back_the_same(tmp_path):
         {"query_id": "a", "doc_id": "1", "query": "why salt fish", "log_probs": [-0.5, -1.0], "prompt": "mine"},
         {"query_id": "b", "doc_id": "1", "query": " why salt fish"},
         {"query_id": "c", "doc_id": "2", "query": "what is\u2028lava", "text": "another text"},
+        {"query_id": "d", "doc_id": "2", "query": "why salt fish"},  # of another document
     ]
     start = ProvidedQueries.of_queries(put(tmp_path / "file.jsonl", *rows), CORPUS)
     assert (start.dropped, start.n_other_texts) == ({"same query twice": 1}, 1)
+    assert [query.query_id for query in start.queries] == ["a", "c", "d"]
+    others = [{"queries": start.queries[1:]}, {"examples": [NWay("a", ("1", "2"))]}, {"dropped": {}}]
+    others += [{"n_other_texts": 2}, {"queries": [start.queries[0]._replace(logprob=-9.0), *start.queries[1:]]}]
+    assert len({start.fingerprint, *(replace(start, **other).fingerprint for other in others)}) == 6
     start.write(tmp_path)
     assert ProvidedQueries.read(tmp_path.joinpath, has_examples=False).fingerprint == start.fingerprint
 
@@ -119,3 +126,9 @@ def test_documents_that_nearly_are_each_other_and_passages_of_one_are_of_one_gro
     assert groups == {"a": "a", "b": "a", "c#0": "c", "c#1": "c", "d": "d", "e": "d"}
     apart = groups_of(["a", "b"], corpus, 1, parents={}, together=[])
     assert apart == {"a": "a", "b": "b"}
+
+
+def test_a_side_that_chance_left_without_documents_gets_those_nearest_to_the_middle_of_its_share():
+    draws = {"a": 0.07, "b": 0.08, "c": 0.21, "d": 0.4, "e": 0.9}
+    sides = dict.fromkeys("ab", "dev") | {"c": "test"} | dict.fromkeys("de", "train")  # c is nearest to 0.15
+    assert sides_of(draws, dev_share=0.1, test_share=0.1) == sides

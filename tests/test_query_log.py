@@ -6,6 +6,7 @@ import gzip
 import random
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from acclimate.base.errors import AcclimateError
 from acclimate.base.words import normalized
 from acclimate.corpus import query_log
 from acclimate.corpus.formats import query_log as formats
-from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
+from acclimate.corpus.query_log import LONGEST, NO_LOG, LoggedQuery, QueryLog
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -249,6 +250,16 @@ def test_queries_are_drawn_as_often_as_they_are_asked():
     assert log.draw(99, 1) == log.draw(9, 1)
     shuffled = random.Random(1).sample(list(log.queries), 9)
     assert QueryLog(shuffled).draw(4, 7) == log.draw(4, 7)
+
+
+def test_queries_that_differ_by_personal_data_alone_are_one_and_all_their_entries_were_masked(tmp_path):
+    lines = ["Reset for john@example.com"] * 2 + ["Reset for mary@example.org", "x" * LONGEST, "x" * (LONGEST + 1)]
+    log = query_log.read(put(tmp_path / "a.txt", "\n".join(lines)))
+    assert [(query.text, query.count) for query in log.queries] == [("Reset for", 3), ("x" * LONGEST, 1)]
+    assert (log.masked, log.dropped) == (3, {query_log.TOO_LONG: 1})
+    assert [query.count for query in log.unlike([" Reset FOR"])] == [1]
+    clicked = QueryLog([replace(log.queries[0], clicks=1), *log.queries[1:]])
+    assert clicked.fingerprint != log.fingerprint
 
 
 def test_the_names_of_columns_are_documented():

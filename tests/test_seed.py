@@ -169,6 +169,11 @@ def test_seeds_are_dealt_without_reuse_as_long_as_it_can_be_done(counts, n_promp
     assert len(used) == len(set(used))
 
 
+def test_another_seed_shows_other_documents():
+    pairs = [Pair(str(doc), "p", f"good {doc}") for doc in range(9)]
+    assert len({str(deal(pairs, 1, 3, seed)) for seed in range(5)}) > 1
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "alike"),
     [
@@ -176,6 +181,7 @@ def test_seeds_are_dealt_without_reuse_as_long_as_it_can_be_done(counts, n_promp
         ("Which fuel did the lighthouse burn?", "which fuel did, the light show need", True),  # twenty characters
         ("How strongly does copper harm soil?", "copper strongly harm soil how", True),
         ("who dug it", "who", False),
+        ("who dug it now", "now it is", False),  # half of the words
         ("tones and stones", "notes on a sand", False),  # they share their letters only
         ("What? Why?", "what, why!", True),
     ],

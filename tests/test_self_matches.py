@@ -45,6 +45,10 @@ def test_a_query_is_a_document_by_its_text_and_not_by_its_id(query, is_one):
     assert found.left_out == found.documents
 
 
+def test_a_document_may_be_longer_by_its_blanks_than_the_longest_query():
+    assert self_matches([Query("q", "why lava")], [], {"d": Doc("d", "  why\n\n lava  ")}).documents == {"q": {"d"}}
+
+
 def test_where_few_queries_are_documents_nothing_is_left_out():
     queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
     found = self_matches(queries, ANSWERS, CORPUS)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.analyzer import Analyzer
-from acclimate.deploy.filters import canonical, from_texts, passing
+from acclimate.corpus.documents import Corpus
+from acclimate.deploy.filters import Fields, canonical, from_texts, passing
 from acclimate.deploy.serving.marks import Marker
+from acclimate.records import Doc
 
 FIELDS = [
     {"doc_id": "a/1", "year": 2019, "price": "9.5", "tags": ["pump", "motor"], "draft": False, "day": "2026-01-02"},
     {"doc_id": "a/2", "year": 2020, "price": "10", "tags": ["motor"], "draft": True, "day": "2026-11-27"},
     {"doc_id": "b/07", "year": 2021, "lang": "de"},
-    {"doc_id": "b/7", "lang": "en"},
+    {"doc_id": "b/7", "lang": "en", "code": "07", "sizes": [1, 9], "name": "nan"},
 ]
 
 
@@ -40,6 +44,11 @@ FIELDS = [
         ({"doc_id": "b/7"}, [3]),
         ({"doc_id": {"prefix": "a/"}}, [0, 1]),
         ({"doc_id": "B/7"}, []),
+        ({"code": "7"}, []),  # two texts
+        ({"code": 7}, [3]),
+        ({"sizes": {"gte": 3, "lt": 5}}, []),  # no value is both
+        ({"sizes": {"gte": 3, "lt": 10}}, [3]),
+        ({"name": {"gt": 5}}, [3]),  # as text, since it is not a number
     ],
 )
 def test_what_passes(filters, places):
@@ -113,3 +122,10 @@ def test_the_first_part_that_has_most_is_shown_of_a_text_that_is_one_word():
 def test_a_text_without_blanks_is_cut_all_the_same():
     pieces = Marker(Analyzer("en")).marked("lava", "x" * 5000, chars=100)
     assert len("".join(piece.text for piece in pieces)) <= 101
+
+
+def test_a_filter_on_a_document_passes_all_its_passages():
+    documents = Corpus.of([Doc("a", "x"), Doc("b", "y")])
+    passages = Corpus.of([Doc(f"{doc_id}#{n}", "x") for doc_id in "ab" for n in (0, 1)])
+    source = SimpleNamespace(documents=documents, corpus=passages, parents={name: name[0] for name in passages})
+    assert Fields(source).rows(canonical({"doc_id": "b"})).tolist() == [2, 3]

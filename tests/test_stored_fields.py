@@ -32,6 +32,10 @@ def test_keys_of_json_lines_are_kept_and_metadata_is_taken_apart(tmp_path):
     assert fields_of(tmp_path / "corpus.jsonl", tmp_path) == [{"by.name": "Ann", "url": "http://a", "year": 2020}, {}]
 
 
+def test_metadata_within_a_field_is_a_field_of_its_own():
+    assert kept({"metadata": {"by": {"metadata": {"x": 1}}}, "x": 2}) == {"by.metadata.x": 1, "x": 2}
+
+
 def test_columns_of_tables_are_kept(tmp_path):
     (tmp_path / "docs.csv").write_text("id,text,lang,price\n1,one,de,4.50\n2,two,,7\n")
     assert fields_of(tmp_path / "docs.csv", tmp_path) == [{"lang": "de", "price": "4.50"}, {"price": "7"}]

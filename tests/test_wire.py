@@ -238,3 +238,16 @@ def test_a_log_probability_that_is_no_number_leaves_the_query_without_any(odd):
     content = [{"token": "what is", "logprob": -1.0}, {"token": " a dhow", "logprob": odd}]
     assert logprobs_within(Q, 0, len(Q), {"content": content}) == ()
     assert logprobs_within(Q, 0, 7, {"content": content}) == (-1.0,)
+
+
+def test_a_probability_that_was_rounded_above_1_is_1():
+    logprobs = {"content": [{"token": "what", "logprob": 1e-6}, {"token": " now", "logprob": -1.0}]}
+    assert logprobs_within("what now", 0, 8, logprobs) == (0.0, -1.0)
+
+
+def test_the_last_account_of_a_stream_is_that_of_all_of_it_and_a_byte_order_mark_is_no_part_of_an_answer():
+    rows = [{"choices": [{"delta": {"content": "a"}}], "usage": {"completion_tokens": n}} for n in (1, 2)]
+    stream = "".join(f"data: {json.dumps(row)}\n\n" for row in rows) + "data: [DONE]\n\n"
+    for text in (stream, f"\ufeff{stream}"):
+        assert read(text)["usage"] == {"completion_tokens": 2}
+    assert read('\ufeff{"choices": []}') == {"choices": []}
