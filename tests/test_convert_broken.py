@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conversions import put, quick
+from conversions import DOCS, put, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import AcclimateError
+from acclimate.corpus.formats import pylate, read_prompt_examples
 from acclimate.corpus.formats.registry import BY_NAME, FORMATS, Format, recognize
 from acclimate.corpus.formats.source import Source
+from acclimate.records import PromptExample
 
 JUNK = st.sampled_from(
     [None, True, -1, 0, 1.5, 10**400, float("nan"), "", "a", [], [[]], [None], {}, {"id": None}, [{}]]
@@ -115,3 +117,21 @@ def test_the_page_has_every_format_and_says_which_are_only_read() -> None:
     assert names == [form.name for form in FORMATS]
     read_only = {line.split("`")[1] for line in rows if "*read only*" in line}
     assert read_only == {form.name for form in FORMATS if not form.write}
+
+
+@pytest.mark.parametrize("kind", ["documents", "queries"])
+def test_what_may_be_two_things_is_the_one_that_is_expected(tmp_path: Path, kind: str) -> None:
+    path = put(tmp_path / "x", {"_id": "1", "text": "lava"}, {"_id": "2", "text": "snow"})
+    assert recognize(path, (kind,)).name == kind
+
+
+def test_the_largest_scores_are_written_from_0_to_1() -> None:
+    assert pylate._from_0_to_1((1.7e308, -1.7e308, 0.0)) == [1.0, 0.0, 0.5]
+
+
+def test_an_example_for_prompts_may_name_its_document_and_lack_an_id(tmp_path: Path) -> None:
+    rows = {"query": " why lava ", "doc_id": "1"}, {"query": "why snow", "document": " snow ", "query_id": "q"}
+    assert read_prompt_examples(put(tmp_path / "x.jsonl", *rows), DOCS) == [
+        PromptExample("why lava", "1", "why lava", DOCS["1"].default_text()),
+        PromptExample("q", "", "why snow", "snow"),
+    ]

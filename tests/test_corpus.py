@@ -112,6 +112,7 @@ def test_many_batches_are_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(parts._batches) > 16
     assert list(parts.values()) == docs and [parts[doc.doc_id] for doc in docs] == docs
     assert parts.fingerprint == whole.fingerprint
+    assert parts.ids.fingerprint == whole.ids.fingerprint
 
 
 def test_ids_whose_hashes_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

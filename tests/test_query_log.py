@@ -252,6 +252,13 @@ def test_queries_are_drawn_as_often_as_they_are_asked():
     assert QueryLog(shuffled).draw(4, 7) == log.draw(4, 7)
 
 
+def test_a_column_of_queries_counts_none_and_rows_may_have_other_columns(tmp_path):
+    assert counts(query_log.read(put(tmp_path / "a.csv", "queries\nreset pump\n"))) == {"reset pump": (1, 0)}
+    rows = '{"query": "reset pump"}\n{"count": 3, "q": "start pump"}\n{"q": "stop pump", "clicks": 2}\n'
+    log = query_log.read(put(tmp_path / "a.jsonl", rows))
+    assert counts(log) == {"reset pump": (1, 0), "start pump": (3, 0), "stop pump": (1, 2)}
+
+
 def test_queries_that_differ_by_personal_data_alone_are_one_and_all_their_entries_were_masked(tmp_path):
     lines = ["Reset for john@example.com"] * 2 + ["Reset for mary@example.org", "x" * LONGEST, "x" * (LONGEST + 1)]
     log = query_log.read(put(tmp_path / "a.txt", "\n".join(lines)))

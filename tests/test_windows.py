@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS
 from acclimate.base.words import length_of
+from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.drawing import in_order
 from acclimate.llm.lengths import sentence_starts
 from acclimate.llm.windows import from_window, window_start
@@ -152,8 +153,21 @@ def test_both_kinds_have_their_shares_of_any_number_drawn():
     drawn = drawn_in_order(lengths, 0, windows=0.25, length_power=1.0)
     assert [sum(c.for_window for c in drawn[:count]) for count in (4, 40, 400)] == [1, 10, 100]
     assert sum(c.for_window for c in drawn) == pytest.approx(750, abs=4 * math.sqrt(3000 * 0.25 * 0.75))
+    assert np.mean([c.luck for c in drawn if c.for_window]) == pytest.approx(0.5, abs=0.06)  # one draw, not both
     fewer = drawn_in_order(lengths, 0, windows=0.1, length_power=1.0)
     assert {c.doc_id for c in fewer if c.for_window} < {c.doc_id for c in drawn if c.for_window}
+
+
+def test_a_diverse_draw_takes_clusters_and_documents_by_their_weights():
+    chances, rows = np.random.default_rng(0).random(80), np.arange(80)
+
+    def drawn(vectors, weights, **settings):
+        return draw_diverse(rows, chances, weights, vectors.astype(np.float32), lambda place: True, seed=0, **settings)
+
+    two = drawn(np.eye(2)[rows // 40], np.where(rows < 40, 9.0, 1.0), n_docs=20, n_clusters=2)
+    assert sum(place < 40 for place in two) == 18
+    one = drawn(np.eye(2)[rows * 0], np.where(rows % 8 == 0, 1000.0, 1.0), n_docs=10, n_clusters=1)
+    assert sum(place % 8 == 0 for place in one) >= 8
 
 
 @tries(max_examples=30)
