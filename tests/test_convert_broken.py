@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import AcclimateError
-from acclimate.corpus.formats import pylate, read_prompt_examples
+from acclimate.corpus.formats import pylate, read_any_nway, read_prompt_examples
 from acclimate.corpus.formats.registry import BY_NAME, FORMATS, Format, recognize
 from acclimate.corpus.formats.source import Source
 from acclimate.records import PromptExample
@@ -135,3 +135,11 @@ def test_an_example_for_prompts_may_name_its_document_and_lack_an_id(tmp_path: P
         PromptExample("why lava", "1", "why lava", DOCS["1"].default_text()),
         PromptExample("q", "", "why snow", "snow"),
     ]
+
+
+@pytest.mark.parametrize("has_positive", [True, False])
+def test_whether_a_list_has_a_positive_is_kept(tmp_path: Path, has_positive: bool) -> None:
+    row = {"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, 2], "has_positive": has_positive}
+    queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why"})
+    (example,) = read_any_nway(put(tmp_path / "n.jsonl", row), DOCS, queries=queries).examples
+    assert example.has_positive is has_positive

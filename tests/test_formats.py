@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,21 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         ("c.tsv", "_id\ttext\n1\tx"),
     ):
         assert list(formats.read_corpus(put(tmp_path / name, f"\ufeff{content}"))) == [Doc("1", "x")]
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ("a1\twhy does lava erupt\na2\twhere does snow creep\n", ["a1", "a2"]),
+        ("0\tlava\n1\tsnow\n", ["0", "1"]),
+        ("id\ttext\na1\twhy does lava erupt\n", ["a1"]),
+        ("id\tthe words of it\na1\twhy does lava erupt\n", None),  # a header without a name that is known
+    ],
+)
+def test_a_header_is_told_from_a_row_also_in_what_is_packed(tmp_path: Path, content: str, ids: list[str] | None) -> None:
+    for path in (put(tmp_path / "x.tsv", content), put(tmp_path / "x.tsv.gz", gzip.compress(content.encode()))):
+        for read, names in ((formats.read_corpus, "doc_id"), (formats.read_queries, "query_id")):
+            if ids is None:
+                assert "text" in refusal(lambda read=read, path=path: read(path))
+            else:
+                assert [getattr(row, names) for row in read(path)] == ids

@@ -12,6 +12,7 @@ import pytest
 
 import acclimate
 from acclimate.cli.main import main
+from acclimate.deploy import latest
 from acclimate.run import lease
 from acclimate.run.workspace import LOCK
 
@@ -68,3 +69,14 @@ def test_a_run_that_is_open_while_it_is_made_again_answers_from_what_is_there(co
     assert run._searchers.ask(lambda searchers: searchers.outputs)["evaluate"].manifest == earlier
     assert run.search("lava and ash", system="dense")
     assert run._searchers.ask(lambda searchers: searchers.outputs)["evaluate"].manifest["settings"]["max_queries"] == 5
+
+
+def test_searchers_are_opened_again_after_an_update_by_whatever_process_and_only_then(tmp_path, monkeypatch):
+    update, opened = [None], []
+    monkeypatch.setattr(latest, "state_of_update", lambda folder: update[0])
+    monkeypatch.setattr(latest, "open_latest", lambda folder: (folder, {}))
+    monkeypatch.setattr(latest, "Searchers", lambda *of: opened.append(of) or len(opened))
+    searchers = latest.LatestSearchers(tmp_path)
+    assert [searchers.ask(lambda now: now) for _ in range(2)] == [1, 1]
+    update[0] = (1, 1)
+    assert [searchers.ask(lambda now: now) for _ in range(2)] == [2, 2]
