@@ -179,7 +179,9 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
         ("id\tthe words of it\na1\twhy does lava erupt\n", None),  # a header without a name that is known
     ],
 )
-def test_a_header_is_told_from_a_row_also_in_what_is_packed(tmp_path: Path, content: str, ids: list[str] | None) -> None:
+def test_a_header_is_told_from_a_row_also_in_what_is_packed(
+    tmp_path: Path, content: str, ids: list[str] | None
+) -> None:
     for path in (put(tmp_path / "x.tsv", content), put(tmp_path / "x.tsv.gz", gzip.compress(content.encode()))):
         for read, names in ((formats.read_corpus, "doc_id"), (formats.read_queries, "query_id")):
             if ids is None:
