@@ -35,7 +35,8 @@ std::vector a::b|react@18.2.0|@angular/core@12.0.1|@app.route|c# tutorial|c++17|
 ActiveDirectory2016Schema|internationalization18n|get_user_by_email_v2_internal_2023|PKCS12KeyStoreException
 iPhone15ProMax256GB|US10234567B2|RTX4090 2023 128gb|5 10 15|1.5 2.5 3.5 4.5|http://example.com/docs/page
 日本語 検索 2024|(?P=name) regex|(?=x) lookahead|warming (1979–2000)|900–1100 A.D.|vitamin d 3000-5000 IU|PEP 3147/488
-95% CI 1.99-11.07|rs1994016 and rs3825807|doi:10.1007/s12551-010-0034-3|19/200 (10%)|23 681 (34%)|a ?b=c|CB12 2019 4567 8901|GD32 F103 RCT6 2023 4567
+95% CI 1.99-11.07|rs1994016 and rs3825807|doi:10.1007/s12551-010-0034-3|19/200 (10%)|23 681 (34%)|a ?b=c
+CB12 2019 4567 8901|GD32 F103 RCT6 2023 4567
 """.strip().replace("\n", "|").split("|")  # fmt: skip
 
 
