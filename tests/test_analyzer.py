@@ -110,6 +110,7 @@ def test_the_turkish_i_has_a_dot_or_none_in_both_cases_and_no_other_language_kno
     terms = Analyzer("tr")
     assert terms("IŞIK") == terms("ışık") != terms("işik") == terms("İŞİK")
     assert Analyzer("none")("IŞIK") == Analyzer("none")("işik")
+    assert Analyzer("none")("İŞİK STRASSE") == Analyzer("none")("işik straße")
 
 
 def test_a_word_whose_stem_is_empty_is_its_own_and_i_is_no_word_of_english():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-from acclimate.base import cores
+from acclimate.base import cores, distributed
 from acclimate.learn.attention import float32_attention
 from acclimate.learn.data_parallel import PARTS, _Draws, _Dropout, data_parallel, parts_of, with_gradients
 
@@ -259,3 +261,20 @@ def test_attention_that_drops_nothing_after_all_is_fused_attention():
     largest = max(gradient.abs().max().item() for gradient in exact[1].values())
     for name, gradient in exact[1].items():
         assert here[1][name].numpy() == pytest.approx(gradient.numpy(), abs=largest * 1e-5)
+
+
+def test_each_process_has_a_part_of_a_batch_of_its_own(monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        parts.append(distributed.share(list("abcdefgh")))
+    assert [*map("".join, parts)] == ["adg", "beh", "cf"]
+
+
+def test_a_helper_keeps_its_tool_until_another_is_needed():
+    helper, made = distributed.Helper(), []
+    works = [helper.do(partial(str, number), lambda tool, unit: made.append(tool), None) for number in (1, 1, 2, 1)]
+    assert works == [(None, None)] * 4
+    assert made == ["1", "1", "2", "1"]
+    assert made[0] is made[1]

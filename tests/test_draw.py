@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base.draw import subset
+from acclimate.base.draw import draw, subset, uniform
 from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.train_all import _limited
 from acclimate.records import NWay, Query
@@ -37,3 +38,9 @@ def test_rerankers_learn_from_queries_that_are_drawn():
     assert ids[0] == sorted(ids[0]) and ids[0] != ids[1]
     assert ids[0] != [f"{number:02}" for number in range(10)]
     assert all(len(group.dev) == 3 and group.examples[0].doc_ids == ("a", "b") for group in found)
+
+
+def test_a_draw_is_the_same_in_every_version_and_of_its_parts_alone():
+    assert draw(0, "sample", "d1") == 14447469693948218622
+    assert len({draw("a", "bc"), draw("ab", "c"), draw("abc")}) == 3
+    assert sum(uniform(seed, "q") for seed in range(1000)) / 1000 == pytest.approx(0.5, abs=0.04)

@@ -120,8 +120,9 @@ def test_rows_come_back_numbered(tmp_path_factory, rows, name):
     assert list(files.read_jsonl(path)) == list(enumerate(rows, 1))
 
 
-def test_the_same_rows_have_the_same_gzip_bytes(tmp_path):
-    for name in ("a.gz", "b.gz"):
+def test_the_same_rows_have_the_same_gzip_bytes(tmp_path, monkeypatch):
+    for now, name in enumerate(("a.gz", "b.gz")):
+        monkeypatch.setattr("time.time", lambda now=now: 1e9 * now)
         files.write_jsonl(tmp_path / name, [{"a": 1}])
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == b'{"a": 1}\n'
@@ -268,6 +269,7 @@ def test_json_that_could_not_be_written_again_is_refused(tmp_path, text):
 )
 def test_what_a_library_makes_for_its_owner_alone_is_for_those_who_may_read_the_folder(tmp_path, umask, folders, made):
     """As safetensors does."""
+    (outside := tmp_path / "outside").touch(0o600)
     before = os.umask(umask)
     try:
         with files.atomic_folder(tmp_path / "model") as folder:
@@ -275,11 +277,12 @@ def test_what_a_library_makes_for_its_owner_alone_is_for_those_who_may_read_the_
             for name in ("weights", "part/weights"):
                 os.close(os.open(folder / name, os.O_CREAT, 0o600))
             (folder / "script").touch(0o755)
-            (folder / "link").symlink_to("/etc/passwd")
+            (folder / "link").symlink_to(outside)
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").rglob("*[!k]")}
     assert modes == {"part": folders, "weights": made, "script": folders}
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(

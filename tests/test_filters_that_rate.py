@@ -16,11 +16,10 @@ from test_filter import NOTHING, Told, queries_of
 
 import acclimate
 from acclimate.base.errors import SettingError
-from acclimate.base.testing import FakeLLM, FakeScorer
+from acclimate.base.testing import FakeScorer
 from acclimate.learn.rerankers import consistency
 from acclimate.learn.students import round_trip
-from acclimate.llm.completions import Completions
-from acclimate.llm.grade import MAX_DOC_TOKENS, grade, read_grade
+from acclimate.llm.grade import read_grade
 from acclimate.records import Doc, Query, SyntheticQuery
 from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.search.candidates import Candidates
@@ -217,21 +216,6 @@ def test_an_answer_that_is_no_grade_is_a_counted_drop():
 def test_grades_are_read_strictly(answer, grade):
     read = read_grade(answer)
     assert math.isnan(read) if grade is None else read == grade
-
-
-def test_a_grader_reads_the_title_and_no_more_of_a_document_than_it_is_told(tmp_path):
-    class Listening(FakeLLM):
-        def complete(self, prompts):
-            heard.extend(prompts)
-            return super().complete(prompts)
-
-    heard: list[str] = []
-    documents = {"d": Doc("d", " ".join(f"word{n}" for n in range(2 * MAX_DOC_TOKENS)), "A Title")}
-    with Completions(tmp_path / "completions.sqlite") as completions:
-        grade(queries_of("why"), documents, completions, Listening())
-    read = heard[0].split()
-    assert "A Title word0" in " ".join(read)
-    assert sum(word in documents["d"].text.split() for word in read) == MAX_DOC_TOKENS - 2  # of the title
 
 
 def test_filters_ask_about_what_is_left_and_once(tmp_path):

@@ -6,6 +6,8 @@ Training that diverges is told at the step.
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -19,7 +21,7 @@ from tiny import write_cross_encoder, write_llama, write_t5
 
 from acclimate.base import models
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
-from acclimate.base.memory import Halving
+from acclimate.base.memory import Halving, batches
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli import main as cli
 from acclimate.learn.rerankers import training
@@ -188,6 +190,19 @@ def test_halves_keep_the_order_of_any_work():
     sizes = []
     halving(lambda rows: (sizes.append(len(rows)), rows)[1], range(8), lengths=[5] * 8, what="")
     assert sizes == [2] * 4  # of shorter rows there is room for more
+    halving(lambda rows: (sizes.append(len(rows)), rows)[1], range(2), lengths=[20] * 2, what="")
+    assert sizes[4:] == [1, 1]  # of longer ones, for one at least
+
+
+@given(st.lists(st.integers(1, 9), max_size=20), st.integers(9, 30), st.integers(1, 5))
+def test_batches_are_of_rows_of_like_length_and_as_large_as_may_be(lengths, max_tokens, max_texts):
+    groups = list(batches(lengths, max_tokens=max_tokens, max_texts=max_texts))
+    assert [row for group in groups for row in group] == sorted(
+        range(len(lengths)), key=lambda row: -lengths[row]
+    )  # ties by position
+    sizes = [(len(group), lengths[group[0]]) for group in groups]
+    assert all(count <= max_texts and count * longest <= max_tokens for count, longest in sizes)
+    assert all(count == max_texts or (count + 1) * longest > max_tokens for count, longest in sizes[:-1])
 
 
 def test_one_row_is_tried_once_more_where_something_could_be_spared():

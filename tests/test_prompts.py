@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.testing import FakeLLM
 from acclimate.llm import prompts
+from acclimate.llm.completions import Completions
+from acclimate.llm.grade import MAX_DOC_TOKENS, grade
 from acclimate.llm.prompts.files import Template, write_toml
-from acclimate.records import PromptExample
+from acclimate.records import Doc, PromptExample, SyntheticQuery
 
 EXAMPLES = [PromptExample(str(n), str(n), f"query {n}", f"a document about {n}") for n in (1, 2, 3)]
 LABELLED = "arguana dbpedia-entity fever fiqa hotpotqa nfcorpus scidocs scifact trec-covid webis-touche2020".split()
@@ -249,3 +252,18 @@ def test_examples_of_the_user_have_no_bad_queries(tmp_path):
     path.write_text('examples = "yours"\nexample = "{document} {query} {bad_query}"\ntarget = "{document}:"')
     with pytest.raises(DataError, match=re.escape("no {bad_query}")):
         prompts.load(path)
+
+
+def test_a_grader_reads_the_title_and_no_more_of_a_document_than_it_is_told(tmp_path):
+    class Listening(FakeLLM):
+        def complete(self, prompts):
+            heard.extend(prompts)
+            return super().complete(prompts)
+
+    heard: list[str] = []
+    documents = {"d": Doc("d", " ".join(f"word{n}" for n in range(2 * MAX_DOC_TOKENS)), "A Title")}
+    with Completions(tmp_path / "completions.sqlite") as completions:
+        grade([SyntheticQuery("q", "why", "d", -1.0)], documents, completions, Listening())
+    read = heard[0].split()
+    assert "A Title word0" in " ".join(read)
+    assert sum(word in documents["d"].text.split() for word in read) == MAX_DOC_TOKENS - 2  # of the title
