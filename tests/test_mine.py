@@ -91,6 +91,7 @@ ODD_ONES = {
     "of the same query": "answers the same query",
     "of nearly the same": "answers the same query",
     "the query itself": "is the query",
+    "the query under a title": "is the query",
 }
 
 
@@ -103,6 +104,7 @@ def odd_corpus():
         "of the same query": Doc("of the same query", "some hills throw up melted stone"),
         "of nearly the same": Doc("of nearly the same", "a mountain that may burst"),
         "the query itself": Doc("the query itself", "Why does  LAVA come out of a volcano"),
+        "the query under a title": Doc("the query under a title", "why does lava come out of a volcano", "A question"),
         **{f"other{n}": Doc(f"other{n}", f"text number {n}") for n in range(12)},
     }
 

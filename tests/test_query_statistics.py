@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,6 +176,18 @@ def test_a_bar_says_how_many_are_in_its_interval():
     answers = [query("a b", n, scores={"score": float(value)}) for n, value in enumerate([0, 3, 3, 19, 20])]
     answers.append(query("a b", 9, scores={"score": 3.5}, reason="logprob"))
     assert bars(answers, "score") == {"0 to 1": (1, 0), "3 to 4": (2, 1), "19 to 20": (2, 0)}
+
+
+def test_the_highest_bar_of_all_pictures_fills_them_and_others_are_shares_of_it():
+    few = [query("a b", n, scores={"score": float(value)}) for n, value in enumerate([0, 20, 20, 20])]
+    many = [query("a b", n, scores={"score": float(n % 4)}) for n in range(100)]
+    heights = [
+        [float(height) for height in re.findall(r'height="([\d.]+)"[^>]*class="kept"', picture)]
+        for _, picture in histograms([("few", few), ("many", many)], "score")
+    ]
+    top = max(heights[0])
+    assert heights == [pytest.approx([top / 3, top], abs=0.1), pytest.approx([top / 3] * 4, abs=0.1)]
+    assert 60 < top < 96
 
 
 def test_ranks_have_bars_of_their_own_and_one_for_what_was_not_found():

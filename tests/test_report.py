@@ -208,4 +208,6 @@ def test_the_terminal_shows_systems_best_first_and_marks_the_relevant(report):
     assert names == ["hybrid:adapted", "hybrid+reranker", "bm25", "dense"]
     assert any(line.startswith("hybrid:adapted *  ") for line in lines)
     assert "    dropped: empty 31" in lines
+    marks = [line[2:5] for line in terminal.examples(report).splitlines() if "Title of" in line]
+    assert marks == ["  1", "* 2", "  3", "* 1", "* 2", "  3"]  # grades 0, 2, none; 2, 1, 0
     assert "  * 1  001  Title of 001: Text of 001." in terminal.examples(report).splitlines()

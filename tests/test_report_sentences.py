@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reports import VERDICTS, Page, full_report
+from reports import VERDICTS, Page, full_report, system
 
 from acclimate.report import formatting, sentences, steering, terminal
 from acclimate.report.html import render
+from acclimate.search.names import FIRST_STAGE
 
 
 @pytest.fixture
@@ -52,8 +53,10 @@ def test_what_each_step_adds_and_costs_is_said(report):
         (formatting.signed(0.0001), "0.000"),
         (formatting.signed(-0.0431), "-0.043"),
         (formatting.p_value(0.0005), "< 0.001"),
+        (formatting.p_value(0.001), "0.001"),
         (formatting.milliseconds(0.42), "0.42 ms"),
         (formatting.milliseconds(12.4), "12 ms"),
+        (formatting.milliseconds(1000), "1.0 s"),
         (formatting.size(999), "999 B"),
         (formatting.size(999_700), "1.0 MB"),
         (formatting.size(112_000_000), "112 MB"),
@@ -61,11 +64,39 @@ def test_what_each_step_adds_and_costs_is_said(report):
         (formatting.usd(0.004), "< $0.01"),
         (formatting.usd(None), "-"),
         (formatting.excerpt("one two three", 9), "one two…"),
+        (formatting.excerpt("onetwothreefour", 9), "onetwoth…"),
         (formatting.excerpt(" one\n\ttwo ", 9), "one two"),
     ],
 )
 def test_numbers_and_excerpts(written: str, expected: str):
     assert written == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "by_judge", "said"),
+    [
+        (0.41, {}, "may be due to chance"),
+        (0.01, {}, "below 0.025, the error of queries that nobody judged"),
+        (0.01, {"judge_verdict": "NO DIFFERENCE"}, "below 0.025, the error of queries that nobody judged"),
+        (0.01, {"judge_verdict": "WIN"}, "the human grades do not confirm it"),
+    ],
+)
+def test_why_there_is_no_difference_is_said(report, p, by_judge, said):
+    report["comparisons"][0]["p"] = p
+    assert sentences.outcome({**report, "verdict": "NO DIFFERENCE", **by_judge}).endswith(f"{said}.")
+
+
+@pytest.mark.parametrize(("of", "number"), [(300, "300 labelled"), (900, "300 (sampled) of 900 labelled")])
+def test_how_many_queries_were_measured_on_is_said(report, of, number):
+    report["queries"] |= {"count": 300, "of": of}
+    assert sentences.basis(report).startswith(f"Measured on {number}")
+
+
+@pytest.mark.parametrize("ndcg", [0.9, 0.1])
+def test_a_run_that_cannot_be_recommended_is_named_where_it_measured_better(report, ndcg):
+    report["systems"].append(system(FIRST_STAGE, ndcg, 0.0, kind="run"))
+    report["recommendation"] = {"best": "hybrid:adapted", "equals": []}
+    assert sentences.reason(report).startswith(f"{FIRST_STAGE} measured better, but") == (ndcg == 0.9)
 
 
 def test_what_llms_were_asked_and_what_a_kept_query_cost(report):

@@ -104,6 +104,24 @@ def test_a_killed_run_is_told_from_one_at_work(run: Path):
     assert acclimate.status(run).state == "finished"
 
 
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (BudgetExceeded, "stopped"),
+        (AcclimateError, "failed"),
+        (KeyboardInterrupt, "stopped"),
+        (ZeroDivisionError, "failed"),
+    ],
+)
+def test_how_a_run_ended_is_said_without_secrets(run: Path, error: type[BaseException], state: str):
+    with pytest.raises(error), status.recording(run):
+        raise error("no answer of https://user:secret@host/v1")
+    ended = status.read(run)
+    assert ended is not None and ended["state"] == state
+    assert "secret" not in (run / status.NAME).read_text()
+    assert error is KeyboardInterrupt or "host/v1" in ended["message"]
+
+
 def test_the_log_has_what_was_said_with_its_time_and_without_secrets(run: Path):
     logger = logging.getLogger("acclimate")
     for text in ("index  one\nline", "asks https://user:secret@host/v1"):

@@ -76,6 +76,13 @@ def test_what_was_made_otherwise_is_made_again_and_the_reason_is_said(workspace,
     assert f"filter     is made again: {said}\n" in capsys.readouterr().err
 
 
+def test_what_another_version_made_is_made_again(workspace, capsys, monkeypatch):
+    make(workspace, work := Stage())
+    monkeypatch.setattr("acclimate.run.workspace.__version__", "9.9")
+    assert (make(workspace, work).resumed, work.calls) == (False, 2)
+    assert "filter     is made again: it was made by acclimate " in capsys.readouterr().err
+
+
 def test_the_order_of_settings_and_inputs_does_not_matter(workspace):
     work = Stage()
     make(workspace, work, settings={"a": 1, "b": 2}, inputs={"c": "3", "d": "4"})
