@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +14,8 @@ from acclimate.base.errors import DataError
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.corpus.sides import sides_of
-from acclimate.records import Doc, NWay
+from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
+from acclimate.stages import provided
 
 CORPUS = {
     doc.doc_id: doc
@@ -132,3 +135,47 @@ def test_a_side_that_chance_left_without_documents_gets_those_nearest_to_the_mid
     draws = {"a": 0.07, "b": 0.08, "c": 0.21, "d": 0.4, "e": 0.9}
     sides = dict.fromkeys("ab", "dev") | {"c": "test"} | dict.fromkeys("de", "train")  # c is nearest to 0.15
     assert sides_of(draws, dev_share=0.1, test_share=0.1) == sides
+
+
+def run_with(
+    *, choosing="to choose", measuring="to measure", shown="shown", doc_id="s", corpus=None, parents=None
+) -> Any:
+    """A run of which no more is there than what decides which of the provided queries may be trained on."""
+    judged = (SimpleNamespace(queries=[Query(text, text)]) for text in (choosing, measuring))
+    return SimpleNamespace(
+        seed=0,
+        settings={"sample": {"examples": "a file", "n_examples": 3}},
+        input=SimpleNamespace(
+            labels=SimpleNamespace(**dict(zip(("choosing", "measuring"), judged, strict=True))),
+            pairs=lambda _: [PromptExample("x", doc_id, shown, "what the source says")],
+            corpus=corpus,
+            parents=parents,
+        ),
+    )
+
+
+def test_what_is_judged_or_shown_is_not_trained_on_and_counted():
+    texts = {
+        "s": "what the source says",
+        "copy": "What  the SOURCE says",
+        "s#1": "a part of it",
+        "a": "else",
+        "b": "more",
+    }
+    run = run_with(corpus={name: Doc(name, text) for name, text in texts.items()}, parents={"s#1": "s"})
+    asked = [("To  choose", "a"), ("to measure", "a"), ("SHOWN", "a"), *(("what", name) for name in texts)]
+    queries = [SyntheticQuery(str(number), text, doc_id, 0.0) for number, (text, doc_id) in enumerate(asked)]
+    kept, dropped = provided._usable(run, cast(Any, SimpleNamespace(queries=queries, dropped={"blank": 2})))
+    assert [query.doc_id for query in kept] == ["a", "b"]
+    assert dropped == {"blank": 2, provided.JUDGED: 2, provided.SHOWN: 4}
+
+
+def test_what_decides_which_queries_are_trained_on_is_an_input():
+    given: Any = SimpleNamespace(fingerprint="file")
+    made = [
+        provided._inputs(run_with(**changed), given)
+        for changed in ({}, {}, {"choosing": "x"}, {"measuring": "x"}, {"shown": "x"}, {"doc_id": "x"})
+    ]
+    made.append(provided._inputs(run_with(), cast(Any, SimpleNamespace(fingerprint="another"))))
+    assert made[0] == made[1]
+    assert len({str(inputs) for inputs in made}) == 6

@@ -6,6 +6,7 @@ import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from chain import STAGES, contents, fake_answers
 
 from acclimate.base.digests import fingerprint
 from acclimate.corpus.judged_queries import NOTHING_JUDGED
-from acclimate.records import Qrel
+from acclimate.records import Qrel, Query
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.workspace import Workspace
+from acclimate.stages import judge
 from acclimate.stages.chain import chain
 from acclimate.stages.runs import open_run, resume_run
 
@@ -244,3 +246,29 @@ def test_what_a_stage_reads_from_elsewhere_is_an_input_by_its_content(content, c
     monkeypatch.setattr(content, others if LABELS in content else lambda *_: "changed")
     after = recipes(finished, changes)
     assert {stage for stage in STAGES if after[stage] != before[stage]} == wanted
+
+
+def test_a_judgment_is_of_its_queries_people_llm_prompt_and_measurement(monkeypatch):
+    made: list[dict[str, str]] = []
+    monkeypatch.setattr("acclimate.llm.fingerprint_of", lambda llm: llm)
+
+    def ask(*, kind="log", text="text", grades=(("q", 1),), llm="fake", prompt="grade", measured="evaluate"):
+        def make(*_, inputs, **__):
+            made.append(inputs)
+            return StageOutput(Path(), {}, resumed=True)
+
+        run: Any = SimpleNamespace(workspace=SimpleNamespace(make=make), seed=0)
+        outputs: Any = {"evaluate": SimpleNamespace(fingerprint=measured)}
+        people = [Qrel(query_id, "d", grade) for query_id, grade in grades]
+        judge.make(
+            run, outputs, judge.JudgeQueries(kind, [Query("q", text)], 1, people), {"llm": llm, "prompt": prompt}
+        )
+
+    ask()
+    ask(grades=(("q", 1), ("not asked", 1)))
+    assert made[0] == made[1]
+    for changed in ("kind", "text", "llm", "measured"):
+        ask(**{changed: "another"})
+    ask(prompt="relevance")
+    ask(grades=(("q", 2),))
+    assert len({fingerprint(inputs) for inputs in made}) == 7
