@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acclimate.measure import graded as by_grades
 from acclimate.measure.agreement import agreement
 from acclimate.measure.prediction_powered import powered_mean, students_t
+from acclimate.records import Qrel, ScoredDoc
 
 
 def graded(grades):
@@ -126,6 +128,34 @@ def test_a_judge_that_says_the_opposite_is_not_relied_on_and_no_interval_leaves_
     found = powered_mean(people, 1 - people, np.linspace(0, 1, 50), within=(0, 1))
     assert (found.reliance, found.mean, found.ci95) == (0, found.by_people, found.ci95_by_people)
     assert found.ci95[0] < people.mean() < found.ci95[1] == 1
+
+
+@pytest.mark.parametrize("verdict", ["WIN", "NO DIFFERENCE", "REGRESSION"])
+@pytest.mark.parametrize(
+    ("interval", "by_people"),
+    [
+        ((0.01, 0.2), "WIN"),
+        ((0.0, 0.2), "NO DIFFERENCE"),
+        ((-0.1, 0.0), "NO DIFFERENCE"),
+        ((-0.2, -0.01), "REGRESSION"),
+    ],
+)
+def test_people_s_grades_confirm_a_verdict_or_take_it_back_and_give_no_other(verdict, interval, by_people):
+    powered = [{"system": "old"}, {"system": "new", "difference": {"ci95": interval}}]
+    confirmed = verdict if verdict == by_people else "NO DIFFERENCE"
+    assert by_grades.confirm(verdict, "new", powered) == {"verdict": confirmed, "judge_verdict": verdict}
+    assert by_grades.confirm(verdict, "old", powered) == by_grades.confirm(verdict, "new", []) == {}
+
+
+@pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 0)])
+def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_people, n_rows):
+    query_ids = [f"q{number:02}" for number in range(20)]
+    runs = {name: [ScoredDoc(query_id, "d", 1.0) for query_id in query_ids] for name in ("old", "new")}
+    by_judge = {name: dict.fromkeys(query_ids, 0.5) for name in runs}
+    people = [Qrel(query_id, "d", 1) for query_id in query_ids[:n_people]]
+    rows = by_grades.powered(runs, by_judge, people, "old")
+    assert len(rows) == n_rows
+    assert all((row["people_queries"], row["judged_queries"]) == (10, 10) for row in rows)
 
 
 @pytest.mark.parametrize(("degrees", "value"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (100, 1.9840)])

@@ -219,6 +219,7 @@ def test_queries_of_which_nothing_is_relevant_count_0_and_those_that_are_not_jud
     values = found.per_query["dense"]["nDCG@10"]
     assert set(values) == {f"q{n:02}" for n in range(35)}
     assert [query_id for query_id, value in values.items() if not value] == [f"q{n:02}" for n in range(30, 35)]
+    assert len(evaluated(tmp_path, DENSE, GOOD, qrels=qrels[:9], max_queries=8).per_query["dense"]["nDCG@10"]) == 8
 
 
 @pytest.mark.parametrize("seed", [0, 1])

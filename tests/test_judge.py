@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from chain import fake_answers
@@ -19,9 +20,10 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats.trec import read_run
 from acclimate.llm import prompts
 from acclimate.measure import graded
-from acclimate.records import Completion, Qrel, ScoredDoc
+from acclimate.records import Completion, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
 from acclimate.stages import judge
+from acclimate.stages.pairs import pairs_of
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -134,9 +136,9 @@ def test_an_answer_that_is_no_grade_is_counted_and_left_out(copied, expert):
     assert len(silent) == judgment["unreadable"] > 0 and {row["answer"] for row in silent} == {"I cannot say."}
     qrels = (copied / "judge" / "qrels.trec").read_text().splitlines()
     assert len(qrels) == len(rows) - len(silent) - sum(row["control"] and row["grade"] is not None for row in rows)
-    assert json.loads((copied / "judge" / "manifest.json").read_text())["dropped"] == {
-        "no grade in the answer": len(silent)
-    }
+    manifest = json.loads((copied / "judge" / "manifest.json").read_text())
+    assert manifest["dropped"] == {"no grade in the answer": manifest["in"] - manifest["out"]} != {}
+    assert (manifest["in"], manifest["out"]) == (len(rows), len(rows) - len(silent))
     assert plain["unreadable"] == 0 and "were not a grade" in " ".join(str(judgment).split())
 
 
@@ -149,32 +151,34 @@ def test_what_has_no_grade_is_taken_out_of_a_ranking_and_not_taken_for_a_0():
     assert graded.values_of(run, [Qrel("q", "a", 1)])["Success@5"] == {"q": 0.0}
 
 
-@pytest.mark.parametrize("verdict", ["WIN", "NO DIFFERENCE", "REGRESSION"])
 @pytest.mark.parametrize(
-    ("interval", "by_people"),
-    [
-        ((0.01, 0.2), "WIN"),
-        ((0.0, 0.2), "NO DIFFERENCE"),
-        ((-0.1, 0.0), "NO DIFFERENCE"),
-        ((-0.2, -0.01), "REGRESSION"),
-    ],
+    ("told_apart", "unreadable", "usable"), [(0.7, 5, True), (0.69, 0, False), (1.0, 6, False), (0.5, 9, False)]
 )
-def test_people_s_grades_confirm_a_verdict_or_take_it_back_and_give_no_other(verdict, interval, by_people):
-    powered = [{"system": "old"}, {"system": "new", "difference": {"ci95": interval}}]
-    confirmed = verdict if verdict == by_people else "NO DIFFERENCE"
-    assert graded.confirm(verdict, "new", powered) == {"verdict": confirmed, "judge_verdict": verdict}
-    assert graded.confirm(verdict, "old", powered) == graded.confirm(verdict, "new", []) == {}
+def test_a_judge_tells_found_from_drawn_and_mostly_gives_grades(told_apart, unreadable, usable):
+    assert judge._is_usable(told_apart, unreadable, 10) == usable
 
 
-@pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 0)])
-def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_people, n_rows):
-    query_ids = [f"q{number:02}" for number in range(20)]
-    runs = {name: [ScoredDoc(query_id, "d", 1.0) for query_id in query_ids] for name in ("old", "new")}
-    by_judge = {name: dict.fromkeys(query_ids, 0.5) for name in runs}
-    people = [Qrel(query_id, "d", 1) for query_id in query_ids[:n_people]]
-    rows = graded.powered(runs, by_judge, people, "old")
-    assert len(rows) == n_rows
-    assert all((row["people_queries"], row["judged_queries"]) == (10, 10) for row in rows)
+def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
+    asked: list[float] = []
+    monkeypatch.setattr(judge, "conclusion", lambda *_, min_difference, **__: asked.append(min_difference))
+    outputs: Any = {"evaluate": SimpleNamespace(measured={"systems": []}, chosen=SimpleNamespace(candidate="dense"))}
+    run: Any = SimpleNamespace(seed=0)
+    for kind in ("synthetic", "log", "given"):
+        judge._evaluation(run, outputs, judge.JudgeQueries(kind, [], 0), {})
+    assert asked == [0.025, 0.0, 0.0]
+
+
+def test_a_control_is_drawn_by_seed_from_what_was_not_found():
+    documents, queries = {f"d{n:02}": None for n in range(30)}, [Query(f"q{n}", "?") for n in range(20)]
+    pool = {query.query_id: ["d03", "d07"] for query in queries}
+    drawn = []
+    for seed in (0, 0, 1):
+        run: Any = SimpleNamespace(seed=seed, input=SimpleNamespace(documents=documents))
+        pairs = list(pairs_of(run, queries, pool))
+        assert [pair.doc_id for pair in pairs if not pair.is_control] == ["d03", "d07"] * 20
+        drawn.append([pair.doc_id for pair in pairs if pair.is_control])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == 20 and len({*drawn[0]}) > 5 and not {"d03", "d07"} & {*drawn[0]}
 
 
 @pytest.mark.parametrize(

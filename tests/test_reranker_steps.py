@@ -18,8 +18,11 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import SettingError
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.checks import check_steps
+from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.order import cycled
+from acclimate.learn.rerankers.train_all import _key, _limited
+from acclimate.records import Doc, NWay
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,38 @@ def test_batches_add_up_to_a_step(tiny_encoder, tmp_path):
     ).notes["rerankers"]
     assert (note["steps"], note["effective_batch"], note["rows_seen"]) == (8, 6, 192)
     assert note["last_learning_rate"] == LEARN["learning_rate"]
+
+
+def test_a_reranker_is_kept_for_exactly_what_it_was_trained_on(monkeypatch):
+    def key(query="?", checked="!", doc="text", scores=(), dev=("d",), dtype="float32", weights="w", **settings):
+        monkeypatch.setattr("acclimate.base.models.dtype_name", lambda: dtype)
+        monkeypatch.setattr("acclimate.base.models.weights_fingerprint", lambda base: weights)
+        group = Group("reranker", [NWay("q", ("d", "e"), scores)], [NWay("r", dev)])
+        corpus = {"d": Doc("d", doc), "e": Doc("e", "other")}
+        settings = {
+            "base": "b",
+            "seed": 0,
+            "rerankers": "one",
+            "merge": "none",
+            "min_queries": 1,
+            "epochs": 1,
+        } | settings
+        return _key(group, {"q": query, "r": checked}, corpus, settings)
+
+    same = {key(), key(rerankers="3"), key(merge="slerp"), key(min_queries=9)}
+    texts = {key(query="x"), key(checked="x"), key(doc="x"), key(scores=(1.0, 0.5)), key(dev=("e",))}
+    assert (len(same), len(same | texts)) == (1, 6)
+    assert len(same | texts | {key(dtype="x"), key(weights="x"), key(seed=1), key(epochs=2)}) == 10
+
+
+def test_queries_are_drawn_by_seed_and_lists_cut_with_their_scores():
+    examples = [NWay(f"q{n:02}", ("a", "b", "c"), (1.0, 0.5, 0.2)) for n in range(30)]
+    first, second = (
+        _limited(Group("reranker", examples[::way], examples), 2, 9, seed) for way, seed in ((1, 0), (-1, 0))
+    )
+    assert first == second != _limited(Group("reranker", examples, examples), 2, 9, 1)
+    assert (len(first.examples), len(first.dev)) == (9, 30)
+    assert {example[1:3] for example in (*first.examples, *first.dev)} == {(("a", "b"), (1.0, 0.5))}
 
 
 def test_steps_that_would_read_absurdly_many_queries_are_refused():
@@ -176,11 +211,12 @@ def test_training_ends_early_where_nothing_gets_better_and_a_killed_one_does_too
 
 def test_checkpoints_of_another_training_are_not_resumed_from(made, tiny_encoder, tmp_path):
     def stop(done, total):
-        if done == 20:
+        if done == 48:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trained(tiny_encoder, tmp_path, seed=1, progress=stop)
+    assert list((tmp_path / "checkpoints").glob("checkpoint-*"))
     assert trained(tiny_encoder, tmp_path).notes == made.notes
     assert folder_fingerprint(tmp_path / "reranker") == folder_fingerprint(made.path)
 

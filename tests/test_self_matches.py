@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from acclimate.search import measuring
 from acclimate.search.exclusion import Excluding
 from acclimate.search.members import Ids
 from acclimate.search.weights import LEFT_OUT, relevance_of
+from acclimate.stages.evaluate import _notes
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 ANSWERS = [Qrel(doc.doc_id, other.doc_id, 1) for doc, other in zip(DOCS, [*DOCS[1:], DOCS[0]], strict=True)]
@@ -117,3 +120,10 @@ def test_a_corpus_is_read_once_and_only_texts_of_a_fitting_length_are_looked_at(
     read = 0
     self_matches([Query("q", "short")] * 3, [], Watched({"d": Doc("d", "short"), "e": Doc("e", "long " * 99)}))
     assert read == 1
+
+
+def test_what_is_said_of_the_queries_is_said_of_those_that_were_measured():
+    queries = [Query(name, name) for name in "abc"]
+    judged = JudgedQueries("test", queries, [Qrel("a", "d", 0), Qrel("b", "d", 1), Qrel("c", "d", 0)])
+    result: Any = SimpleNamespace(baseline="bm25", per_query={"bm25": {"nDCG@10": {}}})
+    assert [_notes(judged, result, set(asked))["nothing_relevant"] for asked in ("abc", "ab", "b")] == [2, 1, 0]

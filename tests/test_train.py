@@ -14,7 +14,7 @@ from transformers.optimization import Adafactor
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.learn.rerankers import losses
-from acclimate.learn.rerankers.ranking import ranking_of
+from acclimate.learn.rerankers.ranking import has_collapsed, ranking_of
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
@@ -163,6 +163,17 @@ def test_a_reranker_that_has_collapsed_is_told_and_warned_of(tiny_encoder, tmp_p
     (note,) = trained(tiny_encoder, tmp_path, learning_rate=1e-12, epochs=1).notes["rerankers"]
     assert note["collapsed"]
     assert "reranker has collapsed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spread", "best", "chance", "collapsed"),
+    [
+        (0.5, 1.0, 1.2, False), (0.5, 1.2, 1.2, True), (0.5, 9.0, None, False), (0.5, math.inf, None, True),
+        (1e-4, 1.0, 1.2, True), (math.nan, 1.0, 1.2, True), (0.5, math.nan, 1.2, True),
+    ],
+)  # fmt: skip
+def test_a_reranker_whose_scores_differ_and_that_beats_chance_has_not_collapsed(spread, best, chance, collapsed):
+    assert has_collapsed(spread, best, chance) == collapsed
 
 
 def test_ties_and_scores_that_are_no_numbers_are_no_success():

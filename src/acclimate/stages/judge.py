@@ -154,7 +154,7 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
             "unreadable": unreadable,
             "grades": {str(grade): by_grade[grade] for grade in range(4)},
             "told_apart": told_apart,
-            "usable": told_apart >= MIN_TOLD_APART and unreadable <= len(rows) / 2,
+            "usable": _is_usable(told_apart, unreadable, len(rows)),
             "agreement": agreed and agreed.for_report(),
             "prediction_powered": powered,
         }  # fmt: skip
@@ -255,6 +255,11 @@ def _evaluation(run: Run, outputs: Outputs, on: JudgeQueries, values: Mapping[st
     return conclusion(
         summaries, values, outputs["evaluate"].chosen.candidate, seed=run.seed, min_difference=min_difference
     )
+
+
+def _is_usable(told_apart: float, unreadable: int, n_pairs: int) -> bool:
+    """True for an LLM that tells top results from random documents, and whose answers mostly are grades."""
+    return told_apart >= MIN_TOLD_APART and unreadable <= n_pairs / 2
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, Sequence[ScoredDoc]]) -> float:

@@ -25,6 +25,11 @@ class Ranking(NamedTuple):
     spread: float  # mean standard deviation of scores in a list
 
 
+def has_collapsed(spread: float, best_loss: float, chance: float | None) -> bool:
+    """True if scores hardly differ, or if no held-out loss was below that of chance (None: not known)."""
+    return not (spread >= FLAT and best_loss < (math.inf if chance is None else chance))
+
+
 def rank_held_out(
     model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
 ) -> Ranking:

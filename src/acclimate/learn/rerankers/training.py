@@ -37,7 +37,7 @@ from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.inference import equal_scores, fast_scoring
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import cycled, sequential_batches
-from acclimate.learn.rerankers.ranking import FLAT, Ranking, by_list, pairs_of, rank_held_out, ranking_of
+from acclimate.learn.rerankers.ranking import Ranking, by_list, has_collapsed, pairs_of, rank_held_out, ranking_of
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
@@ -128,7 +128,7 @@ def train_reranker(
         "dev_ndcg_before": round(before.ndcg, 5),
         "dev_ndcg": round(after.ndcg, 5),
         "spread": round(after.spread, 5),
-        "collapsed": not (after.spread >= FLAT and best < (math.inf if chance is None else chance)),
+        "collapsed": has_collapsed(after.spread, best, chance),
     }
     logging.getLogger(__name__).debug("reranker trained: %s", notes)
     return notes
