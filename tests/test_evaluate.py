@@ -264,6 +264,10 @@ def test_runs_are_as_deep_as_the_measures_and_the_seed_draws_the_intervals(tmp_p
     assert len(list(read_run(tmp_path / "runs" / "dense.trec"))) == 13 * 40
     with pytest.raises(SettingError, match=r"k is 99; expected .*100"):
         evaluated(tmp_path, DENSE, GOOD, k=99)
+    deep = FakeRetriever({QUERIES[0].text: {f"d{n:03}": -float(n) for n in range(140)}})
+    bm25 = Contender(SystemName("bm25"), deep, 0, {})
+    evaluated(tmp_path, bm25, GOOD, qrels=[Qrel("q00", "d120", 1)], measures=("R@150",))
+    assert len(list(read_run(tmp_path / "runs" / "bm25.trec"))) == 140
     one, again, other = (evaluated(tmp_path, DENSE, GOOD, seed=seed).comparisons for seed in (0, 0, 1))
     assert one == again != other
 

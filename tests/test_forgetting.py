@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from chain import write_corpus, write_labels
@@ -11,6 +14,9 @@ import acclimate
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QRELS
 from acclimate.cli.main import main
+from acclimate.run.output import Account
+from acclimate.run.workspace import Workspace
+from acclimate.stages import forgetting
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -59,3 +65,16 @@ def test_what_cannot_tell_is_refused(copied, outside, corpus):
         acclimate.forgetting(copied, outside, progress=None)
     with pytest.raises(DataError, match="nowhere"):
         acclimate.forgetting(copied, "nowhere/at-all", progress=None)
+
+
+def test_what_was_measured_of_other_students_is_not_shown(tmp_path):
+    def work(folder: Path, _) -> Account:
+        (folder / "measured.json").write_text('{"collection": "elsewhere"}')
+        return Account(1, 1)
+
+    workspace, made_of = Workspace(tmp_path / forgetting.FOLDER / "elsewhere"), {"distill": "these"}
+    workspace.make(forgetting.MEASURED, work, settings={}, inputs=made_of, seed=0)
+    run: Any = SimpleNamespace(workspace=Workspace(tmp_path))
+    for outputs, shown in (({"distill": "these"}, 1), ({"distill": "others"}, 0), ({}, 0)):
+        made: Any = {name: SimpleNamespace(fingerprint=fingerprint) for name, fingerprint in outputs.items()}
+        assert forgetting.measurements(run, made) == [{"collection": "elsewhere"}] * shown

@@ -13,8 +13,11 @@ import pytest
 from acclimate.base.errors import DataError
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.corpus.sides import sides_of
 from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
+from acclimate.run.input import Input
+from acclimate.run.provided import Provided
 from acclimate.stages import provided
 
 CORPUS = {
@@ -179,3 +182,10 @@ def test_what_decides_which_queries_are_trained_on_is_an_input():
     made.append(provided._inputs(run_with(), cast(Any, SimpleNamespace(fingerprint="another"))))
     assert made[0] == made[1]
     assert len({str(inputs) for inputs in made}) == 6
+
+
+def test_a_judged_query_of_the_log_is_no_unjudged_one_whichever_split_judges_it():
+    source = Input("name", "source", Provided(), Path(), 0, 0)
+    source.labels = run_with().input.labels
+    source.log = QueryLog([LoggedQuery(text, text, 1) for text in ("To choose", "to  measure", "to teach")])
+    assert [query.text for query in source.unjudged_log.queries] == ["to teach"]

@@ -14,6 +14,7 @@ from chain import STAGES, contents, fake_answers
 
 from acclimate.base.digests import fingerprint
 from acclimate.corpus.judged_queries import NOTHING_JUDGED
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.records import Qrel, Query
 from acclimate.run.output import StageOutput
 from acclimate.run.run import DOCUMENTS, Run
@@ -246,6 +247,17 @@ def test_what_a_stage_reads_from_elsewhere_is_an_input_by_its_content(content, c
     monkeypatch.setattr(content, others if LABELS in content else lambda *_: "changed")
     after = recipes(finished, changes)
     assert {stage for stage in STAGES if after[stage] != before[stage]} == wanted
+
+
+def test_a_log_is_an_input_of_what_reads_it_and_so_is_what_is_judged(finished, monkeypatch):
+    made = [recipes(finished, {})]
+    for text in ("how hot is lava", "which bird keeps eggs on its feet"):
+        monkeypatch.setattr("acclimate.run.input.Input.log", QueryLog([LoggedQuery("1", text, 1)]))
+        made.append(recipes(finished, {}))
+    monkeypatch.setattr(f"{LABELS}.measuring", replace(NOTHING_JUDGED, qrels=[Qrel("q", "d", 1)]))
+    made.append(recipes(finished, {}))
+    changed = [{stage for stage in STAGES if one[stage] != other[stage]} for one, other in itertools.pairwise(made)]
+    assert changed == [{"steer", "label"}, {"steer", "label"}, {"label", "evaluate"}]
 
 
 def test_a_judgment_is_of_its_queries_people_llm_prompt_and_measurement(monkeypatch):
