@@ -12,7 +12,7 @@ import pytest
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.near_duplicates import groups_of
-from acclimate.corpus.provided_queries import ProvidedQueries
+from acclimate.corpus.provided_queries import FILES, ProvidedQueries
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.corpus.sides import sides_of
 from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
@@ -189,3 +189,20 @@ def test_a_judged_query_of_the_log_is_no_unjudged_one_whichever_split_judges_it(
     source.labels = run_with().input.labels
     source.log = QueryLog([LoggedQuery(text, text, 1) for text in ("To choose", "to  measure", "to teach")])
     assert [query.text for query in source.unjudged_log.queries] == ["to teach"]
+
+
+def test_examples_of_queries_that_were_dropped_and_of_one_document_are_left_out_and_counted():
+    queries = [SyntheticQuery(name, "?", "a", 0.0) for name in "xy"]
+    examples = [NWay("x", ("a", "b")), NWay("y", ("a",)), NWay("dropped", ("a", "b"))]
+    assert provided._of_queries(examples, queries) == (examples[:1], {"query is left out": 1, "one document": 1})
+    assert provided._of_queries(examples[:1], queries) == (examples[:1], {})
+
+
+def test_what_an_earlier_command_was_given_is_not_kept_for_one_that_was_given_nothing(tmp_path):
+    source = Input("name", "source", Provided(), tmp_path, 0, 0)
+    source.collection = cast(Any, SimpleNamespace(queries=[Query("q", "text")], qrels={}))
+    for name in ("log.jsonl", "first-stage.trec", *FILES):
+        for path in (tmp_path / name, tmp_path / f"{name}.sha256"):
+            path.write_text("of an earlier command")
+    source.keep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["queries.jsonl", "queries.jsonl.sha256"]
