@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import acclimate
 from acclimate.base.errors import SettingError
-from acclimate.base.testing import FakeRetriever
+from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.records import Doc, SyntheticQuery
 from acclimate.search.ranks import source_ranks
 from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
-from acclimate.stages.judges import RunJudges
+from acclimate.stages.judges import RunJudges, _rank_by
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -226,3 +226,8 @@ def test_what_cannot_be_is_refused():
     for setting in ("round_trip_k", "keep_top_k"):
         with pytest.raises(SettingError, match=f"{setting} is 0; expected a whole number: 1 to"):
             filter_queries([], NOTHING, **{setting: 0})
+
+
+def test_a_source_that_scores_as_others_do_ranks_by_its_id():
+    query = SyntheticQuery("q", "?", "b", -1.0)
+    assert [_rank_by(FakeScorer(lambda *_: 1.0), query, ids) for ids in ("bca", "acb", "ac")] == [2, 2, math.inf]

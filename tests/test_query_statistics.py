@@ -195,3 +195,12 @@ def test_ranks_have_bars_of_their_own_and_one_for_what_was_not_found():
     answers += [query("a b", 8, reason="round-trip"), query("a b", 9, reason="duplicates")]
     expected = {"rank 1": (2, 0), "rank 2": (1, 0), "rank 3 to 5": (2, 0), "rank 51 to 100": (1, 0)}
     assert bars(answers, "rank") == expected | {"not found": (1, 1)}
+
+
+def test_pictures_of_a_score_share_their_intervals():
+    groups = [
+        (name, [query("a b", n, scores={"score": float(value)}) for n, value in enumerate(values)])
+        for name, values in (("low", [0, 1]), ("high", [19, 20]))
+    ]
+    (_, low), (_, high) = histograms(groups, "score")
+    assert [label for label, *_ in re.findall(BAR, low + high)] == ["0 to 1", "1 to 2", "19 to 20"]

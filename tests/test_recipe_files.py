@@ -232,3 +232,14 @@ def test_a_run_is_made_again_from_its_recipe(corpus, run_adapt, tmp_path, fake_l
     assert ours == theirs
     assert main(["adapt", str(corpus), "--out", str(tmp_path / "o"), "--recipe", str(recipe), "--dry-run"]) == 0
     assert not Path(tmp_path / "o").exists()
+
+
+def test_what_is_laid_over_a_recipe_changes_its_models_and_its_seed(write):
+    below = write(
+        '[label]\nteachers = ["bm25", "monot5:two"]\n[filter]\nreranker = "x"\n[run]\nseed = 1\n', "below.toml"
+    )
+    above = write('extends = "below.toml"\n[models]\nteacher = "cross-encoder:y"\n[run]\nseed = 2\n', "above.toml")
+    settings = settings_of(above)
+    assert settings["label"]["teachers"] == ("bm25", "cross-encoder:y")
+    assert settings["filter"]["reranker"] == "cross-encoder:y"
+    assert [load_recipe(path).seed for path in (below, above, f"{above},{below}")] == [1, 2, 1]

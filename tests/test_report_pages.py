@@ -154,6 +154,12 @@ def test_the_picture_of_gains_stays_inside_itself(deltas):
     wide, high = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', picture).groups())
     assert wide == min(len(deltas), 500)
     assert all(0 <= float(y) <= high for y in re.findall(r"V([-\d.]+)", picture))
+    reached = (
+        [high / 2 * (1 - delta / (max(map(abs, deltas)) or 1)) for delta in (max(deltas), min(deltas))]
+        if deltas
+        else []
+    )
+    assert all(f"V{y:.1f}" in picture for y in reached)
     assert "nan" not in picture
 
 

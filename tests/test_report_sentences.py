@@ -63,6 +63,7 @@ def test_what_each_step_adds_and_costs_is_said(report):
         (formatting.size(2_340_000_000), "2.3 GB"),
         (formatting.usd(0.004), "< $0.01"),
         (formatting.usd(None), "-"),
+        (formatting.usd(0), "$0.00"),
         (formatting.excerpt("one two three", 9), "one two…"),
         (formatting.excerpt("onetwothreefour", 9), "onetwoth…"),
         (formatting.excerpt(" one\n\ttwo ", 9), "one two"),
@@ -160,3 +161,16 @@ def test_latencies_say_on_how_many_queries_they_were_measured(report):
     for row in report["systems"]:
         row["latency_ms"] |= {"queries": 1_007}
     assert sentences.timing(report).endswith("one at a time: 1,007 sampled queries.")
+
+
+def test_figures_are_those_of_whom_they_are_said_of(report):
+    assert sentences.evidence(report)[0] == ("nDCG@10", "0.665 -> 0.743", "bm25 -> hybrid:adapted")
+    assert "nDCG@10 0.743 (+0.078 against bm25" in sentences.advice(report)
+    assert "nDCG@10 0.645 at" in sentences.advice({**report, "recommended": "dense"})  # which was not compared
+
+
+def test_measures_that_a_table_has_no_room_for_have_tables_of_their_own(report):
+    for row in report["systems"]:
+        row["measures"] |= {f"R@{depth}": depth / 10_000 for depth in range(1001, 1009)}
+    shown = terminal.text(report)
+    assert all(shown.count(f"R@{depth}") == 1 and shown.count(f"{depth / 10_000:.3f}") for depth in range(1001, 1009))

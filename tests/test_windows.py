@@ -273,3 +273,10 @@ def test_who_judges_and_who_looks_at_queries_sees_the_windows_too(tmp_path, tiny
     page = html.unescape(queries_page.render(inspect(run)))
     shown = [doc_id for doc_id, start in sampled.windows.items() if f"… {corpus[doc_id].text[start:][:60]}" in page]
     assert shown == [doc_id for doc_id, start in sampled.windows.items() if start]
+
+
+def test_where_windows_begin_follows_from_the_seed():
+    corpus = dict(list(MIXED.items())[:60])
+    drawn = [sample(corpus, n_docs=60, windows=1, seed=seed).windows for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1]
+    assert sum(drawn[0][doc_id] != start for doc_id, start in drawn[2].items()) > 5
