@@ -50,10 +50,20 @@ def test_a_pair_is_rated_once_in_whatever_calls_it_comes(tmp_path_factory, calls
         assert set(asked) == {pair for pairs in calls for pair in pairs}
 
 
-def test_a_score_that_is_no_number_is_handed_on_and_asked_for_again(tmp_path):
+@pytest.mark.parametrize("kind", [Asked, ByPair])
+def test_scores_of_another_scorer_or_of_other_documents_are_not_taken(kind, tmp_path):
+    pairs = [(QUERIES[0], doc_id) for doc_id in DOC_IDS[:3]]
+    with ValueCache(tmp_path / "scores.sqlite") as store:
+        for number, (name, corpus) in enumerate([("one", "a"), ("two", "a"), ("one", "b")]):
+            scorer = kind(lambda text, doc_id, number=number: float(number), name)
+            assert CachedScorer(scorer, store, corpus).score(pairs) == [number] * 3
+
+
+@pytest.mark.parametrize("kind", [Asked, ByPair])
+def test_a_score_that_is_no_number_is_handed_on_and_asked_for_again(kind, tmp_path):
     answers = iter([math.nan, 1.0])
     with ValueCache(tmp_path / "scores.sqlite") as store:
-        scorer = CachedScorer(ByPair(lambda *_: next(answers)), store, "corpus")
+        scorer = CachedScorer(kind(lambda *_: next(answers)), store, "corpus")
         pair = (QUERIES[0], DOC_IDS[0])
         assert math.isnan(scorer.score([pair])[0])
         assert scorer.score([pair]) == scorer.score([pair]) == [1.0]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from wrapped_answers import WRAPPED
 
 from acclimate.llm.answers.clean import REASONS, clean
+from acclimate.llm.answers.reasoning import answer_span
 from acclimate.llm.answers.unwrap import unwrap
 from acclimate.llm.decoding import Decoding
 
@@ -138,3 +139,28 @@ def test_an_answer_of_any_length_is_cleaned_in_a_moment(part):
     started = time.process_time()
     clean("a" + part * 20_000 + "b", DOC, "stop")
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("query", "doc", "reason"),
+    [
+        ("what is � in a file", "A file with � in it.", None),  # as the document has it
+        ("what is � in a file", "A file.", "unusable answer"),
+        ("lava erupts here", "Lava erupts here. It is hot.", None),  # as short as a heading
+        ("lava erupts here now", "Lava erupts here now. It is hot.", "echo"),
+        ("does it help to know that the old lava of the mountain", "The old lava of the mountain is cold.", None),
+        ("why the old lava of the mountain", "The old lava of the mountain is cold.", "echo"),
+        ("is ash from lava or sand from lava or ash from lava", "", None),  # three words, twice
+        ("ash from lava is ash from lava and ash from lava now then", "", "repeated"),
+        ("".join(chr(0x4E00 + n) for n in range(70)), "", None),  # two characters are about a word
+        ("".join(chr(0x4E00 + n) for n in range(90)), "", "too long"),
+        (" ".join(f"word{n}" for n in range(41)), "", "too long"),
+    ],
+)
+def test_what_is_just_a_query_is_kept_and_what_is_just_none_is_not(query, doc, reason):
+    assert clean(query, doc, "stop")[1] == reason
+
+
+def test_an_end_of_reasoning_within_a_line_is_part_of_a_query_unless_reasoning_began():
+    assert answer_span("how is </think> closed") == (0, 22)
+    assert answer_span("<think> so </think> how") == (19, 23)

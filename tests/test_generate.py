@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import replace
 
 import pytest
 from test_completions import Fake
 
 from acclimate.base.errors import SettingError
+from acclimate.base.testing import FakeLLM
 from acclimate.corpus.formats import synthetic_id
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.llm import prompts
-from acclimate.llm.ask import group_tasks, tasks_of
+from acclimate.llm.ask import Task, ask, group_tasks, tasks_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.estimate import calls_of
@@ -255,3 +257,16 @@ def test_prompts_come_apart_by_the_order_of_their_examples_where_enough_share_on
     assert sizes(100, None) == [1]
     assert sizes(100, 0) == [1] * 6
     assert sizes(40, 0) == [6]
+
+
+def test_an_llm_decodes_as_the_prompt_and_the_sample_say(tmp_path):
+    class Listening(FakeLLM):
+        def decoding_as(self, decoding):
+            heard.append(decoding)
+            return self
+
+    heard: list[Decoding] = []
+    prompt = replace(prompts.load("inpars"), stop=("END",), chat=True)
+    with Completions(tmp_path / "completions.sqlite") as completions:
+        ask(Listening(), Decoding(9, temperature=0.5), completions, [Task("d", prompt, 2, "Document: a text")])
+    assert heard == [Decoding(9, stop=("END",), temperature=0.5, sample=2, chat=True)]

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
-from acclimate.search.sparse import Head, build, centered
+from acclimate.search.sparse import Head, SparseQuery, build, centered, index_key
 from acclimate.search.vectors import Vectors, quantized
 
 
@@ -108,3 +108,10 @@ def test_a_killed_index_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
     assert folder_fingerprint(tmp_path / "killed") == folder_fingerprint(tmp_path / "whole")
     build(vectors, head._replace(bias=head.bias + 1), 50, tmp_path / "killed", max_active_dims=0)
     assert calls.count(2) == 10 - killed_at  # another head, another index
+
+
+def test_an_index_is_of_one_head_and_so_many_vectors_and_dimensions_and_a_query_of_its_weights():
+    heads = [random_head(np.random.default_rng(seed), 8) for seed in (0, 1)]
+    keys = {index_key(heads[0], *numbers) for numbers in ((5, 9, 3), (6, 9, 3), (5, 8, 3), (5, 9, 4))}
+    assert len({*keys, index_key(heads[1], 5, 9, 3)}) == 5
+    assert len({SparseQuery(None, np.array(weights, np.float32)).fingerprint for weights in ([0, 1], [1, 0])}) == 2

@@ -16,7 +16,7 @@ from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc, Query
 from acclimate.run.settings import settings_of
-from acclimate.search.scorers import named
+from acclimate.search.scorers import cross_encoder, named
 from acclimate.search.scorers.likelihood import Likelihood
 from acclimate.search.scorers.template import TEMPLATES, save
 from acclimate.search.scorers.yes_no import YesNo
@@ -183,3 +183,15 @@ def test_who_cannot_rate_is_refused_before_anything_is_rated(llama, tiny_encoder
     before = named.fingerprint_of(f"decoder:{tmp_path / 'asked'}")
     save(TEMPLATES["plain"]._replace(prompt="{query} {document}"), tmp_path / "asked")
     assert named.fingerprint_of(f"decoder:{tmp_path / 'asked'}") != before
+
+
+def test_a_reranker_that_is_an_llm_leaves_room_for_a_query_beside_its_document(monkeypatch):
+    monkeypatch.setattr(named, "load", lambda name, corpus, *, max_doc_tokens: (name, max_doc_tokens))
+    for most, of_document in ((512, 448), (65, 1), (8, 1)):
+        assert named.load_reranker("yes-no:org/model", {}, max_tokens=most) == ("yes-no:org/model", of_document)
+
+
+def test_a_cross_encoder_that_reads_more_is_another(monkeypatch):
+    monkeypatch.setattr(cross_encoder, "weights_of", lambda name: name)
+    reads = [{"max_tokens": 8}, {"max_tokens": 9}, {"max_tokens": 8, "max_doc_tokens": 4}]
+    assert len({cross_encoder.CrossEncoderScorer("a", {}, **limits).fingerprint for limits in reads}) == 3

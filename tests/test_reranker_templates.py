@@ -91,3 +91,11 @@ def test_a_chat_model_is_asked_in_its_template(tmp_path):
         assert (row[0], row[-2:], row.count(say)) == (ask, [0, say], 1)
         assert len(row) <= 80
         assert "Answer Yes or No." in reader.tokenizer.decode(row)
+
+
+def test_a_document_is_read_to_its_last_token_that_fits(llama):
+    scorer, text = Decoder.of(llama, max_tokens=64, template="plain", max_doc_tokens=3), "yes no yes no yes"
+    for whole in (text, text[:6]):
+        ((_, cut),) = scorer._with_short_documents([("q", whole)])
+        (ends,) = scorer._ends([whole])
+        assert cut == whole[: ends[min(3, len(ends)) - 1]]

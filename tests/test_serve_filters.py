@@ -1,4 +1,4 @@
-"""Filters, and which words of a text are marked."""
+"""Filters, which words of a text are marked, and what is counted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from acclimate.corpus.analyzer import Analyzer
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.filters import Fields, canonical, from_texts, passing
 from acclimate.deploy.serving.marks import Marker
+from acclimate.deploy.serving.metrics import Histogram
 from acclimate.records import Doc
 
 FIELDS = [
@@ -129,3 +130,13 @@ def test_a_filter_on_a_document_passes_all_its_passages():
     passages = Corpus.of([Doc(f"{doc_id}#{n}", "x") for doc_id in "ab" for n in (0, 1)])
     source = SimpleNamespace(documents=documents, corpus=passages, parents={name: name[0] for name in passages})
     assert Fields(source).rows(canonical({"doc_id": "b"})).tolist() == [2, 3]
+
+
+def test_a_histogram_counts_what_is_at_most_each_bound():
+    seconds = Histogram("s", "Seconds.", (0.1, 1.0))
+    for value in (0.05, 0.1, 0.5, 1.0, 7.0):
+        seconds.observe(value, 'path="/"')
+    lines = dict(line.rsplit(" ", 1) for line in seconds.lines()[2:])
+    assert [lines[f's_bucket{{path="/",le="{bound}"}}'] for bound in ("0.1", "1.0", "+Inf")] == ["2", "4", "5"]
+    assert lines['s_count{path="/"}'] == "5"
+    assert float(lines['s_sum{path="/"}']) == pytest.approx(8.65)
