@@ -165,6 +165,20 @@ def test_prompts_can_be_given_and_taken_away(tiny_encoder, tmp_path):
     assert len({bare.fingerprint, given.fingerprint, Encoder.load(str(tiny_encoder), max_tokens=32).fingerprint}) == 3
 
 
+def test_a_corpus_is_read_as_documents_and_again_by_another_encoder_or_in_another_format(tiny_encoder, tmp_path):
+    model = make("prompts not pooled", Transformer.load(str(tiny_encoder)))
+    model.save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    texts = [doc.default_text() for doc in DOCS]
+    for document, format in (("passage : ", "int8"), ("text : ", "int8"), ("text : ", None), ("text : ", "int4")):
+        prompts = {"query": "what is the answer to : ", "document": document}
+        encoder = Encoder.load(str(tmp_path / "model"), max_tokens=64, prompts=prompts)
+        found = encode_corpus(encoder, CORPUS, tmp_path / "vectors", tokens_as=format)
+        assert found.token_format == format
+        assert found.pooled == pytest.approx(
+            np.stack([one.pooled for one in encoder.encode(texts, "document")]), abs=1e-4
+        )
+
+
 def test_what_cannot_be_a_base_says_so(tiny_encoder, data, base, tmp_path):
     lists = [NWay(QUERIES[0].query_id, (DOCS[0].doc_id, DOCS[1].doc_id), (1.0, 0.0))]
     distill(lists, lists, base, data, tmp_path, student=("dense-query",), epochs=0)

@@ -6,6 +6,7 @@ import unicodedata
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,12 @@ from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.corpus.self_matches import SelfMatches, self_matches
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
-from acclimate.search import measuring
+from acclimate.search import measuring, weights
+from acclimate.search.candidates import Candidates
 from acclimate.search.exclusion import Excluding
 from acclimate.search.members import Ids
-from acclimate.search.weights import LEFT_OUT, relevance_of
+from acclimate.search.scales import as_it_is
+from acclimate.search.weights import LEFT_OUT, Relevance, relevance_of
 from acclimate.stages.evaluate import _notes
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -92,11 +95,6 @@ def test_as_many_are_found_as_are_asked_for_without_those_left_out(scores, left_
 
 
 def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
-    import numpy as np
-
-    from acclimate.search.candidates import Candidates
-    from acclimate.search.weights import mean_ndcg
-
     ids, query = Ids(["self", "answer", "other"]), Query("q", "x")
     judged = JudgedQueries(
         "dev", [query], [Qrel("q", "answer", 1)], SelfMatches({"q": frozenset({"self"})}, are_usual=True)
@@ -105,7 +103,7 @@ def test_what_chooses_leaves_out_what_is_left_out_where_it_is_measured():
     assert answers.grades == [{0: LEFT_OUT, 1: 1}]
     scores = {"self": 9.0, "answer": 8.0, "other": 1.0}
     one = Candidates(query, np.arange(3), {"m": np.array(list(scores.values()), np.float32)})
-    assert mean_ndcg([one], answers, "m") == 1.0
+    assert weights.mean_ndcg([one], answers, "m") == 1.0
     assert measuring.ndcg(FakeRetriever({"x": scores}), judged) == {"q": 1.0}
     assert FakeRetriever({"x": scores}).search([query], 1) == [ScoredDoc("q", "self", 9.0)]
 
@@ -127,3 +125,18 @@ def test_what_is_said_of_the_queries_is_said_of_those_that_were_measured():
     judged = JudgedQueries("test", queries, [Qrel("a", "d", 0), Qrel("b", "d", 1), Qrel("c", "d", 0)])
     result: Any = SimpleNamespace(baseline="bm25", per_query={"bm25": {"nDCG@10": {}}})
     assert [_notes(judged, result, set(asked))["nothing_relevant"] for asked in ("abc", "ab", "b")] == [2, 1, 0]
+
+
+def test_what_is_left_out_ranks_below_all_even_where_scores_are_below_0():
+    found = Candidates(Query("q", "why"), np.arange(2), {"one": np.array([-1.0, -2.0], np.float32)})
+    answers = Relevance.equal([{0: LEFT_OUT, 1: 1}])
+    assert weights.mean_ndcg([found], answers, "one", scale=as_it_is) == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_the_error_of_a_mean_is_that_of_its_queries_by_weight(values):
+    error, values = weights._error, np.array(values)
+    assert error(values, np.full(len(values), 1 / len(values))) == pytest.approx(values.std() / len(values) ** 0.5)
+    assert error(np.append(values, 0.5), np.append(np.full(len(values), 1 / len(values)), 0)) == pytest.approx(
+        error(values, np.full(len(values), 1 / len(values)))
+    )

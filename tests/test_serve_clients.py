@@ -17,7 +17,9 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 from served import served
 
 from acclimate.deploy.serving import server
+from acclimate.deploy.serving.guard import Guard
 from acclimate.deploy.serving.limits import Limits
+from acclimate.deploy.serving.metrics import Metrics
 
 HEAD = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
@@ -169,3 +171,33 @@ def test_requests_at_work_are_answered_before_it_stops(finished, tmp_path):
         assert answers == [200] * 4
         with pytest.raises(ConnectionRefusedError):
             ask(site)
+
+
+def test_what_was_answered_or_failed_makes_room_for_the_next_request():
+    statuses = []
+
+    async def fails_at_times(scope, receive, send):
+        if len(statuses) % 2:
+            raise RuntimeError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    guard = Guard(
+        fails_at_times,
+        limits=Limits(max_requests=1),
+        metrics=Metrics(),
+        paths=[],
+        open_paths=[],
+        api_key=None,
+        hosts=[],
+    )
+    for _ in range(4):
+        asyncio.run(guard({"type": "http", "path": "/x", "headers": [], "method": "GET"}, receive, send))
+    assert statuses == [200, 500, 200, 500]

@@ -169,3 +169,8 @@ def test_a_file_of_a_later_version_is_left_alone(copied):
     connection.close()
     with pytest.raises(acclimate.DataError, match="is of version 9; expected 1"):
         Feedback(copied).grade([Grade("lava", "d", 1)])
+
+
+@pytest.mark.parametrize(("side", "system"), [("left", "bm25"), ("right", "dense"), ("same", "same")])
+def test_the_system_on_the_side_that_was_preferred_is_the_preferred_one(side, system):
+    assert Preference("lava", "bm25", "dense", side, True, 7).preferred == system
