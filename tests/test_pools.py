@@ -112,6 +112,11 @@ def test_dense_retrieval_goes_on_to_the_last_document_with_its_own_scores():
     assert len(few) == DOCS * len(QUERIES)
 
 
+def test_a_source_that_finds_no_more_does_not_end_the_search_of_another():
+    hits = System(PLAIN, members_of(1, 10**6), ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5}, 7).search(QUERIES, DOCS)
+    assert len(set(hits)) == len(hits) == DOCS * len(QUERIES)
+
+
 @pytest.mark.parametrize(
     ("ids", "synthetic", "steps", "depth"),
     [*product([PLAIN, SPLIT], [True, False], [4, 10**6], [20]), (PLAIN, True, 9, 3)],
