@@ -245,6 +245,8 @@ SURE = FakeScorer(lambda query, doc_id: 1e6 * (doc_id == "g1"), "sure")
 
 
 def test_an_ensemble_hears_its_scorers_alike_whatever_their_scales():
+    twice, once = Ensemble({"a": BY_PLACE, "b": BY_PLACE}), Ensemble({"a": BY_PLACE})
+    assert twice.score(LIST) == pytest.approx(once.score(LIST))  # a mean, no sum
     both = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN})
     assert both.score(LIST) == pytest.approx([both.score(LIST)[0]] * 4, abs=1e-6)
     mostly = Ensemble({"a": BY_PLACE, "b": UPSIDE_DOWN, "c": BY_PLACE})
