@@ -6,7 +6,7 @@ Training that diverges is told at the step.
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -194,6 +194,7 @@ def test_halves_keep_the_order_of_any_work():
     assert sizes[4:] == [1, 1]  # of longer ones, for one at least
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), max_size=20), st.integers(9, 30), st.integers(1, 5))
 def test_batches_are_of_rows_of_like_length_and_as_large_as_may_be(lengths, max_tokens, max_texts):
     groups = list(batches(lengths, max_tokens=max_tokens, max_texts=max_texts))

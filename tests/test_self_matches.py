@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.base.testing import DOCS, FakeRetriever
@@ -133,6 +133,7 @@ def test_what_is_left_out_ranks_below_all_even_where_scores_are_below_0():
     assert weights.mean_ndcg([found], answers, "one", scale=as_it_is) == 1
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_the_error_of_a_mean_is_that_of_its_queries_by_weight(values):
     error, values = weights._error, np.array(values)
