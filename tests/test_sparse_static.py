@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import tempfile
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +90,18 @@ def test_tokens_are_counted_where_they_stand_and_documents_once(base, data, monk
     assert np.allclose(found.sums, stands.T.astype(float) @ vectors, atol=1e-4)
     assert np.allclose(found.products, vectors.T @ vectors, atol=1e-3)
     assert np.allclose(found.idf(), np.log(1 + (40 - documents + 0.5) / (documents + 0.5)), atol=1e-5)
+
+
+def test_special_tokens_occur_nowhere_though_a_text_without_words_keeps_them(base):
+    texts = ["", "rivers carve valleys"]
+    blank, words = ([*itertools.compress(text.ids, text.keep)] for text in base.tokenize(texts, "document"))
+    gathered = np.ones((len(blank) + len(words), base.token_dim), np.float32)
+    vectors = SimpleNamespace(tokens=gathered, gather=lambda rows: (gathered,))
+    data: Any = SimpleNamespace(vectors=vectors, ids=Ids(["blank", "words"]), document_texts=lambda doc_ids: texts)
+    total = count_occurrences(base, data, lambda vectors: vectors)
+    assert blank
+    for part in (total.counts, total.documents, total.sums):
+        assert sorted({*np.nonzero(part)[0].tolist()}) == sorted({*words})
 
 
 def test_a_sparse_student_starts_as_discriminants_of_its_tokens_and_static_as_their_means(untrained, base, data):

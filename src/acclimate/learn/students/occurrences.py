@@ -51,6 +51,9 @@ def count_occurrences(
         total.products[:] += block.T @ block
         total.counts[:] += np.bincount(tokens, minlength=size)
         total.documents[:] += np.bincount([token for document in ids for token in set(document)], minlength=size)
+    special = sorted(set(encoder.model.tokenizer.all_special_ids))  # kept in texts that have no others
+    for part in (total.counts, total.documents, total.sums):
+        part[special] = 0
     return total
 
 
