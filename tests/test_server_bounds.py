@@ -51,6 +51,7 @@ def test_headers_that_drip_on_and_on_are_given_up_in_time(is_first, monkeypatch)
         ("br", b"what may unpack to anything", "content-encoding 'br'; asked for gzip or none"),
         ("gzip, gzip", b"twice", "content-encoding 'gzip, gzip'; asked for gzip or none"),
     ],
+    ids=["small", "endless", "other", "twice"],
 )
 def test_an_answer_that_unpacks_without_end_is_not_unpacked_into_memory(encoding, body, said, monkeypatch):
     monkeypatch.setattr(bounds, "MOST_BYTES", 5000)
