@@ -58,7 +58,7 @@ def write(source: Source, folder: Path) -> int:
         if not path.exists():
             write_jsonl(path.with_suffix(".jsonl"), (document._asdict() for document in part.documents))
             with atomic_write(path) as partial, partial.open("wb") as sink:
-                np.savez(sink, allow_pickle=False, **arrays)
+                np.savez(sink, **arrays)  # numbers only, so nothing is pickled
     return sum(len(rows) for rows, _ in read(folder))
 
 
