@@ -78,7 +78,7 @@ def test_settings_from_a_program_are_those_of_a_command_line():
         ({"sample": {"n_docs": "many"}}, "sample.n_docs is 'many'; expected a whole number"),
         ({"sample": {"n_docs": object}}, "sample.n_docs is <class 'object'>; expected a whole number"),
         ({"sample": {"n_docs": Decimal("7.5")}}, "sample.n_docs is Decimal('7.5'); expected a whole number"),
-        ({"sample": {"n_docs": np.float32(7.5)}}, "sample.n_docs is np.float32(7.5); expected a whole number"),
+        ({"sample": {"n_docs": np.float32(7.5)}}, f"sample.n_docs is {np.float32(7.5)!r}; expected a whole number"),
         ({1: {"n_docs": 7}}, "no stage named 1"),
         (None, "settings has None; expected texts such as 'sample.n_docs=500'"),
         ([("sample.n_docs", 7)], "settings has ('sample.n_docs', 7); expected texts"),

@@ -89,6 +89,7 @@ def write_gguf(path, *, texts=()):
     writer.add_token_merges(
         [" ".join(pair) for pair in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]]
     )
+    writer.add_bos_token_id(config.bos_token_id)
     writer.add_eos_token_id(config.eos_token_id)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for name, weights in load_file(f"{folder}/model.safetensors").items():

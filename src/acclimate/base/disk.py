@@ -27,7 +27,7 @@ _OS_ERROR = re.compile(r"\bos error (\d+)\b")  # in messages of safetensors
 # Messages of NumPy, torch's zip writer and SQLite for an incomplete write, and of ONNX, which reads back what it wrote.
 _CUT_SHORT = re.compile(
     r"\d+ requested and \d+ written|inline_container\.cc.*unexpected pos|PytorchStreamWriter failed"
-    r"|database or disk is full|disk I/O error|Error parsing message with type 'onnx"
+    r"|database or disk is full|disk I/O error|Error parsing message($| with type 'onnx)"
 )
 
 
