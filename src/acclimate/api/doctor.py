@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from acclimate.base import cgroups, locks
 from acclimate.base.errors import AcclimateError
+from acclimate.base.requirements import outdated
 from acclimate.base.text import counted, single_spaced
 from acclimate.base.version import __version__
 from acclimate.llm import BACKENDS
@@ -63,6 +64,8 @@ def _checks() -> Iterator[Check]:
             yield Check(True, f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             yield Check(False, name, "pip install -c constraints.txt acclimate")
+    for old in outdated():
+        yield Check(False, str(old), f"pip install '{old.name}>={old.lowest}'")
     if importlib.util.find_spec("torch"):
         yield from _devices()
         yield from _embedded()

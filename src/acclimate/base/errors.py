@@ -75,14 +75,14 @@ class SettingError(AcclimateError):
 
 
 class MissingExtra(AcclimateError):
-    """An optional package is not installed; the message ends with the command that installs it.
+    """An optional package is not installed, or too old; the message ends with the command that installs it.
 
     >>> print(acclimate.MissingExtra("A chart", "pip install charts"))
     A chart needs an optional package: pip install charts
     """
 
-    def __init__(self, what: str, command: str) -> None:
-        super().__init__(f"{what} needs an optional package: {command}")
+    def __init__(self, what: str, command: str, needs: str = "an optional package") -> None:
+        super().__init__(f"{what} needs {needs}: {command}")
 
 
 class LLMError(AcclimateError):

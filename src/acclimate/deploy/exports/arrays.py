@@ -58,7 +58,8 @@ def write(source: Source, folder: Path) -> int:
         if not path.exists():
             write_jsonl(path.with_suffix(".jsonl"), (document._asdict() for document in part.documents))
             with atomic_write(path) as partial, partial.open("wb") as sink:
-                np.savez(sink, **arrays)  # numbers only, so nothing is pickled
+                named: dict[str, Any] = {**arrays}
+                np.savez(sink, **named)  # numbers only, so nothing is pickled
     return sum(len(rows) for rows, _ in read(folder))
 
 

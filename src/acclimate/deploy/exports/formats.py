@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import MissingExtra, unknown
+from acclimate.base.requirements import outdated
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,12 @@ def named(name: str) -> Format:
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """Import an optional library. Raises MissingExtra, which says how to install it."""
+    """Import an optional library. Raises MissingExtra, which says how to install it, or what else that needs."""
+    command = f"pip install 'acclimate[{extra}]'"
     try:
-        return import_module(module)
+        library = import_module(module)
     except ImportError:
-        raise MissingExtra(what, f"pip install 'acclimate[{extra}]'") from None
+        raise MissingExtra(what, command) from None
+    for each in outdated(extra):
+        raise MissingExtra(what, command, str(each))
+    return library
