@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -20,8 +21,11 @@ from acclimate.search import measuring, weights
 from acclimate.search.candidates import Candidates
 from acclimate.search.exclusion import Excluding
 from acclimate.search.members import Ids
+from acclimate.search.names import SystemName
 from acclimate.search.scales import as_it_is
+from acclimate.search.systems import Contender
 from acclimate.search.weights import LEFT_OUT, Relevance, relevance_of
+from acclimate.stages import evaluate as stage
 from acclimate.stages.evaluate import _notes
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
@@ -141,3 +145,28 @@ def test_the_error_of_a_mean_is_that_of_its_queries_by_weight(values):
     assert error(np.append(values, 0.5), np.append(np.full(len(values), 1 / len(values)), 0)) == pytest.approx(
         error(values, np.full(len(values), 1 / len(values)))
     )
+
+
+@pytest.mark.parametrize("are_usual", [True, False])
+def test_what_is_measured_leaves_out_queries_that_are_documents_where_most_are(are_usual, tmp_path, monkeypatch):
+    class Measured(Exception):
+        pass
+
+    def measured(competing, *_, **__):
+        raise Measured([[hit.doc_id for hit in each.retriever.search([query], 1)] for each in competing])
+
+    query, retriever = Query("q", "x"), FakeRetriever({"x": {"self": 9.0, "answer": 8.0}})
+    test = JudgedQueries("test", [query], [], SelfMatches({"q": frozenset({"self"})}, are_usual))
+    systems = [Contender(SystemName(name), retriever, 0, {}) for name in ("bm25", "dense")]
+    for name in ("members_of", "rerankers", "choice", "reranked_names"):
+        monkeypatch.setattr(stage, name, MagicMock())
+    monkeypatch.setattr(stage, "named_rerankers", lambda run: [])
+    monkeypatch.setattr(stage, "contenders", lambda *_: systems)
+    monkeypatch.setattr(stage, "evaluate", measured)
+    run, some = MagicMock(), MagicMock()
+    run.input.first_stage, run.read.return_value = None, {}
+    run.make = lambda _, work, **__: work(tmp_path, None)
+    some.measuring.return_value = test
+    with pytest.raises(Measured) as found:
+        stage.make(run, some, some, some, None, None, None)
+    assert found.value.args[0] == [["answer" if are_usual else "self"]] * 2
