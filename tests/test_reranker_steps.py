@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,18 +14,23 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
 from easy_task import CORPUS, LEARN, TEXTS, TRAIN, stopping, trained
+from hypothesis import given
+from hypothesis import strategies as st
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import SettingError
-from acclimate.learn.rerankers import losses
+from acclimate.learn.rerankers import losses, training
 from acclimate.learn.rerankers.checks import check_steps
 from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.order import cycled
+from acclimate.learn.rerankers.ranking import Ranking
 from acclimate.learn.rerankers.train_all import _key, _limited
 from acclimate.records import Doc, NWay
+
+SETTINGS = Hyperparameters("", "", "listwise", 2, 0, "adamw", 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0)
 
 
 @pytest.fixture(scope="module")
@@ -223,10 +231,38 @@ def test_checkpoints_of_another_training_are_not_resumed_from(made, tiny_encoder
 
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatch):
-    hyperparameters = Hyperparameters(
-        "", "", loss, 2, 0, "adamw", 1e-3, "linear", 0.0, 4, 1, 32, "float32", 4, 0, 0, 32, 0
-    )
+    hyperparameters = dataclasses.replace(SETTINGS, loss=loss)
     alone = hyperparameters.steps(TRAIN)  # 24 queries
     assert (alone, hyperparameters.queries_at_once) == (12, 4)
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert (hyperparameters.steps(TRAIN), hyperparameters.queries_at_once) == (4, 12)
+
+
+@pytest.mark.parametrize(("evaluations", "ndcg", "spread"), [(3, 0.8, 0.5), (1, 0.3, 0.7)])
+def test_what_is_noted_of_held_out_lists_is_of_the_weights_that_are_kept(
+    evaluations, ndcg, spread, tmp_path, monkeypatch
+):
+    def trainer_of(*made_of):
+        made_of[7].update({5: Ranking(0.8, 0.5), 10: Ranking(0.3, 0.7)})
+        state = SimpleNamespace(log_history=[], global_step=10, best_global_step=5, epoch=1.0)
+        schedule = SimpleNamespace(lr_lambdas=[lambda step: 1.0], last_epoch=10)
+        return SimpleNamespace(state=state, lr_scheduler=schedule, evaluate=lambda: {"eval_loss": 1.0})
+
+    for name, made in (("load", lambda wanted: torch.nn.Linear(1, 1)), ("_trainer", trainer_of)):
+        monkeypatch.setattr(training, name, made)
+    monkeypatch.setattr(training, "rank_held_out", lambda *_: Ranking(0.1, 0.1))
+    monkeypatch.setattr(training.scorers, "kind_of", lambda name: "cross-encoder")
+    monkeypatch.setattr(training, "_has_room", lambda *_: True)
+    monkeypatch.setattr(training, "equal_scores", nullcontext)
+    monkeypatch.setattr(training, "_save", lambda model, path: None)
+    settings = dataclasses.replace(SETTINGS, evaluations=evaluations)
+    notes = training.train_reranker(TRAIN, TRAIN, TEXTS, CORPUS, tmp_path, "one", settings, key="")
+    assert (notes["dev_ndcg_before"], notes["dev_ndcg"], notes["spread"]) == (0.1, ndcg, spread)
+
+
+@given(st.integers(2, 40), st.integers(1, 9))
+def test_smaller_batches_add_up_to_the_same_steps(batch_size, accumulation):
+    settings = dataclasses.replace(SETTINGS, batch_size=batch_size, gradient_accumulation=accumulation)
+    smaller = settings.in_smaller_batches()
+    assert smaller.batch_size < batch_size
+    assert smaller.queries_at_once == batch_size * accumulation
