@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,8 @@ import acclimate
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QRELS
 from acclimate.cli.main import main
+from acclimate.corpus.judged_queries import JudgedQueries
+from acclimate.records import Qrel, Query
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
 from acclimate.stages import forgetting
@@ -78,3 +81,44 @@ def test_what_was_measured_of_other_students_is_not_shown(tmp_path):
     for outputs, shown in (({"distill": "these"}, 1), ({"distill": "others"}, 0), ({}, 0)):
         made: Any = {name: SimpleNamespace(fingerprint=fingerprint) for name, fingerprint in outputs.items()}
         assert forgetting.measurements(run, made) == [{"collection": "elsewhere"}] * shown
+
+
+def test_a_measurement_depends_on_all_that_it_is_made_of(monkeypatch):
+    judged = JudgedQueries("test", [Query("a", "x")], [Qrel("a", "1", 1)])
+    reached: dict[str, Any] = {}
+
+    def make(_, work, *, inputs, seed, **__):
+        reached.update(inputs, seed=seed)
+        return SimpleNamespace(folder=None, manifest=None, resumed=False)
+
+    def made_of(documents="documents", students="students", weight=0.5, labels=judged, max_queries=9, seed=0):
+        held, own = (SimpleNamespace(fingerprint=each) for each in (documents, "own"))
+        outside = SimpleNamespace(
+            input=SimpleNamespace(labels=SimpleNamespace(measuring=labels), documents=held),
+            workspace=SimpleNamespace(make=make),
+        )
+        settings, inputs = {"evaluate": {"max_queries": max_queries}}, SimpleNamespace(documents=own)
+        run: Any = SimpleNamespace(input=inputs, settings=settings, seed=seed, workspace=Workspace(Path("run")))
+        chosen = SimpleNamespace(weights={"hybrid:adapted": {"bm25": weight, "dense:adapted": 1 - weight}})
+        outputs: Any = {
+            "distill": SimpleNamespace(fingerprint=students), "evaluate": SimpleNamespace(chosen=chosen)
+        }  # fmt: skip
+        monkeypatch.setattr(forgetting, "Run", lambda *_: outside)
+        monkeypatch.setattr(forgetting.index, "make", lambda _: held)
+        monkeypatch.setattr(forgetting.collections, "check_name", lambda _: None)
+        forgetting.make(run, outputs, "elsewhere")
+        return dict(reached)
+
+    changes: list[dict[str, Any]] = [
+        {"documents": "others"},
+        {"students": "others"},
+        {"weight": 0.4},
+        {"labels": replace(judged, qrels=[Qrel("a", "2", 1)])},
+        {"max_queries": 8},
+        {"seed": 1},
+    ]
+    before = made_of()
+    for change in changes:
+        after = made_of(**change)
+        assert sum(after[name] != before[name] for name in before) == 1, change
+    assert made_of() == before

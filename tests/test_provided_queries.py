@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from acclimate.base.errors import DataError
+from acclimate.corpus.formats import read_nway
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import FILES, ProvidedQueries
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
@@ -18,6 +19,7 @@ from acclimate.corpus.sides import sides_of
 from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
 from acclimate.run.input import Input
 from acclimate.run.provided import Provided
+from acclimate.search.members import Ids
 from acclimate.stages import provided
 
 CORPUS = {
@@ -206,3 +208,41 @@ def test_what_an_earlier_command_was_given_is_not_kept_for_one_that_was_given_no
             path.write_text("of an earlier command")
     source.keep()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["queries.jsonl", "queries.jsonl.sha256"]
+
+
+def test_provided_lists_stay_whole_and_those_of_dev_queries_are_held_out(tmp_path):
+    """`label.windows` cuts the lists that are scored here: provided ones are what somebody decided they are."""
+    documents = [f"d{number}" for number in range(6)]
+    scores = {"a": (5.0, 4.0, 3.0, 2.0, 1.0, 0.0), "b": (3.0, 5.0, 4.0, 2.0, 1.0, 0.0), "c": (1.0, 2.0, 3.0)}
+    examples = [NWay(name, tuple(documents[: len(each)]), each) for name, each in scores.items()]
+    examples += [NWay("log", ("d1", "d2"), (9.0, 1.0), has_positive=False), NWay("test", ("d0", "d1"), (1.0, 0.0))]
+    queries = {name: SyntheticQuery(name, f"what is {name}", "d0", 0.0) for name in ("a", "b", "c", "log", "test")}
+    sides = {"train": [queries["a"], queries["c"]], "dev": [queries["b"], queries["log"]], "test": [queries["test"]]}
+    rules = {"normalize": "min-max", "windows": 2, "source_within": 0, "drop_lowest": 0.0}
+    rules |= {"false_negatives": "keep", "false_negative_share": 0.95}
+    said: dict[str, Any] = {}
+
+    def make(_, work, *, reads, **__):
+        said.update(account=work(tmp_path, None), reads=reads)
+
+    given = ProvidedQueries([*queries.values()], examples)
+    inputs = SimpleNamespace(provided_queries=given, has_rated_examples=True, corpus=SimpleNamespace(fingerprint=""))
+    brought = SimpleNamespace(brings_queries=True, from_nway="lists", reranker=None)
+    base = SimpleNamespace(ids=Ids(documents))
+    run = SimpleNamespace(input=inputs, provided=brought, settings={"label": rules}, base=base, make=make)
+    other = SimpleNamespace(name="other", fingerprint="", sides=lambda sampled: sides)
+    provided.labeled(cast(Any, run), cast(Any, other), cast(Any, other))
+    train, dev = ([*read_nway(tmp_path / f"{side}.jsonl")] for side in ("train", "dev"))
+    assert [(example.query_id, example.doc_ids) for example in train] == [
+        ("a", ("d0", "d1", "d2", "d3", "d4", "d5")),
+        ("c", ("d0", "d2", "d1")),
+    ]
+    assert [(example.query_id, example.doc_ids[0], len(example.doc_ids)) for example in dev] == [
+        ("b", "d0", 6),
+        ("log", "d1", 2),
+    ]
+    account = said["account"]
+    assert (account.read, account.kept, account.dropped) == (5, 4, {"query is left out": 1})
+    (teacher,) = account.notes["teachers"]
+    assert teacher["nDCG@10"] == 0.5  # of b, whose source is third; nobody knows what answers a query of a log
+    assert "windows" not in said["reads"]

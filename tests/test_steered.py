@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,11 +19,11 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.judged_queries import JUDGED, LOG, NOTHING_JUDGED, JudgedQueries, Labels
 from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
 from acclimate.corpus.self_matches import SelfMatches
-from acclimate.records import Qrel, Query
+from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.members import Ids
 from acclimate.search.weights import relevance_of
 from acclimate.stages import steer as stage
-from acclimate.stages.steer import Steered
+from acclimate.stages.steer import JudgedQuery, Steered, Steering
 
 ROWS = [
     {"query_id": "s0", "text": "lava", "weight": 0.4, "group": MANY, "grades": {"d00": 4, "d01": 2}},
@@ -155,3 +156,37 @@ def test_all_that_a_choice_rests_on_is_in_its_fingerprint_whatever_the_order():
     assert len({judged.fingerprint for judged in (one, *(replace(one, **change) for change in changes))}) == 6
     assert replace(one, queries=one.queries[::-1], qrels=one.qrels[::-1]).fingerprint == one.fingerprint
     assert one.grades == {"a": {"1": 1}, "b": {"2": 0}}
+
+
+@pytest.mark.parametrize(("n_dev", "n_test"), [(0, 0), (99, 0), (100, 0), (100, 3), (5, 3)])
+def test_queries_are_graded_where_judged_ones_do_not_suffice_and_those_left_out_are_counted(
+    n_dev, n_test, tmp_path, monkeypatch
+):
+    synthetic = {side: [SyntheticQuery(side, side, "d00", 0.0)] * count for side, count in (("dev", 4), ("test", 2))}
+
+    def graded(dev, test, log, *_, **__):
+        queries = [JudgedQuery(query.as_query(), {"d00": 2}) for query in (*dev, *test)]
+        seen.append((len(dev), len(test), len(log)))
+        return Steering(queries[: len(dev)], queries[len(dev) :], {})  # nothing is agreed on for a query of the log
+
+    def make(_, work, **__):
+        accounts.append(work(tmp_path, None))
+        return Steered(tmp_path, {}, True)
+
+    seen, accounts = [], []
+    monkeypatch.setattr(stage, "steer", graded)
+    monkeypatch.setattr(stage, "Neighbors", lambda *_: None)
+    run = run_with(dev_queries(n_dev), dev_queries(n_test))
+    log = QueryLog([LoggedQuery(f"l{number}", f"query {number}", 1) for number in range(3)])
+    run.input.unjudged_log, run.input.corpus = log, SimpleNamespace(fingerprint="")
+    run.settings = {"steer": {"log_queries": 9}, "generate": {"log_examples": 0}}
+    run.base = SimpleNamespace(ids=None, bm25=None, vectors=None)
+    run.seed, run.read, run.make = 0, lambda *_: {}, make
+    run.candidates = lambda _: nullcontext(SimpleNamespace(candidates=None))
+    other = SimpleNamespace(name="other", fingerprint="", sides=lambda _: synthetic)
+    stage.make(run, other, SAMPLED, other)
+    n_choosing, n_log, n_measuring = (0, 0, 0 if n_test else 2) if n_dev >= 100 else (4, 3, 0 if n_test else 2)
+    assert seen == [(n_choosing, n_measuring, n_log)]
+    (account,) = accounts
+    assert (account.read, account.kept) == (n_choosing + n_log + n_measuring, n_choosing + n_measuring)
+    assert account.dropped == ({"nothing agreed on": 3} if n_log else {})
