@@ -52,7 +52,8 @@ def describe(run: Run) -> str:
             rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
             continue
         estimate = stages[stage]
-        is_made, asked = stage in current, estimate.calls
+        is_made = stage in current
+        asked = None if is_made else estimate.calls
         seconds = 0.0 if is_made else estimate.flop / speed
         total += seconds
         rows.append(
@@ -64,7 +65,12 @@ def describe(run: Run) -> str:
                 "done" if is_made else "given" if stage in takes else duration(seconds),
             ]
         )
-    costs = "; ".join(dict.fromkeys(_cost(run, run.llms[stage], asked) for stage, asked in calls.items()))
+    due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
+    for stage, asked in calls.items():
+        if stage not in current:
+            so_far = due.get(run.llms[stage], Calls(0, 0, 0))
+            due[run.llms[stage]] = Calls(*map(sum, zip(so_far, asked, strict=True)))
+    costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
     return "\n".join([*columns(rows, "<<>>>"), *files_dropped(run.input.documents.dropped), "", last])
 

@@ -1,0 +1,92 @@
+"""What a dry run says of a run that exists: what is done, what the rest costs, and what they come to together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acclimate.base.version import __version__
+from acclimate.llm.estimate import Calls
+from acclimate.report import plan
+from acclimate.run.estimate import Estimate
+from acclimate.stages.chain import STAGES
+
+SEED, LLM = 3, "openai:gpt-4.1"
+ASKS = {"generate": Calls(9, 1_000_000, 1_000_000), "filter": Calls(7, 2_000_000, 500_000)}
+
+
+def manifest_of(stage, **inputs) -> dict[str, Any]:
+    return {"seed": SEED, "versions": {"acclimate": __version__}, "settings": {"setting": 1}, "inputs": inputs}
+
+
+def chained() -> dict[str, Any]:
+    """The manifests of a finished run without rerankers; each stage is made from the one before."""
+    stages = [stage for stage in STAGES if stage not in ("seed", "train")]
+    before = dict(zip(stages[1:], stages[:-1], strict=True))
+    return {stage: manifest_of(stage, **({before[stage]: "made"} if stage in before else {})) for stage in stages}
+
+
+def run_with(manifests, log=False, first_stage=None) -> Any:
+    judged = SimpleNamespace(fingerprint="")
+    return SimpleNamespace(
+        input=SimpleNamespace(
+            corpus=SimpleNamespace(fingerprint=""),
+            documents=SimpleNamespace(dropped={"image": 2}),
+            labels=SimpleNamespace(test_share=0.2, measuring=judged, choosing=judged),
+            log=log, first_stage=first_stage, parents={}, provided_queries=None,
+        ),
+        seed=SEED, seeds_prompts=False, budget=SimpleNamespace(prices=None),
+        settings={stage: {"setting": 1, "log_queries": 5, "n_docs": 0} for stage in STAGES},
+        workspace=SimpleNamespace(manifest=manifests.get), llms=dict.fromkeys(ASKS, LLM),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "first_again"),
+    [
+        ({}, {}, None),
+        ({}, {"log": True}, "steer"),
+        ({"steer": manifest_of("steer", filter="made", log="asked")}, {}, "steer"),
+        ({"steer": manifest_of("steer", filter="made", log="asked")}, {"log": True}, None),
+        ({}, {"first_stage": "run.trec"}, "evaluate"),
+        ({"mine": manifest_of("mine", steer="made") | {"seed": 4}}, {}, "mine"),
+        ({"mine": manifest_of("mine", steer="made") | {"versions": {"acclimate": "0.0"}}}, {}, "mine"),
+        ({"mine": manifest_of("mine", steer="made") | {"settings": {"setting": 2}}}, {}, "mine"),
+        ({"filter": manifest_of("filter", generate="made", labels="others")}, {}, "filter"),
+        ({"sample": None}, {}, "sample"),
+    ],
+)
+def test_a_stage_is_done_if_nothing_that_it_was_made_from_changed(changes, given, first_again):
+    stages = [*chained()]
+    done = stages[: stages.index(first_again)] if first_again else stages
+    assert plan._current(run_with(chained() | changes, **given)) == set(done)
+
+
+def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
+    skips = {"seed": "", "train": ""}
+    costs = {stage: Estimate(3600.0, ASKS.get(stage)) for stage in chained()} | {"mine": Estimate()}
+    for name, value in (("estimates", costs), ("skipped", skips), ("provided_stages", {"mine"}), ("_current", set())):
+        monkeypatch.setattr(plan, name, lambda *_, value=value: value)
+    monkeypatch.setattr(plan, "preview", lambda *_: SimpleNamespace(splits={}))
+    monkeypatch.setattr(plan, "_flop_per_second", lambda: 1 / plan._SHARE_REACHED)
+    run = run_with({})
+    run.input.corpus = []
+
+    def described(*done):
+        monkeypatch.setattr(plan, "_current", lambda _: set(done))
+        lines = plan.describe(run).splitlines()
+        assert "dropped: image 2" in lines
+        return {line.split()[0]: line for line in lines if line}
+
+    asked_anew = described()
+    assert "9  " in asked_anew["generate"] and "2,500,000" in asked_anew["filter"]
+    assert asked_anew["About"].startswith("About 8h 00m in total; openai:gpt-4.1 costs at most $18.00; ")
+    assert asked_anew["About"].count("costs at most") == 1
+    assert asked_anew["mine"].endswith(" given") and "skipped" in asked_anew["train"]
+    partly = described("index", "sample", "generate")
+    assert partly["About"].startswith("About 5h 00m in total; openai:gpt-4.1 costs at most $8.00; ")
+    assert "2,000,000" not in partly["generate"]
+    assert partly["generate"].endswith(" done") and partly["filter"].endswith(" 1h 00m")
+    assert described(*chained())["About"] == "About 0s in total; no LLM calls. Nothing was run."
