@@ -89,4 +89,4 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     assert partly["About"].startswith("About 5h 00m in total; openai:gpt-4.1 costs at most $8.00; ")
     assert "2,000,000" not in partly["generate"]
     assert partly["generate"].endswith(" done") and partly["filter"].endswith(" 1h 00m")
-    assert described(*chained())["About"] == "About 0s in total; no LLM calls. Nothing was run."
+    assert described(*chained())["About"] == "About 0.0s in total; no LLM calls. Nothing was run."
