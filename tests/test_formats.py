@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from published import put_parquet
 
 from acclimate.base.errors import AcclimateError
 from acclimate.corpus import formats
 from acclimate.corpus.formats import tables
+from acclimate.corpus.formats.rows import objects
 from acclimate.records import Doc
 
 IDS = ["001", "1e5", "a/b", "1", "01", "-0", "NaN", "null", "True", "1.0", " x ", "é", "#", "PLAIN-1"]
@@ -188,3 +191,14 @@ def test_a_header_is_told_from_a_row_also_in_what_is_packed(
                 assert "text" in refusal(lambda read=read, path=path: read(path))
             else:
                 assert [getattr(row, names) for row in read(path)] == ids
+
+
+def test_a_number_that_is_none_is_missing_in_rows_of_parquet(tmp_path):
+    """pandas writes NaN where a table has no value; JSON has no such number."""
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "rows.parquet"
+    put_parquet(path, ({"_id": "a", "price": 0.0, "size": None}, {"_id": "b", "price": math.nan, "size": 1}))
+    assert [row for _, row in objects(path)] == [
+        {"_id": "a", "price": 0.0, "size": None},
+        {"_id": "b", "price": None, "size": 1},
+    ]

@@ -22,7 +22,7 @@ from acclimate.cli.main import main
 from acclimate.run import lease, status
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
-from acclimate.stages import chain
+from acclimate.stages import chain, runs
 
 
 @pytest.fixture
@@ -233,3 +233,17 @@ def test_who_was_asleep_and_lost_the_folder_stops_and_leaves_it_alone(run: Path,
                 Progress("index", "documents", sleeper.lease.check)(1, 2)
         (run / lease.NAME).write_text("another's")
     assert (run / lease.NAME).read_text() == "another's"
+
+
+@pytest.mark.parametrize(("host", "seconds", "works"), [("another", 0, True), ("another", 9, False), ("", 0, False)])
+def test_another_machine_is_at_work_while_it_gives_signs(
+    host: str, seconds: int, works: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of this machine, only the lock counts: a process that was killed leaves its lease."""
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 5.0)
+    holder = {"host": host, "machine": host or lease.machine(), "pid": os.getpid(), "token": "", "beats": 1}
+    (run / lease.NAME).write_text(json.dumps(holder))
+    last = time.time() - seconds
+    os.utime(run / lease.NAME, (last, last))
+    assert Workspace(run).is_at_work() is works
+    assert runs._is_being_made(run) is works
