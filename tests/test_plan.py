@@ -10,7 +10,8 @@ import pytest
 from acclimate.base.version import __version__
 from acclimate.llm.estimate import Calls
 from acclimate.report import plan
-from acclimate.run.estimate import Estimate
+from acclimate.run.estimate import SEARCH_FLOP, TRAINING_FACTOR, Estimate
+from acclimate.stages import evaluate, steer, train
 from acclimate.stages.chain import STAGES
 
 SEED, LLM = 3, "openai:gpt-4.1"
@@ -29,12 +30,12 @@ def chained() -> dict[str, Any]:
 
 
 def run_with(manifests, log=False, first_stage=None) -> Any:
-    judged = SimpleNamespace(fingerprint="")
+    measuring, choosing = SimpleNamespace(fingerprint=""), SimpleNamespace(fingerprint="")
     return SimpleNamespace(
         input=SimpleNamespace(
             corpus=SimpleNamespace(fingerprint=""),
             documents=SimpleNamespace(dropped={"image": 2}),
-            labels=SimpleNamespace(test_share=0.2, measuring=judged, choosing=judged),
+            labels=SimpleNamespace(test_share=0.2, measuring=measuring, choosing=choosing),
             log=log, first_stage=first_stage, parents={}, provided_queries=None,
         ),
         seed=SEED, seeds_prompts=False, budget=SimpleNamespace(prices=None),
@@ -90,3 +91,34 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     assert "2,000,000" not in partly["generate"]
     assert partly["generate"].endswith(" done") and partly["filter"].endswith(" 1h 00m")
     assert described(*chained())["About"] == "About 0.0s in total; no LLM calls. Nothing was run."
+
+
+@pytest.mark.parametrize(
+    ("n_dev", "n_log", "steers_on"),
+    [(0, 0, 0.3 * 90), (0, 8, 0.3 * 90 + 5), (40, 4, 40 + 0.3 * 90 + 2), (0, 1, 0.3 * 90), (100, 8, 100)],
+)
+def test_a_stage_costs_what_it_reads(n_dev, n_log, steers_on, monkeypatch):
+    """Of 90 queries; two of the log are shown in prompts, and at most five choose."""
+    for module in (train, evaluate):
+        monkeypatch.setattr(module, "pair_flop", lambda _: 1.0)
+        monkeypatch.setattr(module, "n_rerankers", lambda _: 2)
+    run = run_with({})
+    run.input.unjudged_log, run.input.labels.choosing.queries = [""] * n_log, [""] * n_dev
+    run.input.labels.measuring.queries = []
+    rerank = {"rerank": ["bm25"], "systems": ["dense+reranker@7=1", "dense"], "rerank_depth": 20, "max_queries": 4}
+    learn = {"n_ways": 0, "max_steps": 0, "max_queries": 30, "epochs": 3, "batch_size": 4, "gradient_accumulation": 2}
+    run.settings |= {
+        "steer": {"log_queries": 5}, "generate": {"log_examples": 2}, "sample": {"dev_share": 0.3},
+        "evaluate": rerank, "train": learn, "mine": {"n_ways": 6},
+    }  # fmt: skip
+    assert steer.estimate(run, 90).flop == pytest.approx(SEARCH_FLOP * (steers_on + 0.2 * 90))
+    weighed = 2 * 20 * (4 + steers_on)  # the weight of the second system is known
+    assert evaluate.estimate(run, 90, 50).flop == pytest.approx(weighed + 2 * 7 * 4)
+    rerank["max_queries"] = 0
+    assert evaluate.estimate(run, 90, 50).flop == pytest.approx(2 * 20 * (10 + steers_on) + 2 * 7 * 10)
+    run.input.labels.measuring.queries = [""] * 3
+    assert evaluate.estimate(run, 90, 50).flop == pytest.approx(2 * 20 * (3 + steers_on) + 2 * 7 * 3)
+    assert train.estimate(run, 90).flop == TRAINING_FACTOR * 60 * 3 * 6  # no more than two rerankers may read
+    assert train.estimate(run, 40).flop == TRAINING_FACTOR * 40 * 3 * 6
+    learn |= {"max_steps": 9, "n_ways": 3}
+    assert train.estimate(run, 40).flop == TRAINING_FACTOR * 2 * 9 * 8 * 3
