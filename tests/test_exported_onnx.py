@@ -9,6 +9,10 @@ pytest.importorskip("onnxscript")
 
 import acclimate
 from acclimate.base.errors import DataError, MissingExtra
+from acclimate.base.requirements import outdated
+
+if too_old := [*outdated("onnx")]:
+    pytest.skip(f"ONNX needs {too_old[0]}", allow_module_level=True)
 
 
 @pytest.mark.slow

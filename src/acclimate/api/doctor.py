@@ -65,7 +65,8 @@ def _checks() -> Iterator[Check]:
         except metadata.PackageNotFoundError:
             yield Check(False, name, "pip install -c constraints.txt acclimate")
     for old in outdated():
-        yield Check(False, str(old), f"pip install '{old.name}>={old.lowest}'")
+        use = f", for acclimate[{old.extra}] (optional)" if old.extra else ""
+        yield Check(False, f"{old}{use}", f"pip install '{old.name}>={old.lowest}'")
     if importlib.util.find_spec("torch"):
         yield from _devices()
         yield from _embedded()
