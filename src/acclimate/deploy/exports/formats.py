@@ -68,12 +68,12 @@ def named(name: str) -> Format:
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """Import an optional library. Raises MissingExtra, which says how to install it, or what else that needs."""
+    """Import an optional library. Raises MissingExtra if it is not installed, or a library of its extra is too old."""
     command = f"pip install 'acclimate[{extra}]'"
     try:
         library = import_module(module)
     except ImportError:
         raise MissingExtra(what, command) from None
-    for each in outdated(extra):
-        raise MissingExtra(what, command, str(each))
+    if too_old := next(outdated(extra), None):
+        raise MissingExtra(what, command, str(too_old))
     return library
