@@ -77,6 +77,11 @@ def test_a_threshold_is_that_of_measures_that_know_relevant_or_not():
         measure.with_threshold(2).name for measure in measures_of("AP nDCG@10 RR(rel=3)@10 R@100 NumRet Judged@10")
     ]
     assert names == ["AP(rel=2)", "nDCG@10", "RR(rel=3)@10", "R(rel=2)@100", "NumRet", "Judged@10"]
+    assert [measure_of(name).with_threshold(2).name for name in ("NumRelRet", "NumRet(rel=1)", "AP(rel=1)")] == [
+        "NumRet(rel=2)",
+        "NumRet(rel=1)",
+        "AP",
+    ]
     values = measures.per_query([ScoredDoc("q", "a", 2.0), ScoredDoc("q", "b", 1.0)], qrels, names[:1])
     assert values == {"AP(rel=2)": {"q": 0.5}}
 

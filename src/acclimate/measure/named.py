@@ -34,6 +34,7 @@ class Measure(NamedTuple):
     name: str  # in ir-measures' notation; canonical among synonyms
     computed: Any  # ir_measures.Measure
     provider: str
+    takes_threshold: bool  # counts documents as relevant from grade 1 on, and its name says nothing about that
 
     @property
     def depth(self) -> int:
@@ -48,9 +49,7 @@ class Measure(NamedTuple):
 
     def with_threshold(self, grade: int) -> Measure:
         """The measure with documents relevant from `grade` on, if it has a threshold that its name leaves open."""
-        known = self.computed.SUPPORTED_PARAMS
-        asks = "rel" in known and known["rel"].default == 1 and "rel" not in self.computed.params
-        return measure_of(repr(self.computed(rel=grade))) if asks and grade != 1 else self
+        return measure_of(repr(self.computed(rel=grade))) if self.takes_threshold and grade != 1 else self
 
 
 def split_names(names: Iterable[str] | str) -> list[str]:
@@ -105,7 +104,9 @@ def measure_of(name: str) -> Measure:
         if parameter.required and key not in measure.params:
             example = f"{match[1]}@10" if key == "cutoff" else f"{match[1]}({key}=...)"
             raise SettingError(f"{where} is no measure without {key}; expected for example {example}")
-    return Measure(repr(measure), measure, _provider(measure, where))
+    threshold = measure.params.get("rel") or getattr(measure.SUPPORTED_PARAMS.get("rel"), "default", None)
+    takes_threshold = "rel" not in given and threshold == 1  # NumRelRet is NumRet(rel=1) by another name
+    return Measure(repr(measure), measure, _provider(measure, where), takes_threshold)
 
 
 def _literals(text: str, where: str) -> dict[str, Any]:
