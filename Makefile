@@ -38,7 +38,8 @@ check: .venv-test/.made ## Run all checks and tests except the slow ones.
 	$(VERDICT)
 
 lowest: .venv-lowest/.made ## Run the tests with the lowest versions of the dependencies that pyproject.toml accepts.
-	@.venv-lowest/bin/python -m pytest --numprocesses 2 --dist worksteal
+	@$(PYTEST)
+lowest: DEV = .venv-lowest/bin
 
 fmt: .venv-test/.made ## Format the code and apply automatic fixes.
 	@$(DEV)/ruff check --fix-only --quiet .

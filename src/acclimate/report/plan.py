@@ -45,6 +45,7 @@ def describe(run: Run) -> str:
     }
     rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
     total = 0.0
+    due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
     skips, takes, current = skipped(run), provided_stages(run), _current(run)
     n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
     for stage in STAGES:
@@ -56,6 +57,9 @@ def describe(run: Run) -> str:
         asked = None if is_made else estimate.calls
         seconds = 0.0 if is_made else estimate.flop / speed
         total += seconds
+        if asked:
+            so_far = due.get(run.llms[stage], Calls(0, 0, 0))
+            due[run.llms[stage]] = Calls(*map(sum, zip(so_far, asked, strict=True)))
         rows.append(
             [
                 stage,
@@ -65,11 +69,6 @@ def describe(run: Run) -> str:
                 "done" if is_made else "given" if stage in takes else duration(seconds),
             ]
         )
-    due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
-    for stage, asked in calls.items():
-        if stage not in current:
-            so_far = due.get(run.llms[stage], Calls(0, 0, 0))
-            due[run.llms[stage]] = Calls(*map(sum, zip(so_far, asked, strict=True)))
     costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
     return "\n".join([*columns(rows, "<<>>>"), *files_dropped(run.input.documents.dropped), "", last])
