@@ -201,7 +201,7 @@ def test_what_a_stage_takes_follows_from_the_model_that_it_asks(stage, changes, 
         named = [change.replace("MODEL", str(tmp_path / str(size))) for change in changes]
         run = run_of(tmp_path, DOCS, "evaluate.rerank=", *named, out=f"run-{size}")
         flop[size] = estimates(run, preview(run, run.input.corpus, 0.0))[stage].flop
-    without = run_of(tmp_path, DOCS, "evaluate.rerank=", "label.teachers=bm25", out="without")
+    without = run_of(tmp_path, DOCS, "evaluate.rerank=", "label.teachers=bm25", "filter.filters=length", out="without")
     others = estimates(without, preview(without, without.input.corpus, 0.0)).get(stage)
     rest = others.flop if others and stage != "train" else 0.0
     assert flop[400] - rest == pytest.approx(16 * (flop[100] - rest), rel=1e-6)

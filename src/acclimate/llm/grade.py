@@ -16,7 +16,7 @@ from acclimate.llm.ask import Task, ask, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.estimate import Calls
-from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
+from acclimate.llm.lengths import about_tokens
 from acclimate.llm.protocol import LLM
 from acclimate.records import Doc
 
@@ -77,9 +77,9 @@ def ask_grades(
     return [answers[task].text for task in tasks], tokens_of(answers)
 
 
-def calls_of_grading(n_pairs: int, prompt: str) -> Calls:
-    """Rough estimate of the calls to grade pairs with their whole documents."""
-    read = len(prompts.judge(prompt).prefix) // CHARACTERS_PER_TOKEN + MAX_DOC_TOKENS
+def calls_of_grading(n_pairs: int, prompt: str, query_tokens: int) -> Calls:
+    """Rough estimate of the calls to grade pairs with their whole documents; `query_tokens`: of the longest query."""
+    read = about_tokens(prompts.judge(prompt).render("")) + query_tokens + MAX_DOC_TOKENS
     return Calls(n_pairs, n_pairs * read, n_pairs * GRADE_TOKENS)
 
 

@@ -153,7 +153,8 @@ class Run:
     def llms(self) -> dict[str, str]:
         """The LLM of each stage that uses one."""
         stages = ["seed"] * self.seeds_prompts + ["generate"] * (not self.provided.brings_queries)
-        stages += ["filter"] * ("judge" in self.settings["filter"]["filters"])
+        filters, percentile_of = (self.settings["filter"][name] for name in ("filters", "percentile_of"))
+        stages += ["filter"] * ("judge" in filters or ("percentile" in filters and percentile_of == "grade"))
         return {stage: self.settings[stage]["llm"] for stage in stages}
 
     @property

@@ -221,7 +221,8 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         if run.input.provided_queries
         else 0
     )
-    n_queries, doc_tokens = _KEPT * n_written, indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
+    n_queries = min(_KEPT * n_written, filter.most_kept(run, n_written))
+    doc_tokens = indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
     n_teaching = len(run.input.log) - steer.n_log_choosing(run)  # at most this many log queries are used for training
     n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)
     by_stage = {
@@ -229,9 +230,9 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "sample": Estimate(),
         "seed": seed.estimate(run),
         "generate": generating,
-        "filter": filter.estimate(run, n_written, n_queries),
+        "filter": filter.estimate(run, n_written),
         "steer": steer.estimate(run, n_queries),
-        "mine": mine.estimate(n_queries),
+        "mine": mine.estimate(run, n_queries),
         "train": train.estimate(run, n_queries),
         "label": label.estimate(run, n_queries, n_lists, doc_tokens),
         "distill": distill.estimate(run, n_lists),

@@ -218,11 +218,12 @@ def check(run: Run, *, asks: bool) -> None:
 
 
 def estimate(run: Run, n_queries: float) -> Estimate:
-    """Cost of training each student, encoding included."""
-    settings = run.settings["distill"]
-    if settings["loss"] != CONTRASTIVE:
-        n_queries *= lists_per_query(run)
-    n_read = settings["max_steps"] * settings["batch_size"] or n_queries * settings["epochs"]
+    """Cost of training each student in each trial, encoding included."""
+    settings, n_read = run.settings["distill"], 0.0
+    for trial in ({**settings, **changes} for changes in trials(settings["tune"], settings, TUNABLE)):
+        n_lists = min(n_queries, trial["max_queries"] or n_queries)
+        n_lists *= 1 if trial["loss"] == CONTRASTIVE else lists_per_query(run)
+        n_read += trial["max_steps"] * trial["batch_size"] or n_lists * trial["epochs"]
     return Estimate(_LEARNING * SEARCH_FLOP * n_read * len(settings["student"]))
 
 
@@ -236,7 +237,7 @@ def make(
     mined: Mined | None,
 ) -> Distilled:
     """Train students on the teacher's lists (on mined examples if loss is contrastive), and build their indexes."""
-    is_taught = run.settings["distill"]["loss"] != CONTRASTIVE
+    settings, is_taught = run.settings["distill"], run.settings["distill"]["loss"] != CONTRASTIVE
     lists = labeled if is_taught else mined
     assert lists is not None  # the chain makes the stage that is read
 
@@ -263,7 +264,6 @@ def make(
             retrievers = {kind: measuring.member_alone(base.ids, members, SystemName(kind).adapted()) for kind in notes}
             return {kind: held_out.mean(measuring.ndcg(retriever, held_out)) for kind, retriever in retrievers.items()}
 
-        settings = run.settings["distill"]
         notes = tune_students(folder, settings, trials(settings["tune"], settings, TUNABLE), train_trial, score_trial)
         if distributed.is_main():
             with distributed.helped():  # the other processes have finished training and wait
@@ -282,7 +282,7 @@ def make(
         inputs["notes of label"] = lists.noted("turns", "scale")
     else:
         inputs |= run.read("sample.near_duplicates")
-    if run.settings["distill"]["tune"]:
+    if settings["tune"]:
         inputs["dev"] = run.input.labels.choosing.fingerprint
     return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
 

@@ -40,7 +40,7 @@ from acclimate.corpus.sides import SIDES, Side
 from acclimate.llm import prompts
 from acclimate.llm.grade import MAX_DOC_TOKENS, calls_of_grading
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import SEARCH_FLOP, Estimate, llm_estimate, token_flop
+from acclimate.run.estimate import SEARCH_FLOP, TRAINING_FACTOR, Estimate, llm_estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
@@ -224,17 +224,35 @@ def check(run: Run, *, asks: bool) -> None:
     check_filters(**settings)
 
 
-def estimate(run: Run, n_written: int, n_kept: float) -> Estimate:
-    """Cost of searching, of rerankers, and of a judge that reads each query with its whole document."""
-    settings, training = run.settings["filter"], run.settings["train"]
-    flop = SEARCH_FLOP * n_kept
+def most_kept(run: Run, n_written: int) -> int:
+    """The number of queries that can pass the filters."""
+    settings = run.settings["filter"]
+    return n_written if BEST.isdisjoint(settings["filters"]) else min(n_written, settings["keep_top_k"])
+
+
+def estimate(run: Run, n_written: int) -> Estimate:
+    """Cost of searching, of rerankers, of a model trained for it, and of a judge that reads whole documents.
+
+    Filters are taken to drop nothing, except those that keep the best `keep_top_k`. Each score is computed once.
+    """
+    settings, training, n_passes = run.settings["filter"], run.settings["train"], run.settings["distill"]["epochs"]
+    n_ways, pair_flop = training["n_ways"] or run.settings["mine"]["n_ways"], token_flop(training["base"])
+    n_pairs = DEPTH + TRAINING_FACTOR * training["epochs"] * n_ways
+    flop_of = {  # score -> FLOP per query
+        "teacher": SEARCH_FLOP,
+        "round-trip": SEARCH_FLOP * (1 + TRAINING_FACTOR * n_passes * (settings["retriever"] == TRAINED)),
+        CONSISTENCY: SEARCH_FLOP + pair_flop * training["max_tokens"] * n_pairs,
+    }
     if settings["reranker"]:
-        flop += token_flop(named.split(settings["reranker"])[1]) * settings["reranker_tokens"] * n_written
-    if CONSISTENCY in settings["filters"]:
-        flop += token_flop(training["base"]) * training["max_tokens"] * DEPTH * n_written
-    if "filter" not in run.llms:
+        flop_of["reranker"] = token_flop(named.split(settings["reranker"])[1]) * settings["reranker_tokens"]
+    scored, n_left = dict[str, int](), n_written
+    for name in settings["filters"]:
+        scored.setdefault({"percentile": settings["percentile_of"], "judge": "grade"}.get(name, name), n_left)
+        n_left = min(n_left, settings["keep_top_k"]) if name in BEST else n_left
+    flop = sum(flop_of.get(score, 0.0) * count for score, count in scored.items())
+    if "grade" not in scored:
         return Estimate(flop)
-    calls = calls_of_grading(n_written, settings["judge"])
+    calls = calls_of_grading(scored["grade"], settings["judge"], run.settings["generate"]["max_new_tokens"])
     return llm_estimate(settings["llm"], calls, MAX_DOC_TOKENS, flop)
 
 

@@ -28,7 +28,7 @@ from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQue
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
-from acclimate.run.retrievers import ENCODER
+from acclimate.run.retrievers import ENCODER, RETRIEVERS
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
 from acclimate.stages.filter import Filtered
@@ -229,9 +229,11 @@ def check_hits(run: Run) -> None:
         raise DataError("no hits in this run; expected some for each query", path=path)
 
 
-def estimate(n_queries: float) -> Estimate:
-    """Cost of one search per query."""
-    return Estimate(SEARCH_FLOP * n_queries)
+def estimate(run: Run, n_queries: float) -> Estimate:
+    """Cost of one search per query, where there are negatives to search for."""
+    settings = run.settings["mine"]
+    searches = settings["n_ways"] > 1 and settings["retriever"] in RETRIEVERS
+    return Estimate(SEARCH_FLOP * n_queries * searches)
 
 
 def make(run: Run, indexed: Indexed, generated: Generated, filtered: Filtered) -> Mined:

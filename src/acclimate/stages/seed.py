@@ -27,7 +27,7 @@ from acclimate.llm.ask import Task, ask, tasks_of, tokens_of
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.estimate import Calls
-from acclimate.llm.lengths import CHARACTERS_PER_TOKEN
+from acclimate.llm.lengths import about_tokens
 from acclimate.llm.prompts.adapted import BAD_CUE, GOOD_AND_BAD, Pair, are_alike, deal, template_of
 from acclimate.llm.prompts.files import Template, write_toml
 from acclimate.llm.protocol import LLM
@@ -217,11 +217,14 @@ def check(run: Run) -> None:
 
 
 def estimate(run: Run) -> Estimate:
-    """Cost of one good and one bad question, several times per document, after the longest prompt."""
+    """Cost of one good and one bad question, several times per document; a good one after the longest prompt."""
+    if not run.seeds_prompts:
+        return Estimate()
     settings = run.settings["seed"]
-    count = 2 * settings["n_docs"] * questions_per_doc(**settings)
-    form = len(prompts.load(GOOD_AND_BAD).prefix) // CHARACTERS_PER_TOKEN
-    calls = Calls(count, count * (form + settings["max_doc_tokens"]), count * settings["max_new_tokens"])
+    count, limit = settings["n_docs"] * questions_per_doc(**settings), settings["max_new_tokens"]
+    good = max(about_tokens(prompt.render("")) for prompt in prompts.load_mix(settings["prompt"]).prompts)
+    bad = about_tokens(f"{prompts.load(GOOD_AND_BAD).render('')}{BAD_CUE}") + limit  # with the good one
+    calls = Calls(2 * count, count * (good + bad + 2 * settings["max_doc_tokens"]), 2 * count * limit)
     return llm_estimate(settings["llm"], calls, settings["max_doc_tokens"])
 
 
