@@ -202,9 +202,20 @@ def test_an_option_of_a_stage_that_does_not_exist(mistake, out):
     assert "Did you mean --max-doc-tokens?" in mistake("generate", out, "--max-doc-token", "3")
 
 
-def test_what_is_left_out_is_named(mistake, corpus):
-    assert "--out" in mistake("adapt", corpus)
-    assert "run-dir" in mistake("search").lower().replace("_", "-")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("adapt docs", "--out is missing. For help: acclimate adapt --help"),
+        ("adapt docs --uot run", "--out is missing. Did you mean --out instead of --uot? For help"),
+        ("adapt docs --out", "--out needs a value. For help"),
+        ("search", "RUN-DIR is missing. For help: acclimate search --help"),
+        ("search run", "QUERY is missing. For help"),
+        ("search run reset the thing", "found 'the' after the last argument; put quotes around a text with blanks."),
+        ("cache stats", "RUN-DIR is missing. For help: acclimate cache stats --help"),
+    ],
+)
+def test_what_is_left_out_or_too_much_is_named_as_in_the_line_of_usage(mistake, typed, expected):
+    assert expected in mistake(*typed.split())
 
 
 def test_a_recipe_that_is_no_toml(mistake, corpus, out, tmp_path):

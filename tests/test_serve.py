@@ -144,7 +144,7 @@ def test_a_question_that_fails_fails_alone(service):
         ({"query": "lava", "system": "hybird"}, "Did you mean 'hybrid'?"),
         ({"query": "lava", "filters": {"colour": "red"}}, "no field named 'colour'. There are: doc_id, title"),
         ({"query": "\ud800"}, "query"),
-        ([], "body"),
+        ([], "body: expected a JSON object, and the header content-type: application/json"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(client, body, message):
@@ -161,7 +161,26 @@ def test_a_form_of_a_strange_site_is_no_request(client):
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         answer = client.post("/search", content='{"query": "lava"}', headers={"content-type": kind})
         assert answer.status_code == 422
+        assert "expected a JSON object, and the header content-type: application/json" in answer.json()["error"]
     assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://evil.example"}).headers
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "name"),
+    [
+        ("get", "/search?q=lava&filters=title=Volcano", "filters"),
+        ("post", "/search?k=3", "k"),
+        ("post", "/compare?left=bm25", "left"),
+        ("get", "/feedback?query=lava&doc_id=a", "doc_id"),
+        ("post", "/feedback?kind=grade", "kind"),
+        ("get", "/judge?query=lava", "query"),
+        ("post", "/judge?rater=me", "rater"),
+    ],
+)
+def test_a_parameter_of_the_url_that_would_have_no_effect_is_refused(client, method, url, name):
+    answer = client.request(method, url, json={"query": "lava"} if method == "post" else None)
+    assert answer.status_code == 422
+    assert f"no URL parameter named '{name}'" in answer.json()["error"]
 
 
 def test_a_body_beyond_the_limit_is_refused_announced_or_not(client):

@@ -27,6 +27,7 @@ from acclimate.cli.prompt_commands import prompts_app
 from acclimate.cli.recipe_commands import recipes_app, reproduce
 from acclimate.cli.run_commands import curve, export, forgetting, inspect, report, search, status, update
 from acclimate.cli.serve_command import feedback, serve
+from acclimate.cli.usage import explained
 
 _HELP = """Adapt a search engine to your documents without labelled data.
 
@@ -72,9 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_arguments(tokens)
         with shell.log_on_stderr():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except (AcclimateError, CycloptsError) as error:
+    except CycloptsError as error:
+        shell.say(explained(error))
+        return 2
+    except AcclimateError as error:
         shell.say(str(error))
-        return getattr(error, "exit_code", 2)
+        return error.exit_code
     except KeyboardInterrupt as stop:
         return signals.stopped(stop)
     except (BrokenPipeError, SystemExit):  # nobody reads any more; Rich, which prints help, makes it an exit of 1

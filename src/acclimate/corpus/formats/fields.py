@@ -111,7 +111,7 @@ def identifier(value: Any, name: str, place: Place) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
-        raise place.error(f"{name!r} is {as_json(value)}; expected an id: text that is not empty")
+        raise place.error(f"{name!r} is {as_json(value)}; expected an id: text that is not empty, or a whole number")
     return unbroken(value, name, place)
 
 
@@ -140,11 +140,12 @@ def number(value: Any, name: str, place: Place) -> float:
 
 
 def as_json(value: Any) -> str:
-    """A value for an error message: as JSON, shortened."""
+    """A value for an error message: as JSON, with only what cannot be printed escaped, and shortened."""
     try:
-        text = json.dumps(value, ensure_ascii=True, default=repr)
+        text = json.dumps(value, ensure_ascii=False, default=repr)
     except (ValueError, RecursionError):  # nested too deeply, or a number of thousands of digits
         text = quoted(value)
+    text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text[:61])
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

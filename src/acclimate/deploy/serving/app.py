@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.errors import AcclimateError, SettingError, unknown
 from acclimate.base.text import on_one_line, shortened
 from acclimate.base.version import __version__
 from acclimate.deploy.filters import canonical, from_texts
@@ -35,6 +35,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         504: "The answer took too long.",
     }.items()
 }
+
+_NO_OBJECT = ("json_invalid", "missing", "model_attributes_type")  # what is said of a body that cannot be read
 
 
 def create_app(
@@ -78,12 +80,14 @@ def create_app(
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/search")
+    strict = [Depends(_only_known)]
+
+    @app.post("/search", dependencies=strict)
     async def search(request: schemas.Search) -> schemas.Results:
         """The best documents for a query."""
         return await service.search(request, canonical(_plain(request.filters)))
 
-    @app.get("/search")
+    @app.get("/search", dependencies=strict)
     async def search_by_url(
         q: Annotated[schemas.Text, Query(description="Query text.")],
         system: schemas.Name | None = None,
@@ -98,28 +102,28 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         request = schemas.Search(query=q, system=system, k=k, chars=chars)
         return await service.search(request, canonical(from_texts(where or [])))
 
-    @app.post("/compare")
+    @app.post("/compare", dependencies=strict)
     async def compare(request: schemas.Compare) -> schemas.Comparison:
         """Compare two systems side by side: ranks, scores of each member, and highlighted words of the query."""
         return await service.compare(request, canonical(_plain(request.filters)))
 
-    @app.post("/feedback")
+    @app.post("/feedback", dependencies=strict)
     def feedback(body: schemas.FeedbackGiven) -> schemas.Kept:
         """Store a preference, a grade or a click."""
         service.keep(body)
         return schemas.Kept(kept=1)
 
-    @app.get("/feedback")
+    @app.get("/feedback", dependencies=strict)
     def grades(query: schemas.Text) -> dict[str, int]:
         """The stored grades of documents for a query."""
         return service.grades_of(query)
 
-    @app.get("/judge")
+    @app.get("/judge", dependencies=strict)
     async def to_judge(after: schemas.Text | None = None) -> schemas.ToJudge:
         """The next ungraded query, with documents to grade."""
         return await service.to_judge(after)
 
-    @app.post("/judge")
+    @app.post("/judge", dependencies=strict)
     def judge(body: schemas.Grades) -> schemas.Kept:
         """Store grades of documents for a query, all or none."""
         service.keep_grades(body.query, body.grades, body.rater)
@@ -140,6 +144,14 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         """For Prometheus."""
         info = {"system": str(service.run.system), "run": service.run.fingerprint, "version": __version__}
         return Response(service.metrics.text(info), media_type=metrics.CONTENT_TYPE)
+
+
+def _only_known(request: Request) -> None:
+    """Raise SettingError for a URL parameter that would have no effect, such as `filters`."""
+    names = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in names:
+            raise unknown("URL parameter", name, names)
 
 
 def _plain(filters: schemas.Filters) -> dict[str, Any]:
@@ -181,8 +193,13 @@ async def _look(service: Service, seconds: float) -> None:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    parts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
-    return _problem(422, "; ".join(parts))
+    return _problem(422, "; ".join(map(_fault, error.errors()[:3])))
+
+
+def _fault(error: dict[str, Any]) -> str:
+    if error["type"] in _NO_OBJECT and (error["loc"] == ("body",) or error["type"] == "json_invalid"):
+        return "body: expected a JSON object, and the header content-type: application/json"
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
