@@ -138,7 +138,7 @@ def test_only_newlines_end_lines(tmp_path):
     ("content", "said"),
     [
         (b'{"a": 1}\n\n{"a": \n', ":3: not JSON: "),
-        (b'{"a": 1}\n[1]\n', ":2: found a list; expected a JSON object"),
+        (b'{"a": 1}\n[1]\n', ":2: found [1]; expected a JSON object"),
         (b'{"a": 1}\n{"a": "\xff"}\n', ":2: byte 7 of the line is 0xff, which is not UTF-8"),
         (b'{"a": ' + b"[" * 100_000, ":1: not JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", ":1: not JSON"),

@@ -165,24 +165,6 @@ def test_a_form_of_a_strange_site_is_no_request(client):
     assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://evil.example"}).headers
 
 
-@pytest.mark.parametrize(
-    ("method", "url", "name"),
-    [
-        ("get", "/search?q=lava&filters=title=Volcano", "filters"),
-        ("post", "/search?k=3", "k"),
-        ("post", "/compare?left=bm25", "left"),
-        ("get", "/feedback?query=lava&doc_id=a", "doc_id"),
-        ("post", "/feedback?kind=grade", "kind"),
-        ("get", "/judge?query=lava", "query"),
-        ("post", "/judge?rater=me", "rater"),
-    ],
-)
-def test_a_parameter_of_the_url_that_would_have_no_effect_is_refused(client, method, url, name):
-    answer = client.request(method, url, json={"query": "lava"} if method == "post" else None)
-    assert answer.status_code == 422
-    assert f"no URL parameter named '{name}'" in answer.json()["error"]
-
-
 def test_a_body_beyond_the_limit_is_refused_announced_or_not(client):
     assert client.post("/search", json={"query": "x" * 5000}).status_code == 413
     chunks = (b"x" * 1000 for _ in range(10))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from acclimate.base.errors import SettingError
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.filters import Fields, canonical, from_texts, passing
+from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.marks import Marker
-from acclimate.deploy.serving.metrics import Histogram
+from acclimate.deploy.serving.metrics import Histogram, Metrics
 from acclimate.records import Doc
 
 FIELDS = [
@@ -140,3 +142,17 @@ def test_a_histogram_counts_what_is_at_most_each_bound():
     assert [lines[f's_bucket{{path="/",le="{bound}"}}'] for bound in ("0.1", "1.0", "+Inf")] == ["2", "4", "5"]
     assert lines['s_count{path="/"}'] == "5"
     assert float(lines['s_sum{path="/"}']) == pytest.approx(8.65)
+
+
+def test_a_parameter_of_a_url_that_would_have_no_effect_is_refused():
+    """`filters` in a URL once filtered nothing: there it is `where`."""
+    testclient = pytest.importorskip("starlette.testclient")
+    from acclimate.deploy.serving.app import create_app
+
+    service: Any = SimpleNamespace(limits=Limits(), metrics=Metrics())
+    client = testclient.TestClient(create_app(service, reload_seconds=0))
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in set() if path in ("/health", "/ready", "/metrics") else methods:
+            answer = client.request(method, f"{path}?filters=title")
+            assert answer.status_code == 422
+            assert "no URL parameter named 'filters'. There are: " in answer.json()["error"], (method, path)

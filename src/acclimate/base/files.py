@@ -281,7 +281,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON Lines file, skipping blank lines. Errors name the line."""
     for number, row in read_json_lines(path):
         if not isinstance(row, dict):
-            raise DataError(f"found a {type(row).__name__}; expected a JSON object", path=path, line=number)
+            raise DataError(f"found {row!r:.60}; expected a JSON object", path=path, line=number)
         yield number, row
 
 
