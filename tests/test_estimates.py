@@ -134,11 +134,15 @@ def test_grades_cost_no_more_than_estimated(tmp_path):
 
 def test_what_passes_the_filters_bounds_what_later_stages_cost(tmp_path):
     def flop(*changes):
-        run = run_of(tmp_path, DOCS, "filter.filters=duplicates,logprob", *changes, out=f"run-{len(changes)}")
+        run = run_of(
+            tmp_path, DOCS, "filter.filters=duplicates,logprob", "evaluate.rerank=", *changes, out=f"run-{len(changes)}"
+        )
         return {stage: each.flop for stage, each in estimates(run, preview(run, run.input.corpus, 0.0)).items()}
 
     assert flop("filter.keep_top_k=5")["mine"] == SEARCH_FLOP * 5
     assert flop("filter.keep_top_k=5", "filter.filters=length")["mine"] == flop()["mine"] == SEARCH_FLOP * 30
+    retrievers = flop(*("label.teachers=bm25,dense", "evaluate.rerank=", "distill.max_steps=1"))
+    assert retrievers["label"] == 0.0 and "train" not in retrievers
 
 
 def test_students_cost_each_trial_and_read_no_more_queries_than_they_may():

@@ -224,6 +224,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
     n_queries = min(_KEPT * n_written, filter.most_kept(run, n_written))
     doc_tokens = indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
     n_teaching = len(run.input.log) - steer.n_log_choosing(run)  # at most this many log queries are used for training
+    n_rerankers = 0 if "train" in skips else train.n_rerankers(run)
     n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)
     by_stage = {
         "index": indexing,
@@ -234,7 +235,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "steer": steer.estimate(run, n_queries),
         "mine": mine.estimate(run, n_queries),
         "train": train.estimate(run, n_queries),
-        "label": label.estimate(run, n_queries, n_lists, doc_tokens),
+        "label": label.estimate(run, n_queries, n_lists, doc_tokens, n_rerankers),
         "distill": distill.estimate(run, n_lists),
         "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
     }

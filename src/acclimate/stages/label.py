@@ -44,7 +44,7 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import Steered, n_choosing
-from acclimate.stages.train import Trained, n_rerankers, pair_flop
+from acclimate.stages.train import Trained, pair_flop
 from acclimate.stages.unseen import ALL, QUERIES, TAUGHT, UNSEEN, n_taught, unseen
 
 HYBRID = "hybrid"
@@ -188,20 +188,21 @@ def check(run: Run) -> None:
         named.check(name)
 
 
-def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float) -> Estimate:
+def estimate(run: Run, n_queries: float, n_lists: float, doc_tokens: float, n_rerankers: int) -> Estimate:
     """Cost of the teachers. Rerankers score the held-out queries, and all lists if they are certain to teach; LLMs are
     counted as teaching, reading each document once and each pair's query.
 
-    n_lists: lists of synthetic and of log queries. doc_tokens: mean tokens per document.
+    n_lists: lists of synthetic and of log queries. doc_tokens: mean tokens per document. n_rerankers: of the
+    run, trained or provided.
     """
     settings, by_name = run.settings["label"], named_scorers(run)
     encoders = [name for name in by_name if name.startswith("cross-encoder:")]
     n_teaching = 0
     if settings["weights"] != CHOSEN and RERANKER in settings["teachers"]:
-        n_teaching += n_rerankers(run)  # chosen ones mostly get no weight, and score nothing more
+        n_teaching += n_rerankers  # chosen ones mostly get no weight, and score nothing more
     if settings["queries"] == UNSEEN:
         n_lists = max(0, n_lists - n_taught(run))
-    n_rated = n_rerankers(run) * n_choosing(run, n_queries) + n_teaching * n_lists
+    n_rated = n_rerankers * n_choosing(run, n_queries) + n_teaching * n_lists
     n_ways = settings["n_ways" if settings["windows"] else "reranker_ways"]
     n_pairs = n_lists * n_ways
     tokens = min(n_pairs, len(run.input.corpus)) * doc_tokens + n_pairs * _PAIR_TOKENS
