@@ -182,6 +182,8 @@ BAD = [
     ("", "context", "too long for the LLM"),
     ("", "error", "unusable answer"),
     ("what is a dh\ufffdw", "stop", "unusable answer"),  # an undecodable byte
+    ("what is a dh\ufffdw", "length", "unusable answer"),
+    ("仙台の味噌は大豆に\ufffd", "length", "unfinished"),  # within a character of several tokens
     ("Here are two questions that could be asked about it:", "stop", "preamble"),
     ("Sure! Here is a query:", "stop", "preamble"),
     ("what did the ships that sailed along", "length", "unfinished"),

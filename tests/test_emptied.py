@@ -88,6 +88,7 @@ def test_no_query_for_one_of_their_uses_is_told_before_any_training(lacks, test_
         queries=["query"] * 2,
         sides=lambda sampled: {side: [] if side == lacks else ["query"] for side in sides},
         folder=tmp_path / "filter",
+        manifest={"dropped": {"round-trip": 8}},
     )
     labels = SimpleNamespace(test_share=test_share, choosing=JudgedQueries("dev", ["one", "other"], []))
     run = SimpleNamespace(

@@ -170,14 +170,16 @@ def test_a_side_that_the_filters_emptied_is_told_before_anything_is_trained(side
     written = [
         SyntheticQuery(doc_id, "a query", doc_id, 0.0) for name in drawn if name != side for doc_id in drawn[name]
     ]
-    sampled, filtered = Sampled(tmp_path / "sample", {}, False), Filtered(tmp_path / "filter", {}, False)
+    sampled, folder = Sampled(tmp_path / "sample", {}, False), tmp_path / "filter"
     write_json(sampled.folder / "splits.json", {doc_id: name for name in drawn for doc_id in drawn[name]})
-    write_synthetic(filtered.folder / "queries.jsonl", written)
-    for n_docs, more in (
-        (6, r"draw more \(sample.n_docs\)"),
-        (7, "have more queries written of each .*, add documents"),
+    write_synthetic(folder / "queries.jsonl", written)
+    for n_docs, dropped, more in (
+        (6, 2, r"draw more \(sample.n_docs\), or filter less"),
+        (7, 2, "have more queries written of each .*, add documents, or filter less"),
+        (6, 0, r"draw more .*, or see what became of the others: acclimate inspect \S+"),  # no filter dropped any
     ):
-        run = run_of(tmp_path, DOCS, f"sample.n_docs={n_docs}", out=f"run{n_docs}")
+        run = run_of(tmp_path, DOCS, f"sample.n_docs={n_docs}", out=f"run{n_docs}{dropped}")
+        filtered = Filtered(folder, {"dropped": {"round-trip": dropped}}, False)
         with pytest.raises(DataError, match=f"4 queries are left .* none to {use}, where 2 documents .*; {more}"):
             check_sides(run, sampled, filtered)
 

@@ -193,7 +193,7 @@ class Generated(StageOutput):
         "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
         "refused": "the LLM or its server refuses to write about these documents: try another generate.llm or "
         "generate.prompt",
-        "unusable answer": "the server's answer is not a completion: is its address right?",
+        "unusable answer": "no completion, or broken characters: check the address of the server, or try another LLM",
         "wrong language": "set generate.language",
     }
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.text import counted
+from acclimate.base.text import command, counted
 from acclimate.corpus.provided_queries import left_out
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import n_parts
@@ -150,11 +150,15 @@ def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     more = _MORE[run.input.provided_queries is not None]
     if run.input.provided_queries is None and len(sampled.splits) < run.settings["sample"]["n_docs"]:  # no more to draw
         more = "have more queries written of each (generate.per_doc), add documents"
+    filters_did = any(filtered.manifest["dropped"].values())
+    otherwise = (
+        "filter less" if filters_did else f"see what became of the others: {command('inspect', filtered.folder.parent)}"
+    )
     uses |= {"test": "to measure on"} if run.input.labels.test_share else {}
     for side, use in uses.items():
         if not sides[side]:
             raise DataError(
                 f"{counted(len(filtered.queries), 'query is', 'queries are')} left after the filters, and none {use}, "
-                f"where {counted(drawn[side], 'document was', 'documents were')} to give some; {more}, or filter less",
+                f"where {counted(drawn[side], 'document was', 'documents were')} to give some; {more}, or {otherwise}",
                 path=filtered.folder,
             )

@@ -72,7 +72,8 @@ def clean(
     if finish_reason in _ENDED:
         return query, _ENDED[finish_reason]
     words = words_of(query)
-    if _BROKEN in query and _BROKEN not in doc_text:
+    whole = query if finish_reason == "stop" else query.rstrip(_BROKEN)  # others may end within a character
+    if _BROKEN in whole and _BROKEN not in doc_text:
         return query, "unusable answer"
     if not words and reasoning.has_reasoning(text):
         return query, "unfinished reasoning"
