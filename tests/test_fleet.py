@@ -96,6 +96,27 @@ def test_where_all_fail_the_failure_is_told(two):
         together(*(server.url for server in two), patience=Patience(1, 1.0, 5)).complete(serving.PROMPTS[:1])
 
 
+def test_a_server_is_paused_for_its_own_failures_as_long_as_it_asks_and_until_it_answers(two, monkeypatch):
+    monkeypatch.setattr(fleet, "_FIRST_SECONDS", 0.0)
+    first, second = two
+    llm = together(first.url, second.url)
+    for server in two:
+        server.reply = lambda request, nth: (200, {}, "no JSON")  # of this prompt, not of a server
+    assert llm.complete(serving.PROMPTS[:1])[0].finish_reason == "error"
+    assert len(first.requests) + len(second.requests) == 3
+    for server in two:
+        server.reply = lambda request, nth: serving.error(503) if nth == 1 else serving.echo(request)
+    llm.complete(serving.PROMPTS[1:2])
+    assert not any(llm._fleet._failures.values())
+    first.reply = lambda request, nth: serving.error(503, **{"retry-after": "60"})
+    second.reply = lambda request, nth: serving.echo(request)
+    llm = together(first.url, second.url)
+    first.requests.clear()
+    for prompt in serving.PROMPTS[2:6]:
+        llm.complete([prompt])
+    assert len(first.requests) == 1
+
+
 def test_the_least_busy_is_asked_and_one_left_out_comes_back_later_and_later(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(fleet.time, "monotonic", lambda: now[0])

@@ -128,3 +128,13 @@ def test_who_reads_no_further_leaves_no_thread_that_waits():
             time.sleep(0.01)
         assert asking() == []
         assert len(server.requests) <= 8
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("kind", ["openai", "openai-completions"])
+def test_an_answer_without_text_is_asked_for_again_only_if_it_is_asked_for_otherwise(kind):
+    blank = {"text": "  ", "message": {"content": "  "}, "finish_reason": "length"}
+    with serving(lambda request, nth: {"choices": [blank]} if nth < 9 else error(400, "too often")) as server:
+        (answer,) = ServerLLM(f"{kind}:tiny@{server.url}", patience=HASTY).complete(PROMPTS[:1])
+        assert not answer.text.strip()
+        assert len(server.requests) == (2 if kind == "openai" else 1)

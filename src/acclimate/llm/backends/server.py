@@ -228,12 +228,11 @@ class ServerLLM:
                 raise self._error(str(answer)) if answer.means is Outcome.STOP else _Retry(str(answer), answer.after)
             try:
                 completion = wire.completion(prompt, answer, self.decoding)
-                thinks = self.decoding.chat and wire.thinks(answer)
             except ValueError as error:
                 raise _Retry(one_line(str(error)), was_unusable=True) from None
             is_lost = completion.finish_reason == "reasoning"
-            self.terms.thinks |= thinks or is_lost
-            if is_lost and self.terms.changes(body):
+            self.terms.thinks |= is_lost or wire.thinks(answer)
+            if is_lost and wire.request(self.model, prompt, self.decoding, self.terms) != body:
                 continue  # retry, telling it not to think
             return completion
 

@@ -90,10 +90,6 @@ class Terms:
                 return True
         return False
 
-    def changes(self, sent: Mapping[str, Any]) -> bool:
-        """True if a request already sent would now be sent differently, with a better chance."""
-        return self.thinks and not {"chat_template_kwargs"} & {*sent, *self.left_out}
-
     def omitted(self) -> list[str]:
         """Names of the omitted parameters, for messages."""
         return [*self.left_out, *([] if self.limit else ["max_tokens"])]
