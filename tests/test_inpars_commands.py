@@ -194,6 +194,10 @@ def test_from_documents_to_measures(collection, written, tiny_encoder, tmp_path,
         ("filter", {"input": "x", "output": "y", "filter_strategy": "best"}, "best"),
         ("filter", {"input": "x", "output": "y", "keep_top_k": 0}, "--keep_top_k"),
         ("filter", {"input": "x", "output": "y", "max_tokens": 0}, "--max_tokens"),
+        ("generate", {"dataset": "x", "output": "y", "max_generations": 0}, "--max_generations is '0'"),
+        ("generate_triples", {"dataset": "x", "input": "y", "output": "z", "max_hits": 0}, "--max_hits is '0'"),
+        ("train", {"triples": "x", "output_dir": "y", "max_steps": 0}, "--max_steps is '0'"),
+        ("rerank", {"dataset": "x", "output_run": "y", "top_k": 0}, "--top_k is '0'"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, capsys, command, options, message):

@@ -23,6 +23,7 @@ from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
 from acclimate.base.loading import check_model, loading, tensor_shapes
 from acclimate.base.modules import max_positions
+from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.records import Doc, Query
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
@@ -89,6 +90,12 @@ def roberta(folder, tiny_encoder, *, positions=18, limit=None):
     model = SentenceTransformer(modules=[Transformer(str(folder / "body")), Pooling(32, "mean")], device="cpu")
     model.save(str(folder / "encoder"), create_model_card=False)
     return str(folder / "encoder")
+
+
+def test_a_tokenizer_that_cannot_be_had_is_named():
+    """It is loaded without the model, to cut documents; no check of a run comes before InPars' commands."""
+    with pytest.raises(DataError, match="nobody/nothing: the model could not be loaded: "):
+        _ = Tokenizer("nobody/nothing").tokenizer
 
 
 @pytest.mark.parametrize("limit", [None, 10**30])

@@ -129,7 +129,7 @@ def test_a_model_that_rates_nothing_and_a_corpus_without_queries_are_mistakes(fi
     run, out = files / "run.trec", files / "out"
     with pytest.raises(SettingError, match="not trained to score"):
         acclimate.rerank(run, tiny_encoder, out, corpus=files / "beir")
-    with pytest.raises(SettingError, match="has no queries; expected a file"):
+    with pytest.raises(SettingError, match="has no queries; expected a collection with queries"):
         acclimate.rerank(run, files / "reranker", out, corpus=files / "beir" / "corpus.jsonl")
     with pytest.raises(SettingError, match="depth is 0"):
         acclimate.rerank(run, files / "reranker", out, corpus=files / "beir", depth=0)

@@ -68,7 +68,10 @@ def rerank(
             asked = collection.queries if queries is None else _queries(Path(queries))
             texts = {query.query_id: query for query in asked}
             if not texts:
-                raise SettingError(f"{corpus} has no queries; expected a file of queries (--queries), or a BEIR folder")
+                raise SettingError(
+                    f"{corpus} has no queries; expected a collection with queries, such as a BEIR folder, or a file of "
+                    "them (acclimate rerank --queries)"
+                )
             n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
         except AcclimateError:
             if is_new:  # an error leaves nothing behind

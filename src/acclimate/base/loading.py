@@ -46,8 +46,15 @@ Shapes = dict[str, tuple[int, ...]]
 
 @contextmanager
 def loading(name: str | Path) -> Iterator[None]:
-    """Log that a model is being loaded, silence the libraries, and make their errors name the model."""
+    """Log that a model is being loaded, and do so as `naming`."""
     distributed.say("", f"loading {name}")
+    with naming(name):
+        yield
+
+
+@contextmanager
+def naming(name: str | Path) -> Iterator[None]:
+    """Silence the libraries that load a model or its tokenizer, and make their errors name it."""
     try:
         with quiet():
             yield

@@ -30,12 +30,12 @@ def generate(
     output: Path,
     base_model: str = "EleutherAI/gpt-j-6B",
     prompt: str = "inpars",
-    n_fewshot_examples: Count = 3,
-    max_doc_length: Count = 256,
+    n_fewshot_examples: Positive = 3,
+    max_doc_length: Positive = 256,
     max_query_length: Count = 200,
-    max_prompt_length: Count = 2048,
-    max_new_tokens: Count = 64,
-    max_generations: Count = 100_000,
+    max_prompt_length: Positive = 2048,
+    max_new_tokens: Positive = 64,
+    max_generations: Positive = 100_000,
     seed: Count = 1,
 ) -> None:
     """Have an LLM write a query for each of a number of documents. --dataset is a collection as for adapt."""
@@ -66,7 +66,7 @@ def filter_command(
 
 @inpars_app.command(name="generate_triples")
 def generate_triples(
-    *, dataset: str, input: Path, output: Path, n_samples: Count = 100, max_hits: Count = 1000, seed: Count = 1
+    *, dataset: str, input: Path, output: Path, n_samples: Positive = 100, max_hits: Positive = 1000, seed: Count = 1
 ) -> None:
     """Sample negatives from BM25's top results for each query and its document."""
     arguments = locals()
@@ -81,11 +81,11 @@ def train(
     triples: Annotated[Path, Parameter(name=("--triples", "--pairs"))],
     output_dir: Path,
     base_model: str = "google-t5/t5-base",
-    max_doc_length: Count = 300,
-    max_steps: Count = 156,
+    max_doc_length: Positive = 300,
+    max_steps: Positive = 156,
     learning_rate: float = 3e-4,
-    per_device_train_batch_size: Count = 8,
-    gradient_accumulation_steps: Count = 16,
+    per_device_train_batch_size: Positive = 8,
+    gradient_accumulation_steps: Positive = 16,
     seed: Count = 1,
 ) -> None:
     """Train a reranker on triples or pairs; by default 156 steps of 128 rows, as in the papers."""
@@ -102,7 +102,7 @@ def rerank(
     output_run: Path,
     model: str = "castorini/monot5-small-msmarco-100k",
     input_run: _Run = None,
-    top_k: Count = 1000,
+    top_k: Positive = 1000,
 ) -> None:
     """Rerank the top documents of a run, or of BM25 if no run is given."""
     from acclimate.api.inpars import ranking
@@ -116,7 +116,7 @@ def evaluate(
     run: str,
     qrels: FilePath = None,
     dataset: File = None,
-    relevance_threshold: Count = 1,
+    relevance_threshold: Positive = 1,
     remove_unjudged: Flag = False,
     json: FilePath = None,
 ) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from acclimate.base import models
-from acclimate.base.loading import quiet
+from acclimate.base.loading import naming
 from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoders.unpacked import load_unpacked
@@ -37,7 +37,7 @@ class Tokenizer:
             with gguf.read_once(model.gguf_file):
                 return load(model.path_or_id, **options)
 
-        with quiet():
+        with naming(self.name):
             if model.gguf_file:
                 return load_unpacked(self.name, "tokenizer", unpack, load)
             return load(model.path_or_id)
