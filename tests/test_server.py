@@ -60,6 +60,12 @@ def test_what_a_chat_says_becomes_one_line(text, finish, query, why):
         assert (found.text, found.finish_reason) == (query, why)
 
 
+def test_a_remark_beside_an_answer_is_no_error():
+    with serving(lambda request, nth: {**echo(request), "msg": "ok", "detail": "cached"}) as server:
+        assert model(server).complete(PROMPTS[:1])[0].text == "what is number 0"
+        assert len(server.requests) == 1
+
+
 def test_text_completion_sends_the_prompt_as_it_is_and_its_stops():
     def reply(request, nth):
         token_logprobs = {"tokens": [" what", " now", "\n"], "token_logprobs": [-1.0, None, -2.0]}

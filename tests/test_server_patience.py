@@ -16,6 +16,8 @@ from serving import HASTY, PROMPTS, echo, error, model, serving
 from acclimate.base.errors import LLMError
 from acclimate.llm import Decoding
 from acclimate.llm.backends.server import ServerLLM, _Retry
+from acclimate.llm.server.address import parse
+from acclimate.llm.server.client import client
 from acclimate.llm.server.gate import Patience
 from acclimate.records import Completion
 
@@ -36,6 +38,12 @@ def test_terms_are_of_one_model_at_one_address_asked_in_one_way_and_answers_of_o
     assert len({ServerLLM(name).server for name in apart}) == 4
     versions = [f"openai:m{AT}", f"openai:m{AT}?api-version=1", f"openai:m{AT}?api-version=2"]
     assert len({ServerLLM(name).fingerprint for name in versions}) == 3
+
+
+def test_connecting_takes_no_longer_than_a_request_may_and_only_we_ask_again(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    made = client("m", parse(f"openai:m{AT}"), 7.5)
+    assert (made.timeout, made.max_retries) == (7.5, 0)
 
 
 class Failing(ServerLLM):

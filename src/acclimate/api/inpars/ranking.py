@@ -13,6 +13,7 @@ from acclimate.corpus.formats import write_qrels, write_run
 
 BM25_RUN = "bm25"  # names BM25 where a run file is expected
 MEASURES = {  # the toolkit's names
+    "num_ret": "NumRet",
     "map": "AP",
     "recip_rank": "RR",
     "P_10": "P@10",
@@ -55,13 +56,13 @@ def evaluate(
             if run == BM25_RUN:
                 source = folder / "bm25.trec"
                 write_run(source, bm25_hits(collection.corpus, collection.queries, 1000), tag=BM25_RUN)
-        result = evaluate_run(
-            judged, source, measures=["NumRet", *MEASURES.values()],
+        (result,) = evaluate_run(
+            judged, source, measures=MEASURES.values(),
             relevance_threshold=relevance_threshold, remove_unjudged=remove_unjudged,
         )  # fmt: skip
-    names = {"num_ret": "NumRet", **MEASURES}
-    n_queries = float(len(result[0].per_query["NumRet"]))  # what means are over, queries missing from the run included
-    values = {"num_q": n_queries, **{name: result[0].measures[measure] for name, measure in names.items()}}
+    n_queries = float(len(result.per_query["NumRet"]))  # what means are over, queries missing from the run included
+    # In the order asked for; with a threshold, their names here have it, too.
+    values = {"num_q": n_queries, **dict(zip(MEASURES, result.measures.values(), strict=True))}
     if json is not None:
         write_json(json, values)
     return values
