@@ -156,3 +156,8 @@ def test_a_pause_is_as_long_as_asked_for_and_longer_only_after_failures_in_a_row
     pair.answered("a")
     pair.leave_out("a", 30.0)
     assert ends_after(30)
+    for _ in range(9):
+        pair.leave_out("a")
+        now[0] += 60
+    pair.leave_out("a")
+    assert ends_after(60)

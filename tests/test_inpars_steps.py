@@ -17,12 +17,16 @@ from acclimate.llm.prompts import load
 from acclimate.records import Doc, Query
 
 COPY = DOCS[0]._replace(doc_id="nearly", text=f"{DOCS[0].text} Again.")
-CORPUS = [*DOCS[:12], Doc("short", "tiny"), COPY]
+LONG = [
+    Doc(f"long{n}", " ".join(f"In year {n}{at} the sea rose by some more than before." for at in range(9)))
+    for n in range(4)
+]
+CORPUS = [*DOCS[:12], Doc("short", "tiny"), COPY, *LONG]
 
 
 @pytest.fixture
 def collection(tmp_path):
-    """Fourteen documents, long example queries of three, and judged ones of the test split besides."""
+    """Eighteen documents, long example queries of three, and judged ones of the test split besides."""
     folder = tmp_path / "nature"
     (folder / "qrels").mkdir(parents=True)
     rows = [{"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in CORPUS]

@@ -25,6 +25,7 @@ FAULTS = {
     "too many requests": lambda request: error(429, **{"retry-after": "0.02"}),
     "a server's failure": lambda request: error(500),
     "a gateway's page": lambda request: (502, {"content-type": "text/html"}, "<h1>Bad gateway</h1>"),
+    "a busy gateway's page": lambda request: (429, {"content-type": "text/html"}, "<h1>Slow down</h1>"),
     "a cut connection": lambda request: None,
     "a cut answer": lambda request: (200, {"content-length": "5000"}, '{"choices": ['),
     "broken JSON": lambda request: (200, {}, '{"choices": [{"mess'),

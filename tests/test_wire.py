@@ -141,11 +141,14 @@ def test_whatever_an_answer_holds_it_can_be_kept_or_is_none(content, finish, log
 def test_a_stream_of_events_is_one_answer():
     parts = ["what", " is", " a dhow"]
     rows = [{"choices": [{"delta": {"role": "assistant", "content": part}, "finish_reason": None}]} for part in parts]
-    rows[0]["choices"][0]["logprobs"] = {"content": [{"token": "what", "logprob": -1.0}]}
-    rows += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": {"prompt_tokens": 50}}]
+    for number, (row, part) in enumerate(zip(rows, parts, strict=True), 1):
+        row["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -float(number)}]}
+    rows += [{"choices": [{"delta": {}, "finish_reason": reason}]} for reason in ("length", None)]
+    rows += [{"choices": [], "usage": {"prompt_tokens": 50}}]
     text = ": ping\n\n" + "".join(f"data: {json.dumps(row)}\n\n" for row in rows) + "data: [DONE]\n\n"
     found = wire.completion("a prompt", read(text), CHAT)
-    assert (found.text, found.finish_reason, found.prompt_tokens) == (Q, "stop", 50)
+    assert (found.text, found.finish_reason, found.prompt_tokens) == (Q, "length", 50)
+    assert found.logprobs == (-1, -2, -3)
     assert read('data: {"error": {"message": "no"}}\n\n')["error"]
 
 

@@ -148,7 +148,7 @@ def filter(
 
     def lines() -> Iterator[dict[str, Any]]:
         for query in kept:
-            others = {name: value for name, value in by_id[query.query_id].others.items() if name != "score"}
+            others = dict(by_id[query.query_id].others)
             log_probs = list(query.log_probs) or ([] if math.isnan(query.logprob) else [query.logprob])
             line = {"doc_id": query.doc_id, "text": others.pop("text"), "query": query.text, "log_probs": log_probs}
             yield {**line, **others, "score": scores[query.query_id]}

@@ -106,7 +106,7 @@ def _merged(text: str) -> dict[str, Any]:
     for part in (part for choices in choice_lists for part in choices if isinstance(part, Mapping)):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
-            if isinstance(value, str) and name != "role":
+            if isinstance(value, str):
                 texts[name] = texts.get(name, "") + value
         logprobs = part.get("logprobs")
         if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
