@@ -31,7 +31,7 @@ def collection(tmp_path):
     (folder / "qrels").mkdir(parents=True)
     rows = [{"_id": doc.doc_id, "title": doc.title, "text": doc.text} for doc in CORPUS]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    texts = {f"q{n}": f"{doc.title} and " + "more words about it " * 30 for n, doc in enumerate(DOCS[:6])}
+    texts = {f"q{n}": f"{doc.title} and " + "more words about the sea " * 30 for n, doc in enumerate(DOCS[:6])}
     (folder / "queries.jsonl").write_text(
         "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items())
     )
