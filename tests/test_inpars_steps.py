@@ -16,7 +16,7 @@ from acclimate.llm.lengths import about_tokens, characters_in
 from acclimate.llm.prompts import load
 from acclimate.records import Doc, Query
 
-COPY = DOCS[0]._replace(doc_id="nearly", text=f"{DOCS[0].text} Again.")
+COPY = DOCS[0]._replace(doc_id="nearly", text=f"{DOCS[0].text}\nAgain.")
 LONG = [
     Doc(f"long{n}", " ".join(f"In year {n}{at} the sea rose by some more than before." for at in range(9)))
     for n in range(4)
@@ -158,20 +158,23 @@ def test_a_step_of_training_reads_half_a_batch_of_pairs_and_every_setting_counts
     }  # fmt: skip
 
 
-def test_triples_have_as_many_negatives_as_asked_for_drawn_by_seed_on_a_line_each(collection, tmp_path):
+def test_triples_have_as_many_negatives_as_asked_for_of_bm25_s_first_drawn_by_seed_on_a_line_each(collection, tmp_path):
     written = tmp_path / "queries.jsonl"
-    row = {"doc_id": DOCS[0].doc_id, "query": " ".join(doc.title for doc in CORPUS[1:]), "log_probs": [-1.0] * 9}
-    written.write_text(json.dumps({**row, "text": DOCS[0].text}) + "\n")
+    query = Query("q", " ".join(doc.title for doc in DOCS[:12]) + "\tand more")
+    row = {"doc_id": COPY.doc_id, "query": query.text, "log_probs": [-1.0] * 9, "text": COPY.text}
+    written.write_text(json.dumps(row) + "\n")
 
     def triples(n_samples, seed):
-        output = tmp_path / "triples.tsv"
-        assert training.generate_triples(collection, written, output, n_samples=n_samples, max_hits=9, seed=seed) == (
-            n_samples
-        )
+        output, options = tmp_path / "triples.tsv", {"n_samples": n_samples, "max_hits": 6, "seed": seed}
+        assert training.generate_triples(collection, written, output, **options) == n_samples
         return output.read_text()
 
     assert triples(3, 1) == triples(3, 1) != triples(3, 2)
     assert triples(1, 1).count("\n") == 1
+    corpus = {doc.doc_id: doc for doc in CORPUS}
+    texts = {" ".join(corpus[hit.doc_id].default_text().split("\n")) for hit in bm25_hits(corpus, [query], 6)}
+    negatives = {line.rsplit("\t", 1)[1].strip('"') for line in triples(5, 1).splitlines()}
+    assert len(negatives) == 5 and negatives < texts  # whatever they score beside the source
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -227,3 +230,7 @@ def test_judged_queries_alone_are_asked_and_bm25_finds_what_shares_a_term(collec
     hits = [*bm25_hits(corpus, [Query("q", "lava")], 9)]
     assert [hit.doc_id for hit in hits] == ["a", "b"]
     assert [hit.doc_id for hit in bm25_hits(corpus, [Query("q", "lava")], 1)] == ["a"]
+    many = {f"{n:03}": Doc(f"{n:03}", "lava rock" if n % 3 else "sea") for n in reversed(range(200))}
+    assert [hit.doc_id for hit in bm25_hits(many, [Query("q", "lava")], 99)] == sorted(n for n in many if int(n) % 3)[
+        :99
+    ]

@@ -1,0 +1,104 @@
+"""Which queries a judge is asked about: those of people first, and none that anything learned from."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acclimate.api import judge
+from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
+from acclimate.records import Qrel, Query
+
+QUERIES = [Query(f"q{n:02}", f"query {n}") for n in range(30)]
+QRELS = [Qrel(query.query_id, "d", 1) for query in QUERIES]
+LOG = QueryLog([LoggedQuery(f"l{n:02}", f"logged {n}", 40 - n) for n in range(30)])
+
+
+def run_of(split, *, log=LOG, learned=(), shown=3, most=0, seed=0) -> tuple[Any, Any]:
+    """A finished run that was measured on queries of this split, and its outputs."""
+    run = SimpleNamespace(
+        seed=seed,
+        settings={"evaluate": {"max_queries": most}, "generate": {"log_examples": shown}},
+        input=SimpleNamespace(unjudged_log=log, documents={"d": None}),
+    )
+    steered = SimpleNamespace(measuring=lambda *_: JudgedQueries(split, QUERIES, QRELS))
+    return run, {"steer": steered, "sample": None, "label": SimpleNamespace(log_queries=learned)}
+
+
+def chosen(run, outputs, n=100, **files):
+    return judge._queries_to_judge(run, outputs, **{"queries": None, "log": None, "grades": None, **files}, n=n)
+
+
+@given(st.integers(1, 40), st.integers(0, 35), st.integers(0, 99))
+def test_labelled_queries_that_were_measured_come_with_the_grades_of_people(n, most, seed):
+    asked = chosen(*run_of("test", most=most, seed=seed), n=n)
+    ids = [query.query_id for query in asked.queries]
+    measured = chosen(*run_of("test", most=most, seed=seed)).queries
+    assert (asked.kind, ids, asked.of) == ("test", sorted(ids), min(most or 30, 30))
+    assert len(ids) == min(n, asked.of)
+    assert {*ids} <= {query.query_id for query in measured}
+    assert sorted(qrel.query_id for qrel in asked.people) == ids
+
+
+@given(st.sets(st.integers(0, 29)), st.integers(0, 5), st.integers(0, 99))
+def test_of_a_log_no_query_is_asked_about_that_a_prompt_showed_or_a_student_learned(learned, shown, seed):
+    given_away = [query.as_query() for n, query in enumerate(LOG.queries) if n in learned]
+    run, outputs = run_of(SYNTHETIC, learned=given_away, shown=shown, seed=seed)
+    asked = chosen(run, outputs)
+    used = {query.query_id for query in given_away} | {query.query_id for query in LOG.draw(shown, seed)}
+    left = sorted({query.query_id for query in LOG.queries} - used)
+    if left:
+        assert (asked.kind, [query.query_id for query in asked.queries], asked.people) == ("log", left, [])
+    else:
+        assert (asked.kind, asked.people) == (SYNTHETIC, [])
+    assert chosen(*run_of("test", learned=given_away)).kind == "test"
+
+
+def test_queries_that_people_graded_come_first_and_grades_of_unknown_queries_and_documents_are_refused(tmp_path):
+    grades = tmp_path / "grades.trec"
+    grades.write_text("l07 0 d 1\nl09 0 d 0\nsomebody-else's 0 d 1\n")
+    asked = chosen(*run_of(SYNTHETIC, shown=0), n=20, grades=grades)
+    assert {"l07", "l09"} <= {query.query_id for query in asked.queries}
+    assert [(qrel.query_id, qrel.relevance) for qrel in asked.people] == [("l07", 1), ("l09", 0)]
+    alone = [chosen(*run_of(SYNTHETIC, shown=0, seed=seed), n=2, grades=grades).queries for seed in range(5)]
+    assert all([query.query_id for query in queries] == ["l07", "l09"] for queries in alone)
+    for text, said in (
+        ("x 0 d 1\n", "none of its queries, such as 'x'"),
+        ("l07 0 gone 1\n", "document 'gone' is graded"),
+    ):
+        grades.write_text(text)
+        with pytest.raises(DataError, match=said):
+            chosen(*run_of(SYNTHETIC, shown=0), grades=grades)
+
+
+def test_fewer_people_s_grades_are_kept_than_given_if_fewer_queries_are_asked_about():
+    asked = chosen(*run_of("test"), n=5)
+    assert len(asked.people) == len(asked.queries) == 5
+
+
+def test_the_llm_is_that_of_the_filter_unless_named_and_has_limits_and_no_secret(monkeypatch, tmp_path):
+    told: dict[str, Any] = {}
+
+    class Checked(Exception):
+        pass
+
+    def check(run, settings):
+        told.update(settings, limits=run.budget.limits)
+        raise Checked
+
+    run = SimpleNamespace(settings={"filter": {"llm": "of-filter"}, "generate": {"llm": "of-generate"}})
+    monkeypatch.setattr(judge, "open_run", lambda *_: (run, {}))
+    monkeypatch.setattr(judge.stage, "check", check)
+    for llm, expected in ((None, "of-filter"), ("another", "another")):
+        with pytest.raises(Checked):
+            judge.judge(tmp_path, llm=llm, max_cost=2.0, max_tokens=70, depth=20)
+        assert (told["llm"], told["depth"], told["prompt"]) == (expected, 20, "relevance")
+        assert (told["limits"][""].cost, told["limits"][""].tokens) == (2.0, 70)
+    with pytest.raises(SettingError, match="secret"):
+        judge.judge(tmp_path, llm="openai:m@http://me:hunter2@there/v1")
