@@ -78,24 +78,29 @@ def expected_steps(model, prefix, rows, written):
     return [torch.stack(each) for each in zip(*whole, strict=True)]
 
 
+@pytest.fixture(scope="module")
+def expected(model):
+    """What transformers gives behind a prefix, and without one, by its length."""
+    own = loaded(model)
+    return {len(prefix): expected_steps(own, prefix, ROWS, WRITTEN) for prefix in (PREFIX, [])}
+
+
 @ALWAYS
 @pytest.mark.parametrize("prefix", [PREFIX, []], ids=["behind a prefix", "alone"])
 @pytest.mark.parametrize("piece", [None, 7], ids=["whole", "in pieces"])
-def test_every_step_gives_what_transformers_gives(model, for_gpu, prefix, piece, monkeypatch):
+def test_every_step_gives_what_transformers_gives(model, expected, for_gpu, prefix, piece, monkeypatch):
     if piece:
         monkeypatch.setattr("acclimate.llm.decoders.packed.GROUP_TOKENS", piece)
         monkeypatch.setattr("acclimate.llm.decoders.packed.GPU_GROUP_TOKENS", piece)
-    expected = expected_steps(loaded(model), prefix, ROWS, WRITTEN)
     decoder = Packed(loaded(model), for_gpu=for_gpu)
     for _ in range(2):  # the second time in memory that has been written
         found = list(steps(decoder, prefix, ROWS, WRITTEN))
-        assert len(found) == len(expected) == 15
-        for one, other in zip(found, expected, strict=True):
+        assert len(found) == len(expected[len(prefix)]) == 15
+        for one, other in zip(found, expected[len(prefix)], strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
-def test_who_stays_in_a_batch_goes_on_as_before(model):
-    expected = expected_steps(loaded(model), PREFIX, ROWS, WRITTEN)
+def test_who_stays_in_a_batch_goes_on_as_before(model, expected):
     decoder = Packed(loaded(model))
     _, cache = decoder.start(decoder.prefix(PREFIX), ROWS, len(WRITTEN))
     for step, tokens in enumerate(WRITTEN):
@@ -103,7 +108,7 @@ def test_who_stays_in_a_batch_goes_on_as_before(model):
             cache.keep(torch.tensor([1, 2]))
         stay = [1, 2] if step >= 3 else [0, 1, 2, 3]
         found = decoder.step(torch.tensor(tokens)[stay], cache).log_softmax(-1)
-        torch.testing.assert_close(found, expected[step + 1][stay], atol=1e-4, rtol=0)
+        torch.testing.assert_close(found, expected[len(PREFIX)][step + 1][stay], atol=1e-4, rtol=0)
 
 
 def test_a_model_that_takes_images_too_reads_text_alike(tmp_path):
@@ -156,8 +161,8 @@ def test_texts_are_those_of_transformers_forward_pass_in_any_batch(model, temper
         same([llm.complete([prompt])[0] for prompt in PROMPTS], expected, but=but)
 
 
-def test_half_precision_rounds_about_as_transformers_does(model):
-    exact = torch.stack(expected_steps(loaded(model), PREFIX, ROWS, WRITTEN))
+def test_half_precision_rounds_about_as_transformers_does(model, expected):
+    exact = torch.stack(expected[len(PREFIX)])
     rounded = torch.stack(expected_steps(loaded(model, torch.bfloat16), PREFIX, ROWS, WRITTEN))
     found = torch.stack(list(steps(Packed(loaded(model, torch.bfloat16)), PREFIX, ROWS, WRITTEN)))
     errors = [float((one - exact).square().mean().sqrt()) for one in (found, rounded)]

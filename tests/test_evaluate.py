@@ -272,10 +272,11 @@ def test_runs_are_as_deep_as_the_measures_and_the_seed_draws_the_intervals(tmp_p
     assert one == again != other
 
 
-def test_progress_counts_every_search(tmp_path):
+def test_progress_counts_every_search(tmp_path, monkeypatch):
+    monkeypatch.setattr("acclimate.search.measuring._TIMED", 30)
     steps = []
     evaluated(tmp_path, BM25, DENSE, GOOD, progress=lambda done, total: steps.append((done, total)))
-    measured, timed = [(40 * n, 240) for n in (1, 2, 3)], [(120 + 40 * n, 240) for n in (1, 2, 3)]
+    measured, timed = [(40 * n, 210) for n in (1, 2, 3)], [(120 + 30 * n, 210) for n in (1, 2, 3)]
     assert steps == measured + timed
 
 

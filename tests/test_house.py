@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -57,9 +57,9 @@ NEVER_ONE = {  # what f-strings write before a plural: a limit, the size of what
 
 
 @cache
-def trees() -> dict[str, ast.Module]:
+def nodes() -> dict[str, list[ast.AST]]:
     """What every module says; parsed where it is asked for, as each process of the suite reads this file."""
-    return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    return {module: [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))] for module, path in MODULES.items()}
 
 
 def test_the_rooms_at_the_top_are_these_few():
@@ -79,8 +79,8 @@ def test_nothing_is_left_unwritten():
     """No function, and no member of a protocol that a class passes for, only says that it does nothing."""
     unwritten = [
         f"{module}:{node.lineno}"
-        for module, tree in trees().items()
-        for node in ast.walk(tree)
+        for module, inside in nodes().items()
+        for node in inside
         if isinstance(node, ast.Name) and node.id in ("NotImplementedError", "NotImplemented")
     ]
     assert unwritten == []
@@ -93,8 +93,8 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
     begun = re.compile(rf"\bacclimate (({commands})( [^ ;,]+)* )?$")
     unquoted = [
         f"{module}:{node.lineno}"
-        for module, tree in trees().items()
-        for node in ast.walk(tree)
+        for module, inside in nodes().items()
+        for node in inside
         if isinstance(node, ast.JoinedStr)
         for part, after in pairwise(node.values)
         if isinstance(part, ast.Constant)
@@ -110,8 +110,8 @@ def test_what_can_be_one_is_counted_in_the_singular():
     """By `base.text.counted`: no f-string and no template writes a number before the plural of what is counted."""
     calls = {
         str(argument.value)
-        for tree in trees().values()
-        for node in ast.walk(tree)
+        for inside in nodes().values()
+        for node in inside
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "counted"
         for argument in node.args[1:]
         if isinstance(argument, ast.Constant)
@@ -121,8 +121,8 @@ def test_what_can_be_one_is_counted_in_the_singular():
     begun = re.compile(rf" (?:(?!(?:all|for|of|on|or|that|encodes) )[a-z-]+ )?(?:{'|'.join(plurals)})\b")
     plural = [
         f"{module}:{node.lineno}: {ast.unparse(count.value)}{after.value}"
-        for module, tree in trees().items()
-        for node in ast.walk(tree)
+        for module, inside in nodes().items()
+        for node in inside
         if isinstance(node, ast.JoinedStr)
         for count, after in pairwise(node.values)
         if isinstance(count, ast.FormattedValue) and isinstance(after, ast.Constant) and begun.match(str(after.value))
@@ -140,7 +140,7 @@ def test_what_can_be_one_is_counted_in_the_singular():
 def imports_of(module: str) -> Iterator[str]:
     """The modules of the package that this one imports: anywhere in it, for types alone too."""
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(trees()[module]):
+    for node in nodes()[module]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -171,7 +171,7 @@ def test_the_default_of_a_setting_is_in_one_signature():
     repeated = [
         (module, parameter.arg)
         for module in MODULES.keys() - homes
-        for function in ast.walk(trees()[module])
+        for function in nodes()[module]
         if isinstance(function, ast.FunctionDef)
         for parameter, default in [
             *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
@@ -183,9 +183,9 @@ def test_the_default_of_a_setting_is_in_one_signature():
     assert set(repeated) == explained  # and whoever takes one away takes its explanation too
 
 
-def names_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def names_in(inside: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """(line, name) of every variable, parameter, attribute, function and class."""
-    for node in ast.walk(tree):
+    for node in inside:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             yield node.lineno, node.id
         elif isinstance(node, ast.arg | ast.keyword) and node.arg:
@@ -198,11 +198,11 @@ def names_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def test_every_name_says_what_it_holds():
     tree = ast.parse("def made(own, *, near=1):\n  for one in own.found: (told := one); f(near=2)")
-    assert {name for _, name in names_in(tree)} >= SAY_NOTHING
+    assert {name for _, name in names_in(ast.walk(tree))} >= SAY_NOTHING
     silent = [
         f"{module}:{line}: {name}"
-        for module, tree in trees().items()
-        for line, name in names_in(tree)
+        for module, inside in nodes().items()
+        for line, name in names_in(inside)
         if re.fullmatch(rf"_?({'|'.join(SAY_NOTHING)})", name)
     ]
     assert silent == []

@@ -79,7 +79,7 @@ def test_searching_by_words_alone_loads_no_model(finished):
     assert loaded_by(code, "torch", "transformers", "sentence_transformers", "ir_measures") == []
 
 
-@pytest.mark.parametrize("system", ["dense", "late-interaction", "hybrid+reranker", "hybrid:adapted"])
+@pytest.mark.parametrize("system", ["hybrid+reranker", "hybrid:adapted"])
 def test_searching_with_vectors_loads_torch_and_no_library_of_models(system, finished):
     code = f"import acclimate; assert acclimate.open({str(finished)!r}).search('lava and ash', system={system!r})"
     sympy = ["sympy"] if Version(version("torch")) >= Version("2.13") else []  # older ones need it
