@@ -25,7 +25,7 @@ from acclimate.base.testing import DOCS, QUERIES
 from acclimate.measure import recommend
 from acclimate.search import measuring
 
-settings.register_profile("acclimate", deadline=None, derandomize=True)
+settings.register_profile("acclimate", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("acclimate")
 
 _HERE = {"127.0.0.1", "::1", "localhost", ""}
