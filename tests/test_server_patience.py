@@ -65,6 +65,17 @@ class Failing(ServerLLM):
         return ANSWER
 
 
+def test_an_outage_is_told_once_and_again_after_an_answer(caplog):
+    caplog.set_level("INFO", "acclimate")
+    llm = Failing(*[_Retry("busy")] * 2, patience=Patience(20, 1, 1000))
+    assert llm.asked() == ANSWER
+    assert caplog.text == ""
+    for n_told in (1, 2):
+        llm.failures = [_Retry("busy")] * 9
+        assert llm.asked() == ANSWER
+        assert caplog.text.count("openai:m at http://there:2/v1: busy; trying again") == n_told
+
+
 def test_delays_double_up_to_a_limit_and_a_longer_one_that_is_asked_for_is_kept(monkeypatch):
     llm = Failing(*(_Retry("busy") for _ in range(9)), _Retry("busy", 99.0), patience=Patience(10, 1, 1000))
     assert llm.asked() == ANSWER

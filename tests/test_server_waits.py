@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from email.utils import formatdate
 
@@ -12,6 +14,7 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 from serving import PROMPTS, echo, error, model, serving
 
 from acclimate.llm.server.failures import Outcome, failure, retry_after
+from acclimate.llm.server.gate import Patience
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -99,3 +102,24 @@ def test_a_status_that_may_pass_is_asked_again_and_of_another_server_unless_the_
     found = failure(status, "no")
     assert found.means is Outcome.AGAIN
     assert found.is_of_server == (status != 409)
+
+
+def test_a_server_that_never_answers_can_be_left(interruptible, caplog):
+    """The first interrupt waits for the answers under way, the second for nothing."""
+    caplog.set_level("INFO", "acclimate")
+    me, is_left, end = threading.get_ident(), threading.Event(), time.monotonic() + 10
+
+    def reply(request, nth):
+        signal.pthread_kill(me, signal.SIGINT)
+        while "interrupt again to leave them" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        signal.pthread_kill(me, signal.SIGINT)
+        is_left.wait(10)
+        return echo(request)
+
+    with serving(reply) as server:
+        with pytest.raises(KeyboardInterrupt):
+            model(server, concurrency=1, patience=Patience(0, 60, 60)).complete(PROMPTS)
+        assert time.monotonic() < end
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name == "requests")
+        is_left.set()

@@ -13,11 +13,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import LLMError
 from acclimate.base.text import counted
@@ -31,7 +32,7 @@ from acclimate.llm.server.failures import (
     Outcome,
     cause,
     connection_failure,
-    failure,
+    failed_response,
     one_line,
     page_title,
     retry_after,
@@ -39,11 +40,13 @@ from acclimate.llm.server.failures import (
 from acclimate.llm.server.fleet import Fleet
 from acclimate.llm.server.gate import Gate, Patience
 from acclimate.llm.server.terms import Terms
+from acclimate.llm.server.threads import DaemonThreads
 from acclimate.records import Completion
 
 _UNREAD = 2  # maximum answers waiting to be accounted for, per concurrent request
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds
 _ERRORS = ("errors", "detail", "msg")  # keys of errors beside "error", in responses with a success status
+_TOLD_AT = 3  # failures of a prompt, after some seconds
 _UNUSABLE_TRIES = 3  # per prompt
 _UNUSABLE_PROMPTS = 5  # consecutive prompts without a usable answer, before giving up
 
@@ -85,6 +88,7 @@ class ServerLLM:
         self._gate = Gate(self.concurrency)
         self._unusable: list[str] = []  # reasons, for consecutive prompts without a usable answer
         self._asks_no_more = threading.Event()
+        self._is_told = threading.Event()  # that requests fail, since the last answer
 
     @property
     def name(self) -> str:
@@ -119,11 +123,12 @@ class ServerLLM:
         return [completions[place] for place in range(len(prompts))]
 
     def answers(self, prompts: Sequence[str]) -> Iterator[tuple[int, Completion]]:
-        """(position, completion) as they arrive; the first failure is raised after all pending answers."""
+        """(position, completion) as they arrive; the first failure is raised after all pending answers, a second
+        KeyboardInterrupt at once."""
         self.check()
         stop = self._asks_no_more = threading.Event()  # new for each call, as an earlier one may have been stopped
         failed: BaseException | None = None
-        pool = ThreadPoolExecutor(max(1, min(self.concurrency, len(prompts))))
+        pool = DaemonThreads(max(1, min(self.concurrency, len(prompts))))
         unread = threading.Semaphore(_UNREAD * self.concurrency)
 
         def ask(prompt: str) -> Completion | None:
@@ -139,8 +144,11 @@ class ServerLLM:
                 try:
                     future = next(coming)
                 except KeyboardInterrupt as error:  # pending answers are paid for
+                    if isinstance(failed, KeyboardInterrupt):
+                        raise
                     failed = error
                     stop.set()
+                    distributed.say("", "waiting for the answers under way; interrupt again to leave them")
                     coming = as_completed(futures)
                     continue
                 place, error = futures.pop(future), future.exception()
@@ -153,7 +161,7 @@ class ServerLLM:
         finally:
             stop.set()
             unread.release(max(1, len(prompts)))
-            pool.shutdown(wait=False)
+            pool.close()
         if failed is not None:
             raise failed
 
@@ -180,6 +188,7 @@ class ServerLLM:
                 answer = None if stop.is_set() else self._request(prompt)
                 if answer is not None:
                     self._unusable.clear()
+                    self._is_told.clear()
                 return answer
             except _Retry as error:
                 failed = error
@@ -201,6 +210,9 @@ class ServerLLM:
                 stop.set()
                 asked = f", and asks to wait {wait:,.0f} seconds" if wait > _LONGEST_WAIT else ""
                 raise self._error(f"failed {counted(failures, 'time')}, last with: {failed}{asked}")
+            if failures == _TOLD_AT and not self._is_told.is_set():
+                self._is_told.set()
+                distributed.say("", f"{self.name} at {self.url}: {failed}; trying again")
             stop.wait(wait)
         return None
 
@@ -262,14 +274,14 @@ class ServerLLM:
         try:
             response = ask.with_raw_response.create(**named, extra_body=rest).http_response
         except openai.APIStatusError as error:
-            failed, after = _failed(error.response, error.body), retry_after(error.response.headers)
+            failed, after = failed_response(error.response, error.body), retry_after(error.response.headers)
             return failed if after is None else failed._replace(after=after)
         except openai.APITimeoutError as error:
             raise _Retry(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # connection failures, and unreadable answers
             return connection_failure(error)
         if page_title(response.text) is not None:
-            return _failed(response, response.text)
+            return failed_response(response, response.text)
         try:
             answer = read(response.text)
         except ValueError as error:
@@ -281,18 +293,4 @@ class ServerLLM:
         is_error = answer.get("error") or (
             not answer.get("choices") and (answer.get("object") == "error" or any(map(answer.get, _ERRORS)))
         )
-        return _failed(response, answer) if is_error else answer
-
-
-def _failed(response: Any, body: Any) -> Failure:
-    """The failure in an error response, a malformed answer, or an HTML page."""
-    if location := response.headers.get("location"):
-        return failure(response.status_code, f"the server redirects to {location}")
-    title = page_title(response.text)
-    if title is None:
-        return failure(response.status_code, body)
-    meaning = failure(response.status_code, title)
-    what = f"status {response.status_code}, a page for people and not an API's answer: {title!r} (HTML)"
-    if response.status_code >= 300:
-        return meaning._replace(message=what)
-    return meaning._replace(means=Outcome.STOP, message=what, hint="is that the address of an API, such as .../v1?")
+        return failed_response(response, answer) if is_error else answer

@@ -280,3 +280,17 @@ def page_title(text: str) -> str | None:
         return None
     title = re.search(r"<(title|h1)[^>]*>(.*?)</\1", text, re.IGNORECASE | re.DOTALL)
     return one_line(title[2] if title else re.sub(r"<[^>]*>", " ", text))
+
+
+def failed_response(response: Any, body: Any) -> Failure:
+    """The failure in an error response, a malformed answer, or an HTML page."""
+    if location := response.headers.get("location"):
+        return failure(response.status_code, f"the server redirects to {location}")
+    title = page_title(response.text)
+    if title is None:
+        return failure(response.status_code, body)
+    meaning = failure(response.status_code, title)
+    what = f"status {response.status_code}, a page for people and not an API's answer: {title!r} (HTML)"
+    if response.status_code >= 300:
+        return meaning._replace(message=what)
+    return meaning._replace(means=Outcome.STOP, message=what, hint="is that the address of an API, such as .../v1?")
