@@ -161,9 +161,10 @@ def test_drawn_answers_follow_from_seed_sample_and_prompt_alone(name):
 
 def test_cuts_are_those_of_a_local_llm(name, folder):
     text = "Some words of 日本 text. And more of it, with <|end|> in between; no end is foreseeable."
+    llm, plain = llms.load(name), local(folder)
     for max_tokens in range(60):
-        assert llms.load(name).cut(text, max_tokens) == local(folder).cut(text, max_tokens)
-        assert llms.load(name).cut_tokens(text, max_tokens) == local(folder).cut_tokens(text, max_tokens)
+        assert llm.cut(text, max_tokens) == plain.cut(text, max_tokens)
+        assert llm.cut_tokens(text, max_tokens) == plain.cut_tokens(text, max_tokens)
 
 
 @pytest.mark.parametrize("prompt", ["", "word " * 600])

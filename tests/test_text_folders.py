@@ -178,7 +178,7 @@ def test_reading_takes_time_by_length(tmp_path: Path, name: str, piece: str) -> 
         assert doc.text.removeprefix("<p>").startswith("first")
         return time.process_time() - started
 
-    assert seconds(400_000) < 0.2 + 8 * seconds(100_000)  # with the square: 16 times
+    assert seconds(200_000) < 0.2 + 8 * seconds(50_000)  # with the square: 16 times
 
 
 html_pieces = st.lists(
