@@ -243,3 +243,8 @@ def test_what_is_laid_over_a_recipe_changes_its_models_and_its_seed(write):
     assert settings["label"]["teachers"] == ("bm25", "cross-encoder:y")
     assert settings["filter"]["reranker"] == "cross-encoder:y"
     assert [load_recipe(path).seed for path in (below, above, f"{above},{below}")] == [1, 2, 1]
+
+
+def test_a_recipe_is_compared_with_a_recipe_and_not_with_a_name():
+    with pytest.raises(acclimate.SettingError, match=r"other is 'gpl'; expected a recipe, such as acclimate.recipe"):
+        acclimate.recipe("quick").differences("gpl")  # pyright: ignore[reportArgumentType]

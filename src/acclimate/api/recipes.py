@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
+from acclimate.base.errors import SettingError
+from acclimate.base.text import quoted
 from acclimate.run.recipes import lines_of, load_recipe, recipe_names
 from acclimate.run.settings import Recipe, Settings, as_text, resolve
 from acclimate.search.names import STUDENT_KINDS, SystemName
@@ -43,7 +45,12 @@ class ResolvedRecipe:
     comments: dict[str, str]  # stage.setting -> the comment in its file
 
     def differences(self, other: ResolvedRecipe) -> list[SettingDifference]:
-        """The settings that differ in another recipe, in the order of the chain."""
+        """The settings that differ in another recipe, in the order of the chain.
+
+        Raises SettingError for what is no such recipe, such as its name.
+        """
+        if not isinstance(other, ResolvedRecipe):
+            raise SettingError(f"other is {quoted(other)}; expected a recipe, such as acclimate.recipe('quick')")
         ours, theirs = _flat(self), _flat(other)
         return [SettingDifference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
 
