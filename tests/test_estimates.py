@@ -14,14 +14,19 @@ from test_sizes import run_of
 
 from acclimate.base.testing import FakeLLM
 from acclimate.llm import Completions
+from acclimate.llm.estimate import Calls
 from acclimate.llm.grade import GRADE_TOKENS, ask_grades, calls_of_grading
 from acclimate.llm.lengths import about_tokens, characters_in
+from acclimate.llm.prompts import Material
+from acclimate.llm.prompts.files import write_toml
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import ENCODER_FLOP, SEARCH_FLOP, TRAINING_FACTOR
+from acclimate.run.estimate import ENCODER_FLOP, SEARCH_FLOP, TRAINING_FACTOR, Estimate
 from acclimate.run.run import Run
-from acclimate.stages import distill, filter, mine, seed
+from acclimate.stages import distill, filter, generate, index, label, mine, seed
 from acclimate.stages.chain import estimates
 from acclimate.stages.distill import _LEARNING
+from acclimate.stages.index import _CHARACTERS_PER_TOKEN
+from acclimate.stages.label import _PAIR_TOKENS
 from acclimate.stages.sample import preview
 
 QUERIES = [SyntheticQuery(f"q{n}", f"query {n} of many", "d", -n) for n in range(10)]
@@ -82,6 +87,11 @@ def test_a_filter_costs_what_is_computed_and_asked_for_the_queries_that_reach_it
     assert ("filter" in Run.llms.fget(run)) == is_judged  # type: ignore[misc]
 
 
+def asked_of(estimate: Estimate) -> Calls:
+    assert estimate.calls is not None
+    return estimate.calls
+
+
 class Measured(Asker):
     """Counts the tokens of prompts as a server without counts has them; every question is as long as it may be."""
 
@@ -108,12 +118,53 @@ def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path):
     docs = [doc._replace(text=f"{doc.text} and it was closed {'long ' * 40} after that") for doc in DOCS]
     with Completions(tmp_path / "answers.sqlite") as completions:
         made = seed.seed_prompts(docs, completions, **{**settings, "llm": Measured()})
-    calls = seed.estimate(run).calls
+    calls = asked_of(seed.estimate(run))
     assert calls.calls == 2 * len(made.seeds) == 40  # a good and a bad one each
     assert 0.9 * calls.prompt_tokens < made.tokens["prompt"] <= calls.prompt_tokens
     assert made.tokens["completion"] == calls.completion_tokens
     run.seeds_prompts = False
     assert seed.estimate(run) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("generate.per_doc=1",),
+        ("generate.per_doc=5", "generate.max_new_tokens=20"),  # of three prompts
+        ("generate.per_doc=5", "generate.temperature=0.7", "generate.max_doc_tokens=12"),
+        ("generate.prompt=adapted,zero-shot-query", "generate.per_doc=4"),
+        ("generate.prompt=adapted", "generate.per_doc=2", "generate.temperature=0.7"),
+    ],
+)
+def test_queries_cost_no_more_than_estimated(changes, tmp_path):
+    docs = [doc._replace(text=f"{doc.text} {'and on and on ' * (n % 60)}") for n, doc in enumerate(DOCS)]
+    run = run_of(tmp_path, docs, "seed.n_docs=20", "sample.windows=0", *changes)
+    drawn, settings = preview(run, run.input.corpus, 0.0), {**run.settings["generate"], "llm": Measured()}
+    texts, material = drawn.docs(run.input.corpus), Material()
+    with Completions(tmp_path / "answers.sqlite") as completions:
+        if run.seeds_prompts:
+            seeded = seed.seed_prompts(texts, completions, **{**run.settings["seed"], "llm": Measured()})
+            paths = [tmp_path / f"{template.name}.toml" for template in seeded.templates]
+            for path, template in zip(paths, seeded.templates, strict=True):
+                write_toml(path, template)
+            material = Material((), paths)
+        result = generate.generate(texts, completions, material, **settings)
+    calls = asked_of(generate.estimate(run, drawn))
+    assert 0 <= calls.calls - len(result.queries) - len(result.rejects) <= 2 * run.seeds_prompts
+    assert (0.3 if run.seeds_prompts else 0.99) * calls.prompt_tokens < result.tokens["prompt"] <= calls.prompt_tokens
+    assert calls.completion_tokens == calls.calls * settings["max_new_tokens"]
+
+
+def test_an_index_costs_what_the_encoder_reads_of_each_document_and_labels_what_llms_read(tmp_path):
+    docs = [doc._replace(text="x" * 4 * 10 * n, title="") for n, doc in enumerate(DOCS, 1)]
+    run = run_of(tmp_path, docs, "index.max_tokens=96", "label.teachers=bm25,yes-no:nobody/llm")
+    in_all, n_read = index.estimate(run).flop, sum(min(40 * n / _CHARACTERS_PER_TOKEN, 96) for n in range(1, 41))
+    assert in_all == pytest.approx(ENCODER_FLOP * n_read)
+    ways, lists = run.settings["label"]["reranker_ways"], 9
+    read = len(docs) * 50 + lists * ways * _PAIR_TOKENS  # each document once, each query with each of its documents
+    assert label.estimate(run, 5, lists, 50, 0).flop == pytest.approx(ENCODER_FLOP * read)
+    few = label.estimate(run, 5, 1, 50, 0).flop  # a list of fewer documents than there are
+    assert few == pytest.approx(ENCODER_FLOP * ways * (50 + _PAIR_TOKENS))
 
 
 def test_grades_cost_no_more_than_estimated(tmp_path):
