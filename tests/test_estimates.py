@@ -6,9 +6,11 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from test_seed import DOCS, Asker
 from test_sizes import run_of
 
@@ -20,7 +22,15 @@ from acclimate.llm.lengths import about_tokens, characters_in
 from acclimate.llm.prompts import Material
 from acclimate.llm.prompts.files import write_toml
 from acclimate.records import SyntheticQuery
-from acclimate.run.estimate import ENCODER_FLOP, SEARCH_FLOP, TRAINING_FACTOR, Estimate
+from acclimate.run.estimate import (
+    ENCODER_FLOP,
+    LLM_FLOP,
+    SEARCH_FLOP,
+    TRAINING_FACTOR,
+    Estimate,
+    llm_estimate,
+    token_flop,
+)
 from acclimate.run.run import Run
 from acclimate.stages import distill, filter, generate, index, label, mine, seed
 from acclimate.stages.chain import estimates
@@ -28,6 +38,7 @@ from acclimate.stages.distill import _LEARNING
 from acclimate.stages.index import _CHARACTERS_PER_TOKEN
 from acclimate.stages.label import _PAIR_TOKENS
 from acclimate.stages.sample import preview
+from acclimate.stages.unseen import n_taught
 
 QUERIES = [SyntheticQuery(f"q{n}", f"query {n} of many", "d", -n) for n in range(10)]
 
@@ -106,13 +117,13 @@ class Measured(Asker):
         return answer._replace(text=text, prompt_tokens=about_tokens(prompt), completion_tokens=20)
 
 
-@pytest.mark.parametrize("own", ["inpars-gbq", "a long one"])
-def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path):
-    if own == "a long one":
-        own = str(tmp_path / "long.toml")
+@pytest.mark.parametrize("own", [("inpars-gbq",), ("long.toml", "zero-shot-query")])
+def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if len(own) > 1:
         instruction = "Ask something that the passage answers. " * 200
         (tmp_path / "long.toml").write_text(f'instruction = "{instruction}"\ntarget = "Document: {{document}}\\nQ:"\n')
-    settings = {"prompt": (own,), "n_docs": 20, "per_doc": 1, "max_new_tokens": 20, "n_prompts": 2}
+    settings = {"prompt": own, "n_docs": 20, "per_doc": 1, "max_new_tokens": 20, "n_prompts": 2}
     settings |= {"max_doc_tokens": 30, "temperature": 0.0, "llm": "openai:gpt-4.1"}
     run: Any = SimpleNamespace(settings={"seed": settings}, seeds_prompts=True)
     docs = [doc._replace(text=f"{doc.text} and it was closed {'long ' * 40} after that") for doc in DOCS]
@@ -120,7 +131,7 @@ def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path):
         made = seed.seed_prompts(docs, completions, **{**settings, "llm": Measured()})
     calls = asked_of(seed.estimate(run))
     assert calls.calls == 2 * len(made.seeds) == 40  # a good and a bad one each
-    assert 0.9 * calls.prompt_tokens < made.tokens["prompt"] <= calls.prompt_tokens
+    assert (0.9 if len(own) == 1 else 0.4) * calls.prompt_tokens < made.tokens["prompt"] <= calls.prompt_tokens
     assert made.tokens["completion"] == calls.completion_tokens
     run.seeds_prompts = False
     assert seed.estimate(run) == (0.0, None)
@@ -132,8 +143,8 @@ def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path):
         ("generate.per_doc=1",),
         ("generate.per_doc=5", "generate.max_new_tokens=20"),  # of three prompts
         ("generate.per_doc=5", "generate.temperature=0.7", "generate.max_doc_tokens=12"),
-        ("generate.prompt=adapted,zero-shot-query", "generate.per_doc=4"),
-        ("generate.prompt=adapted", "generate.per_doc=2", "generate.temperature=0.7"),
+        ("generate.prompt=adapted,zero-shot-query", "generate.per_doc=9"),
+        ("generate.prompt=adapted", "generate.per_doc=9", "generate.temperature=0.7"),
     ],
 )
 def test_queries_cost_no_more_than_estimated(changes, tmp_path):
@@ -164,7 +175,18 @@ def test_an_index_costs_what_the_encoder_reads_of_each_document_and_labels_what_
     read = len(docs) * 50 + lists * ways * _PAIR_TOKENS  # each document once, each query with each of its documents
     assert label.estimate(run, 5, lists, 50, 0).flop == pytest.approx(ENCODER_FLOP * read)
     few = label.estimate(run, 5, 1, 50, 0).flop  # a list of fewer documents than there are
+    run.settings["label"]["queries"] = "unseen"
+    assert label.estimate(run, 5, n_taught(run) + 1, 50, 0).flop == few
     assert few == pytest.approx(ENCODER_FLOP * ways * (50 + _PAIR_TOKENS))
+
+
+def test_a_model_costs_two_operations_per_weight_that_is_not_looked_up_and_an_llm_here_what_it_writes_too(tmp_path):
+    weights = {"layer.weight": np.zeros((10, 10), np.float32), "embed.weight": np.zeros((90, 10), np.float32)}
+    save_file(weights, tmp_path / "model.safetensors")
+    assert token_flop(str(tmp_path)) == 200
+    calls = Calls(2, 999, 10)
+    assert llm_estimate("embedded:smollm2-135m-instruct", calls, 5, 7.0) == (7 + LLM_FLOP * (10 + 2 * 5), calls)
+    assert llm_estimate("openai:gpt-4.1", calls, 5, 7.0) == (7, calls)
 
 
 def test_grades_cost_no_more_than_estimated(tmp_path):
