@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from odd_exports import TEXTS, Odd, expected
 
-from acclimate.base.errors import AcclimateError, DataError
+import acclimate
+from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.cli.main import main
 from acclimate.deploy.exports import lancedb, pgvector, qdrant, sqlite
@@ -186,6 +187,13 @@ def test_a_qdrant_that_cannot_be_used_is_told_without_its_password(finished, tmp
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"acclimate: Qdrant at 127.0.0.1:{server.server_port}: ")
     assert "password" not in said
+
+
+@pytest.mark.parametrize("char", ["\n", "\t", "\x01", "\x7f"])
+def test_a_path_that_lancedb_does_not_take_is_refused_before_anything_is_written(finished, tmp_path, char):
+    pytest.importorskip("lancedb")
+    with pytest.raises(SettingError, match="control characters"):
+        acclimate.open(finished).export("lancedb", tmp_path / f"a{char}b")
 
 
 def test_lancedb_finds_what_the_run_finds_in_the_same_order(odd, tmp_path):

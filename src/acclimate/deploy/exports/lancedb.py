@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
+from acclimate.base.errors import SettingError
 from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
 from acclimate.deploy.exports.client import Fusion
@@ -27,6 +29,8 @@ _READER = Path(__file__).parent / "readers" / "lancedb.py"  # importing it needs
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
     lancedb = needed("lancedb", "Export to LanceDB", "lancedb")
+    if any(category(char) == "Cc" for char in str(folder)):
+        raise SettingError("LanceDB takes no path with control characters, such as line breaks; choose another --out")
     queries.save(source, folder / "query")
     Fusion.save(source, folder)
     database = lancedb.connect(folder / "database")
