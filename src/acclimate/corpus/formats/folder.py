@@ -8,8 +8,8 @@ others  Markdown: the front matter, which stays in the text too
 
 PDF and Word are read where their packages are installed (see `office`). Hidden files and folders are skipped. Links out
 of the folder or to nothing, pipes and the like, files without text or of other types, PDF and Word files that cannot be
-read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is an error, which names
-all such files: a corpus with silent holes is worse than no corpus.
+read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is an error, except for
+HTML that declares its encoding. The error names all such files: a corpus with silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
 from acclimate.corpus.formats import office, sgml
+from acclimate.corpus.formats.charset import read_declared
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.formats.registry import DOCS, conversion_of
@@ -153,7 +154,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
 
 def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     """(title, text, other fields) of a file of text."""
-    content, kind = read_text(path, largest=LONGEST), path.suffix.lower()
+    content, kind = _content(path), path.suffix.lower()
     if kind in HTML:
         return *read_page(content), {}
     if kind not in MARKDOWN:
@@ -164,13 +165,17 @@ def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     return *_markdown(content), others
 
 
+def _content(path: Path) -> str:
+    return read_declared(path) if path.suffix.lower() in HTML else read_text(path, largest=LONGEST)
+
+
 def _with_others(error: DataError, files: list[Path]) -> DataError:
     """The error of a file that cannot be read, and the names of the files behind it for which it is the same."""
     others: list[str] = []
     for path in files:
         if path.suffix.lower() not in office.FORMATS:
             try:
-                read_text(path, largest=LONGEST)
+                _content(path)
             except DataError:
                 others.append(str(path))
     listed = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
