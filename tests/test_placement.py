@@ -25,10 +25,8 @@ from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.ranking import rank_held_out
-from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.losses import DistillationLoss
-from acclimate.learn.students.token_vectors import TokenVectors
 from acclimate.learn.students.training import StudentTraining
 from acclimate.learn.students.training_data import TrainingData
 from acclimate.llm.backends.local import LocalLLM
@@ -42,7 +40,6 @@ from acclimate.search.members import Ids
 from acclimate.search.scorers.ensemble import Ensemble
 from acclimate.search.scorers.likelihood import Likelihood
 from acclimate.search.scorers.yes_no import YesNo
-from acclimate.search.sparse import Head
 from acclimate.search.students import Students
 from acclimate.search.system import System
 from acclimate.search.vectors import encode_corpus
@@ -192,48 +189,6 @@ def test_training_that_was_interrupted_goes_on_on_the_device(as_cuda, tiny_encod
     (again := training_from_start()).run(lambda step: None)
     moments = [one for slots in again.optimizer.state.values() for name, one in slots.items() if name != "step"]
     assert {one.device.type for one in moments} == places(again.weights) == {NAME}
-
-
-def test_documents_are_compared_with_queries_on_the_device(as_cuda, tiny_encoder, tmp_path):
-    base = Encoder.load(str(tiny_encoder), max_tokens=64)
-    vectors = encode_corpus(base, CORPUS, tmp_path)
-    there = vars(vectors._on_device).values()
-    assert {part.device.type for part in there if isinstance(part, torch.Tensor)} == {NAME}
-    queries = base.encode([query.text for query in QUERIES[:3]])
-    pooled = np.stack([query.pooled for query in queries])
-    assert vectors.dense_scores(pooled) == pytest.approx(pooled @ vectors.pooled.T, abs=1e-5)
-    rows = np.array([7, 3, 39])
-    for query in queries:
-        best = [(query.tokens @ vectors.gather([row])[0].T).max(axis=1).mean() for row in rows]
-        assert vectors.max_sim(query.tokens, rows) == pytest.approx(best, abs=1e-5)
-
-
-def test_documents_of_a_sparse_index_are_waited_for_once_a_block(elsewhere):
-    generator = np.random.default_rng(0)
-    head = Head(*(np.float32(generator.normal(size=size)) for size in (9000, (9000, 8), 9000)))
-    vectors, starts = np.float32(generator.normal(size=(60, 8))), np.arange(0, 60, 3)
-    waits.clear()
-    documents = list(head.heaviest(vectors, starts, 5))
-    assert len(documents) == 20
-    assert len(waits) == 1
-
-
-def test_token_vectors_of_documents_stay_on_a_gpu_that_has_room_for_them(as_cuda, tiny_encoder, tmp_path, monkeypatch):
-    base = Encoder.load(str(tiny_encoder), max_tokens=64)
-    data = taught(base, tmp_path)
-    as_cuda.clear()
-    resident = TokenVectors(data.vectors)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 1 << 33))
-    without_room = TokenVectors(data.vectors)
-    assert IndexVectors(data).vectors(None).device.type == NAME
-    assert resident.resident
-    assert without_room.resident is None
-    assert not as_cuda  # pinned memory stays with a process, as much again as what is copied once
-    rows = [3, 17, 0]
-    for vectors in (resident, without_room):
-        found = vectors.vectors_of(vectors.read(rows)).cpu().numpy()
-        assert found == pytest.approx(data.vectors.gather(rows)[0])
-    assert as_cuda
 
 
 @pytest.mark.parametrize("kind", ["plain", "prompts not pooled", "colbert", "colbert-min"])

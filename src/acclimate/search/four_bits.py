@@ -27,6 +27,11 @@ class FourBits:
         return len(self.packed), 2 * self.packed.shape[1]
 
     @property
+    def size(self) -> int:
+        """Number of integers: the size in bytes of an eight-bit copy."""
+        return 2 * self.packed.size
+
+    @property
     def nbytes(self) -> int:
         """Size as stored."""
         return self.packed.nbytes

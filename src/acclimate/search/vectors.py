@@ -104,10 +104,9 @@ class Vectors:
     @cached_property
     def _on_device(self) -> DeviceVectors | None:
         """The same vectors on a GPU; None if they stay on the CPU."""
-        arrays = self.pooled, self.tokens, self.scales
-        if not has_room(sum(array.nbytes for array in arrays)):
+        if not has_room(self.pooled.nbytes + self.tokens.size + self.scales.nbytes):  # tokens in eight bits
             return None
-        return DeviceVectors(*arrays, self.offsets, models.device())
+        return DeviceVectors(self.pooled, self.tokens, self.scales, self.offsets, models.device())
 
     def gather(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(token vectors of these documents, concatenated; where each document starts)."""

@@ -31,8 +31,9 @@ class TokenVectors:
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
         self.resident: tuple[torch.Tensor, torch.Tensor] | None = None
-        if vectors.tokens.nbytes + vectors.scales.nbytes < _SHARE * free_bytes():
-            tokens, scales = (torch.from_numpy(part) for part in (vectors.tokens, vectors.scales))
+        if vectors.tokens.size + vectors.scales.nbytes < _SHARE * free_bytes():
+            # In eight bits, whatever the format.
+            tokens, scales = (torch.from_numpy(np.asarray(part)) for part in (vectors.tokens, vectors.scales))
             # Once, without pinned memory, which would double the allocation.
             self.resident = tokens.to(models.device()), scales.to(models.device())
 
