@@ -69,6 +69,7 @@ def test_a_changed_byte_of_a_drawn_document_makes_what_depends_on_it_again(copie
     assert run_adapt(changed, copied) == 0
     assert CountingLLM.asked == before + 1
     assert made_again(copied)[:3] == ["index", "sample", "generate"]
+    assert len([*(copied / "corpus").glob("*.arrow*")]) == 2  # with its digest; those of the earlier documents are gone
     whole = tmp_path / "whole"
     assert run_adapt(changed, whole) == 0
     assert contents(copied)["evaluate/runs/bm25.trec"] == contents(whole)["evaluate/runs/bm25.trec"]

@@ -154,6 +154,13 @@ class Input:
         assert corpus
         return CorpusFiles(documents.name, corpus.name)
 
+    def remove_others(self) -> None:
+        """Remove the documents and passages of earlier commands, which may contain what was deleted since."""
+        for path in [*self.folder.glob("corpus-*.arrow"), *self.folder.glob("passages-*.arrow")]:
+            if path.name not in self.files():
+                path.unlink()
+                path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+
     @property
     def as_kept(self) -> Input:
         """A copy that reads the stored files only."""

@@ -213,6 +213,8 @@ def make(run: Run) -> Indexed:
         name: value for name, value in manifest["inputs"].items() if name != "dense search"
     }
     indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads, keeps=is_encoded)
+    if run.corpus_folder is None and distributed.is_main():  # the run's own
+        run.input.remove_others()
     for warning in indexed.warnings:
         distributed.warn("index", warning)
     return indexed
