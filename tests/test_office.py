@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from test_formats import refusal
 
+import acclimate
+from acclimate.base.errors import DataError
 from acclimate.corpus import formats
 from acclimate.corpus.formats import office
 
@@ -116,3 +118,23 @@ def test_without_the_packages_such_files_are_counted_with_what_to_install(tmp_pa
     assert message.endswith("; pip install 'acclimate[pdf]' to read such files")
     (tmp_path / "b.txt").write_text("plain")
     assert [doc.doc_id for doc in formats.read_folder(tmp_path)] == ["b.txt"]
+
+
+def test_a_document_whose_file_can_no_longer_be_read_is_not_removed_with_all(copied, tmp_path, monkeypatch):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.pdf").write_bytes(pdf_of("Lava."))
+    (texts / "b.txt").write_text("Ash.")
+    run = acclimate.open(copied)
+    assert run.update(texts).changes == {"came": 2, "changed": 0, "went": 0}
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DataError, match=r"a\.pdf: is read with acclimate\[pdf\].* --all"),
+    ):
+        patch.setattr(office, "find_spec", lambda name: None)
+        run.update(texts, all=True)
+    (texts / "a.pdf").write_bytes(b"%PDF")
+    with pytest.raises(DataError, match=r"a\.pdf: cannot be read.* --all would remove its document"):
+        run.update(texts, all=True)
+    (texts / "a.pdf").unlink()
+    assert run.update(texts, all=True).documents == 1

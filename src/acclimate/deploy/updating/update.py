@@ -23,6 +23,7 @@ from acclimate.base.files import atomic_folder, make_folder, sweep
 from acclimate.base.text import columns, counted
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
+from acclimate.corpus.formats import office
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
@@ -117,7 +118,24 @@ def _changes(
             f"removes all {counted(len(removed), 'document')} of the run; expected some to stay",
             path=Path(remove or ""),
         )
+    if replaces and isinstance(new, str | Path) and Path(new).is_dir():
+        _refuse_unread(Path(new), changes.went)
     return changes
+
+
+def _refuse_unread(folder: Path, went: Set[str]) -> None:
+    """Raises DataError if a document would be removed only because its file, which is there, cannot be read."""
+    for path in sorted(folder.rglob("*")):
+        kind = path.suffix.lower()
+        if kind in office.FORMATS and path.relative_to(folder).as_posix() in went:
+            try:
+                if extra := office.needs(kind):
+                    raise DataError(f"is read with {extra}, which is not installed", path=path)
+                office.read(path)
+            except DataError as error:
+                raise DataError(
+                    f"{error}; --all would remove its document: mend that, or move the file out of the folder"
+                ) from None
 
 
 def _read(new: StrPath | Documents, scratch: Path) -> Corpus:
