@@ -186,6 +186,7 @@ def test_a_model_costs_two_operations_per_weight_that_is_not_looked_up_and_an_ll
     assert token_flop(str(tmp_path)) == 200
     calls = Calls(2, 999, 10)
     assert llm_estimate("embedded:smollm2-135m-instruct", calls, 5, 7.0) == (7 + LLM_FLOP * (10 + 2 * 5), calls)
+    assert llm_estimate(str(tmp_path), calls, 5, 7.0) == (7 + 200 * (10 + 2 * 5), calls)
     assert llm_estimate("openai:gpt-4.1", calls, 5, 7.0) == (7, calls)
 
 

@@ -30,19 +30,20 @@ class Estimate(NamedTuple):
 
 
 @cache
-def token_flop(model: str) -> float:
-    """FLOP per token of a model, from its weights; the embedded encoder's if they are packed or not available."""
+def token_flop(model: str, otherwise: float = ENCODER_FLOP) -> float:
+    """FLOP per token of a model, from its weights; `otherwise` if they are packed or not available."""
     name = models.resolve(model)
     if name.gguf_file:
         return LLM_FLOP
     files = sorted(Path(name.path_or_id).rglob("*.safetensors")) if name.is_local else []
     weights = (item for path in files for item in tensor_shapes(path).items())
     n_read = sum(prod(shape) for tensor, shape in weights if not any(part in tensor for part in _LOOKED_UP))
-    return 2 * n_read or ENCODER_FLOP
+    return 2 * n_read or otherwise
 
 
 def llm_estimate(llm: str, calls: Calls, doc_tokens: int, flop: float = 0.0) -> Estimate:
     """Estimate of a stage that calls an LLM; a shared prefix of prompts counts once. flop: of everything else."""
     if not is_served(llm):
-        flop += LLM_FLOP * (calls.completion_tokens + calls.calls * doc_tokens)
+        per_token = token_flop(llm, LLM_FLOP) if Path(llm).is_dir() else LLM_FLOP
+        flop += per_token * (calls.completion_tokens + calls.calls * doc_tokens)
     return Estimate(flop, calls)
