@@ -39,6 +39,7 @@ LLM = "embedded:smollm2-135m-instruct"
 ROOT = Path(__file__).parents[1]
 FURTHEST = {
     "vectors": 1e-3,
+    "tokens": 1 / 127,  # stored in eight bits: rounding moves a number at the edge of a step by that step
     "searches": 1e-3,
     "scores": 1e-2,
     "texts": 0.2,
@@ -95,7 +96,7 @@ def answers(docs: Mapping[str, Doc], reranker: str, folder: Path) -> Answers:
     said: Answers = {}
     encoder = Encoder.load(ENCODER)
     vectors = encode_corpus(encoder, docs, folder)
-    said["pooled vectors"], said["token vectors"] = vectors.pooled, vectors.gather(range(len(docs)))[0]
+    said["pooled vectors"], said["stored tokens"] = vectors.pooled, vectors.gather(range(len(docs)))[0]
     side = query_side.load_query_side(models.folder(ENCODER), lambda: "", max_tokens=256)
     assert side is not None
     said["query vectors"] = np.stack([encoded.pooled for encoded in side.encode(texts)])

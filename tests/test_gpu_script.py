@@ -7,20 +7,30 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch.nn.functional import normalize
+
+from acclimate.base.testing import DOCS
+from acclimate.search.vectors import quantized
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture
-def gpu(monkeypatch):
+def script(name, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    return script("gpu", monkeypatch)
 
 
 @pytest.mark.slow
@@ -73,3 +83,23 @@ def test_every_part_is_a_script_that_takes_what_it_is_given(gpu, tmp_path):
         command = gpu.command_of(name, given)
         assert Path(command[1]).is_file()
     assert f"--students={gpu.STUDENTS[1]}" in gpu.command_of("queries", given)
+
+
+@pytest.mark.parametrize(("error", "code"), [(1e-6, 0), (1e-2, 1)])
+def test_a_device_that_rounds_otherwise_is_at_no_fault_and_one_that_computes_otherwise_is(
+    error, code, monkeypatch, capsys
+):
+    checks = script("device_answers", monkeypatch)
+    draws = np.random.default_rng(0)
+    vectors = normalize(torch.from_numpy(draws.normal(size=(2000, 384)).astype(np.float32)))
+
+    def answers(docs, reranker, folder):
+        noise = 0 if folder.name == "cpu" else torch.from_numpy(np.random.default_rng(1).normal(0, error, (2000, 384)))
+        numbers, scales = quantized((vectors + noise).float())
+        return {"pooled vectors": (vectors + noise).numpy(), "stored tokens": (numbers * scales[:, None]).numpy()}
+
+    monkeypatch.setattr(checks, "answers", answers)
+    monkeypatch.setattr(checks, "drawn", str)
+    monkeypatch.setattr(checks.collections, "load", lambda *_: SimpleNamespace(corpus={"d": DOCS[0]}))
+    assert checks.main(["--docs", "1"]) == code
+    assert ("stored tokens: " in capsys.readouterr().out) == bool(code)
