@@ -73,7 +73,8 @@ def test_doctor_says_of_each_gpu_whether_it_computes(two_gpus, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", cards.__getitem__)
     monkeypatch.setattr(torch, "ones", made)
     monkeypatch.setattr(models, "dtype_name", lambda: "bfloat16")
-    first, second = (check for check in doctor.doctor() if check.what.startswith("GPU"))
-    assert str(first) == "ok       GPU 0: H100, 80 GiB"
+    cpu, first, second = (check for check in doctor.doctor() if check.what.startswith(("CPU", "GPU")))
+    assert "computing" not in cpu.what
+    assert str(first) == "ok       GPU 0: H100, 80 GiB, computing in bfloat16"
     assert str(second).startswith("missing  GPU 1: GTX 1080, 8 GiB: CUDA error: no kernel image is available")
     assert "->  install a PyTorch build" in str(second)

@@ -89,29 +89,29 @@ def _devices() -> Iterator[Check]:
 
     n_cores, usable, threads = os.cpu_count() or 1, cgroups.usable_cores(), torch.get_num_threads()
     limit = f" (this process may use {usable:,})" if usable < n_cores else ""
-    yield Check(
-        True,
-        f"CPU: {counted(n_cores, 'core')}{limit}, {counted(threads, 'thread')}, computing in {models.dtype_name()}",
-    )
+    precision = f", computing in {models.dtype_name()}"  # of the device that models run on
+    about = f"CPU: {counted(n_cores, 'core')}{limit}, {counted(threads, 'thread')}"
+    yield Check(True, about + (precision if models.device() == "cpu" else ""))
     if threads > usable:
         what = f"a limit of threads: {threads:,} on {counted(usable, 'core')} wait for each other"
         yield Check(False, what, f"export {cgroups.THREADS}={usable}")
     if torch.cuda.is_available():
-        yield from (_gpu(number) for number in range(torch.cuda.device_count()))
+        yield from (_gpu(number, precision) for number in range(torch.cuda.device_count()))
     elif models.device() == "mps":
-        yield Check(True, "Apple GPU (MPS); models run on it")
+        yield Check(True, f"Apple GPU (MPS){precision}")
     else:
         yield Check(True, "no GPU; everything runs on the CPU")
 
 
-def _gpu(number: int) -> Check:
-    """Whether this GPU can compute; this build of torch may lack code for it."""
+def _gpu(number: int, precision: str) -> Check:
+    """Whether this GPU can compute; this build of torch may lack code for it. precision: said of one that can."""
     import torch
 
     card = torch.cuda.get_device_properties(number)
     about = f"GPU {number}: {card.name}, {card.total_memory / 2**30:.0f} GiB"
     try:
         well = torch.ones(2, device=f"cuda:{number}").sum().item() == 2
+        about += precision
     except RuntimeError as error:
         about, well = f"{about}: {single_spaced(str(error))[:_SAID]}", False
     return Check(well, about, "install a PyTorch build that supports it: https://pytorch.org/get-started/locally")
