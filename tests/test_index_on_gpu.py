@@ -13,7 +13,9 @@ from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students.index_vectors import IndexVectors
 from acclimate.learn.students.token_vectors import TokenVectors
 from acclimate.learn.students.training_data import TrainingData
+from acclimate.search import device_vectors
 from acclimate.search.encoder import Encoder
+from acclimate.search.four_bits import FourBits
 from acclimate.search.members import Ids
 from acclimate.search.sparse import Head
 from acclimate.search.vectors import TOKENS, encode_corpus
@@ -21,6 +23,20 @@ from acclimate.search.vectors import TOKENS, encode_corpus
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
+
+
+@pytest.fixture(autouse=True)
+def a_few_at_once(monkeypatch):
+    """Main memory for few token vectors: nothing may unpack all of four bits."""
+    unpack = FourBits.__getitem__
+
+    def few(tokens, rows):
+        unpacked = unpack(tokens, rows)
+        assert len(unpacked) <= 100
+        return unpacked
+
+    monkeypatch.setattr(device_vectors, "_TOKENS_UNPACKED", 100)
+    monkeypatch.setattr(FourBits, "__getitem__", few)
 
 
 @pytest.mark.parametrize("tokens_as", TOKENS)
@@ -31,7 +47,7 @@ def test_documents_are_compared_with_queries_on_the_device(tokens_as, as_cuda, t
     monkeypatch.setattr("acclimate.search.vectors.has_room", lambda n_bytes: room.append(n_bytes) or True)
     there = [part for part in vars(vectors._on_device).values() if isinstance(part, torch.Tensor)]
     assert {part.device.type for part in there} == {NAME}
-    assert room == [sum(part.nbytes for part in there[:3])]  # pooled vectors, tokens, scales
+    assert room == [sum(getattr(vectors._on_device, name).nbytes for name in ("_pooled", "_tokens", "_scales"))]
     queries = base.encode([query.text for query in QUERIES[:3]])
     pooled = np.stack([query.pooled for query in queries])
     assert vectors.dense_scores(pooled) == pytest.approx(pooled @ vectors.pooled.T, abs=1e-5)

@@ -162,7 +162,7 @@ def test_four_bits_hold_every_number(numbers):
     kept = FourBits(np.empty((3, 4), np.uint8))
     kept[np.array([2, 0])], kept[1:2] = numbers[[2, 0]], numbers[1:2]
     assert kept.shape == numbers.shape
-    assert (np.asarray(kept) == numbers).all()
+    assert (kept[:] == numbers).all()
 
 
 def test_dense_scores_are_cosines_however_many_blocks(vectors, base, monkeypatch):

@@ -13,16 +13,16 @@ import torch
 
 from acclimate.base import models
 from acclimate.base.gpu import pinned
+from acclimate.search.four_bits import FourBits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from acclimate.search.four_bits import FourBits
 
 _QUERY_TOKENS = 32  # a query's tokens are padded to a multiple of this
 _DOCS_UNPACKED, _NUMBERS = 256, 1 << 25  # documents, and components of token vectors, at once
 _SHARE = 1 / 4  # maximum share of GPU memory for the vectors of one encoder
 _ROOM = 1 << 32  # limit in bytes if a device does not report its memory
+_TOKENS_UNPACKED = 1 << 18  # token vectors of four bits unpacked at once in main memory
 
 
 def has_room(n_bytes: int) -> bool:
@@ -32,6 +32,16 @@ def has_room(n_bytes: int) -> bool:
     if models.device() == "cuda":
         return n_bytes <= _SHARE * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     return n_bytes <= _ROOM
+
+
+def in_eight_bits(tokens: NDArray[np.int8] | FourBits, device: str) -> torch.Tensor:
+    """(n_tokens, token_dim) token vectors on the device, copied once: pinned memory would stay allocated."""
+    if not isinstance(tokens, FourBits):
+        return torch.from_numpy(np.asarray(tokens)).to(device)
+    whole = torch.empty(tokens.shape, dtype=torch.int8, device=device)
+    for start in range(0, len(tokens), _TOKENS_UNPACKED):
+        whole[start : start + _TOKENS_UNPACKED] = torch.from_numpy(tokens[start : start + _TOKENS_UNPACKED])
+    return whole
 
 
 class DeviceVectors:
@@ -45,9 +55,8 @@ class DeviceVectors:
         offsets: NDArray[np.int64],
         device: str,
     ) -> None:
-        self._pooled, self._tokens, self._scales = (
-            torch.from_numpy(np.asarray(part)).to(device) for part in (pooled, tokens, scales)
-        )
+        self._pooled, self._scales = (torch.from_numpy(np.asarray(part)).to(device) for part in (pooled, scales))
+        self._tokens = in_eight_bits(tokens, device)
         lengths = np.diff(offsets)
         self._firsts, self._lengths = (torch.from_numpy(part.copy()).to(device) for part in (offsets[:-1], lengths))
         self._longest = int(lengths.max(initial=1))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
 MOST = 7
 _ZERO = 8  # stored value of 0
@@ -46,6 +46,3 @@ class FourBits:
     def __setitem__(self, rows: slice | NDArray[np.int64], numbers: NDArray[np.int8]) -> None:
         low, high = np.split((numbers + np.int8(_ZERO)).astype(np.uint8), 2, axis=1)
         self.packed[rows] = low | high << 4
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:] if dtype is None else self[:].astype(dtype)

@@ -10,6 +10,7 @@ import torch
 
 from acclimate.base import models
 from acclimate.base.gpu import free_bytes, on_device, pinned
+from acclimate.search.device_vectors import in_eight_bits
 
 if TYPE_CHECKING:
     from acclimate.search.vectors import Vectors
@@ -32,10 +33,8 @@ class TokenVectors:
         self.vectors = vectors
         self.resident: tuple[torch.Tensor, torch.Tensor] | None = None
         if vectors.tokens.size + vectors.scales.nbytes < _SHARE * free_bytes():
-            # In eight bits, whatever the format.
-            tokens, scales = (torch.from_numpy(np.asarray(part)) for part in (vectors.tokens, vectors.scales))
-            # Once, without pinned memory, which would double the allocation.
-            self.resident = tokens.to(models.device()), scales.to(models.device())
+            scales = torch.from_numpy(np.asarray(vectors.scales)).to(models.device())
+            self.resident = in_eight_bits(vectors.tokens, models.device()), scales
 
     def read(self, rows: Sequence[int]) -> ReadTokens:
         """What has to be copied to the device for these documents: vectors, or positions."""
