@@ -41,9 +41,11 @@ def test_each_process_of_several_takes_a_gpu_of_its_own(two_gpus, monkeypatch):
     assert two_gpus == [0, 1]
 
 
-def test_more_processes_than_gpus_are_told_how_many_to_start(two_gpus, monkeypatch):
-    be(monkeypatch, 2, 3)
-    with pytest.raises(SettingError, match=r"process 3 of a machine with 2 GPUs.*--nproc-per-node 2"):
+@pytest.mark.parametrize(("count", "gpus"), [(2, "2 GPUs"), (1, "1 GPU")])
+def test_more_processes_than_gpus_are_told_how_many_to_start(count, gpus, two_gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    be(monkeypatch, count, count + 1)
+    with pytest.raises(SettingError, match=rf"process {count + 1} of a machine with {gpus},.*--nproc-per-node {count}"):
         distributed.take_gpu()
 
 

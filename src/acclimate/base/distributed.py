@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from acclimate.base.errors import AcclimateError, SettingError
-from acclimate.base.text import on_one_line
+from acclimate.base.text import counted, on_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,8 @@ def take_gpu() -> None:
     number, n_gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
     if 0 < n_gpus <= number:
         raise SettingError(
-            f"this is process {number + 1} of a machine with {n_gpus} GPUs, and each computes on one of its own; start "
-            f"{n_gpus} at most (torchrun --nproc-per-node {n_gpus})"
+            f"this is process {number + 1} of a machine with {counted(n_gpus, 'GPU')}, and each computes on one of its "
+            f"own; start {n_gpus} at most (torchrun --nproc-per-node {n_gpus})"
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(number)
