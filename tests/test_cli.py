@@ -14,7 +14,7 @@ from chain import write_answers, write_corpus
 
 from acclimate import __version__
 from acclimate.api.stages import SUMMARIES
-from acclimate.cli.main import main
+from acclimate.cli.main import app, main
 from acclimate.cli.stage_commands import help_of
 from acclimate.run.recipes import recipe_names
 from acclimate.run.settings import check, settings_of
@@ -48,6 +48,14 @@ def test_every_command_has_help(capsys):
         shown, said = capsys.readouterr()
         assert said == ""
         assert f"acclimate {command}" in shown
+
+
+def test_every_argument_and_option_is_explained():
+    tops = [app[name] for name in app if not name.startswith("-")]
+    commands = [*tops, *(top[name] for top in tops for name in top if not name.startswith("-"))]  # those of groups
+    arguments = [argument for each in commands for argument in each.assemble_argument_collection(parse_docstring=True)]
+    assert len(arguments) > 300
+    assert [argument.names for argument in arguments if not argument.parameter.help] == []
 
 
 def test_help_lists_every_command(capsys):

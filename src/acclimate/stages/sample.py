@@ -287,5 +287,7 @@ def make(run: Run, indexed: Indexed) -> Sampled:
 
 def preview(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
     """What would be drawn from these documents with some settings changed, without needing an index."""
-    settings = {**run.settings["sample"], "method": "uniform", **changes}  # as many as diverse, without vectors
+    settings = {**run.settings["sample"], **changes}
+    if settings["method"] == "diverse":  # which needs the index, and draws as many
+        settings["method"] = "uniform"
     return sample(docs, test_share, run.input.pairs, parents=run.input.parents, seed=run.seed, **settings)
