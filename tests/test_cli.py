@@ -51,8 +51,10 @@ def test_every_command_has_help(capsys):
 
 
 def test_every_argument_and_option_is_explained():
-    tops = [app[name] for name in app if not name.startswith("-")]
-    commands = [*tops, *(top[name] for top in tops for name in top if not name.startswith("-"))]  # those of groups
+    def inside(group):
+        return [group[name] for name in group if not name.startswith("-")]
+
+    commands = [command for top in inside(app) for command in inside(top) or [top]]
     arguments = [argument for each in commands for argument in each.assemble_argument_collection(parse_docstring=True)]
     assert len(arguments) > 300
     assert [argument.names for argument in arguments if not argument.parameter.help] == []
