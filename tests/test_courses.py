@@ -221,7 +221,8 @@ def test_a_share_of_a_raw_score_is_refused(base, data, tmp_path):
 )
 def test_the_estimate_follows_steps_and_lists(changes, n_read):
     label = {"windows": 0, "n_ways": 100} | {key: changes[key] for key in ("windows", "n_ways") if key in changes}
-    distill = {"student": ("dense",), "epochs": 1, "max_steps": 0, "batch_size": 8, "loss": "kl"} | changes
+    distill = {"student": ("dense",), "epochs": 1, "max_steps": 0, "batch_size": 8, "loss": "kl"}
+    distill |= {"tune": (), "max_queries": 0, **changes}
     run = SimpleNamespace(settings={"label": label, "distill": distill})
     once = SimpleNamespace(settings={"label": {"windows": 0}, "distill": {**distill, "epochs": 1, "max_steps": 0}})
     assert estimate(run, 100).flop == pytest.approx(n_read / 100 * estimate(once, 100).flop)

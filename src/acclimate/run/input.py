@@ -154,10 +154,13 @@ class Input:
         assert corpus
         return CorpusFiles(documents.name, corpus.name)
 
-    def remove_others(self) -> None:
-        """Remove the documents and passages of earlier commands, which may contain what was deleted since."""
+    def remove_others(self, kept: CorpusFiles) -> None:
+        """Remove the documents and passages of earlier commands, which may contain what was deleted since.
+
+        kept: the files of the index, which are others of the same documents if only their source changed.
+        """
         for path in [*self.folder.glob("corpus-*.arrow"), *self.folder.glob("passages-*.arrow")]:
-            if path.name not in self.files():
+            if path.name not in (*self.files(), *kept):
                 path.unlink()
                 path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
 

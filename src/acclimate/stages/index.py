@@ -214,7 +214,7 @@ def make(run: Run) -> Indexed:
     }
     indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads, keeps=is_encoded)
     if run.corpus_folder is None and distributed.is_main():  # the run's own
-        run.input.remove_others()
+        run.input.remove_others(indexed.kept)
     for warning in indexed.warnings:
         distributed.warn("index", warning)
     return indexed
