@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import pickle
@@ -33,15 +34,19 @@ def _run(target: Callable[..., Any], arguments: tuple[Any, ...], log: Path, envi
         with path.open("ab") as file:
             os.dup2(file.fileno(), number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    faulthandler.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a foreground program
     os.environ |= environment
     target(*arguments)
 
 
 def end(process: ForkServerProcess, seconds: float = 300) -> int | None:
-    """Wait for a process to end; returns its exit code. Kills its remaining children."""
+    """Wait for a process to end; returns its exit code. One that does not end writes its stacks to its log: None."""
     process.join(seconds)
     code = process.exitcode
+    if code is None and process.pid is not None:
+        os.kill(process.pid, signal.SIGABRT)
+        process.join(10)
     process.kill()
     return code
 
