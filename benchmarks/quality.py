@@ -40,6 +40,7 @@ COLUMNS = {
         "sparse:adapted": "sparse, adapted",
         "static:adapted": "static, adapted",
         "hybrid:adapted": "hybrid, adapted",
+        "hybrid:adapted:feedback": "with feedback",
     }.items()
 }
 

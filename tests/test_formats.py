@@ -156,6 +156,30 @@ def test_docs_come_back_from_parquet(tmp_path: Path) -> None:
     assert refusal(lambda: formats.read_corpus(path)) == f"{path}:2: 'text' is null; expected text"
 
 
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.parquet"])
+@pytest.mark.parametrize(
+    ("header", "others"),
+    [
+        (("ID", "Title", "Text", "Price"), ["Price"]),
+        (("Doc_Id", "TITLE", "Contents", "id"), None),  # a column with an accepted name is the one
+        (("id", "title", "text", "ID"), ["ID"]),
+        (("Id", "Title", "Text", "ID"), None),
+    ],
+)
+def test_the_case_of_a_column_does_not_matter_where_only_one_is_meant(tmp_path, name, header, others):
+    cells, path = ["7", "Etna", "lava", "9"], tmp_path / name
+    if name.endswith(".parquet"):
+        put_parquet(path, [dict(zip(header, cells, strict=True))])
+    else:
+        put_rows(path, [[*header], cells], delimiter="\t" if name.endswith(".tsv") else ",")
+    if header[0] == "Id":
+        assert "no document id: found" in refusal(lambda: formats.read_corpus(path))
+        return
+    docs = formats.read_corpus(path)
+    assert list(docs) == [Doc("9" if header[3] == "id" else "7", "lava", "Etna")]
+    assert others is None or [*docs.others] == others
+
+
 def test_a_cell_may_be_longer_than_the_csv_module_likes(tmp_path: Path) -> None:
     docs = [Doc("1", "long " * 100_000)]
     for name, delimiter in (("c.csv", ","), ("c.tsv", "\t")):

@@ -6,6 +6,8 @@ comma, semicolons separate the cells: spreadsheet programs write them wherever d
 TSV has two dialects, raw (quotes are letters; a cell holds neither tab nor line end) and quoted like CSV, and nothing
 in the file says which; reading one as the other swallows lines. So a TSV file is scanned first and read in the dialect
 that fits; where both fit and differ it is refused, never guessed.
+
+People write `ID` and `Title` above the columns of a spreadsheet, so the case of a needed column's name does not matter.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, 
     if not header:
         raise DataError("an empty file; expected a first line with the names of the columns", path=path)
     _distinct(header, Place(path, line))
+    accepted = _accepted_names(header, needed)
+    header = [accepted.get(name, name) for name in header]
     for field in needed:
         fields.pick(header, field, Place(path, line))
     for line, cells in records:
@@ -172,11 +176,15 @@ def _parquet_rows(
     row = 0
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:
-            names = file.schema_arrow.names
+            names: list[str] = file.schema_arrow.names
             _distinct(names, Place(path))
-            columns = names if needed is None else [fields.pick(names, field, Place(path)) for field in needed]
-            if needed is not None:
-                columns += ["title"] if "title" in names else []
+            accepted = _accepted_names(names, needed or ())
+            if needed is None:
+                columns = names
+            else:
+                column_of = {accepted.get(name, name): name for name in names}
+                columns = [column_of[fields.pick(column_of, field, Place(path))] for field in needed]
+                columns += [column_of["title"]] if "title" in column_of else []
                 for name in columns:
                     _check_type(file.schema_arrow.field(name).type, name, Place(path))
             if others:
@@ -186,7 +194,7 @@ def _parquet_rows(
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for cells in _cells(batch):
                     row += 1
-                    yield Place(path, row), cells
+                    yield Place(path, row), {accepted.get(name, name): value for name, value in cells.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"a text is not UTF-8: {error.reason}", path=path, line=row + 1) from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:  # a corrupt file raises any of these
@@ -225,6 +233,16 @@ def _cells(batch: Any) -> Iterable[dict[str, Any]]:
         return batch.to_pylist()
     except UnicodeDecodeError:
         return (row.as_py() for row in batch.to_struct_array())
+
+
+def _accepted_names(names: list[str], needed: tuple[Field, ...]) -> dict[str, str]:
+    """The accepted name of each column whose own differs from it in case alone, where no column has an accepted one."""
+    accepted: dict[str, str] = {}
+    for field in (*needed, fields.TITLE) if needed else ():
+        if not any(name in field.names for name in names):
+            alike = [name for name in names if name.lower() in field.names]
+            accepted |= {name: name.lower() for name in alike if len(alike) == 1}
+    return accepted
 
 
 def _distinct(header: list[str], place: Place) -> None:
