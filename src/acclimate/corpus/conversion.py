@@ -22,6 +22,7 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
 from acclimate.corpus.formats.content import Content, Row
 from acclimate.corpus.formats.fields import Located, Place
+from acclimate.corpus.formats.folder import find_files
 from acclimate.corpus.formats.registry import Format, named_format, recognize
 from acclimate.corpus.formats.source import Source
 
@@ -167,8 +168,9 @@ def _remove(target: Path) -> None:
 
 
 def _has_data(folder: Path) -> bool:
-    """True for a folder with data files, which is then not a folder of text documents."""
-    return any(path.suffix.lower() in DATA for path in folder.rglob("*"))
+    """True for a folder with as many data files as texts, which then only describe the data."""
+    n_data = sum(path.suffix.lower() in DATA for path in folder.rglob("*"))
+    return n_data > 0 and n_data >= len(find_files(folder)[0])
 
 
 def _target(form: Format, target: Path) -> Format:
