@@ -32,11 +32,6 @@ def answer(request, text):
     return {"id": "x", "custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
 
 
-def failed(request):
-    error = {"error": {"message": "too busy"}}
-    return {"custom_id": request["custom_id"], "response": {"status_code": 429, "body": error}, "error": None}
-
-
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -51,7 +46,7 @@ def test_results_in_any_order_are_what_the_llm_would_have_said(tmp_path, llm):
     with BatchedCompletions(tmp_path / "c.sqlite", "generate") as kept:
         kept.complete(llm, [*PROMPTS, PROMPTS[0]])
         assert kept.write(tmp_path / "requests.jsonl") == 5
-        assert len(kept) == 0
+        assert (len(kept), kept.again) == (0, 0)
     requests = requests_of(tmp_path / "requests.jsonl")
     assert {request["method"] for request in requests} == {"POST"}
     assert {request["url"] for request in requests} == {"/v1/chat/completions" if llm is CHAT else "/v1/completions"}
@@ -70,22 +65,35 @@ def test_results_in_any_order_are_what_the_llm_would_have_said(tmp_path, llm):
     assert {one.finish_reason for one in found} == {"stop"}
 
 
+FAILURES = [  # what a line has besides custom_id, and what is said of it
+    ({"response": {"status_code": 429, "body": {"error": {"message": "too busy"}}}}, "status 429: too busy"),
+    ({"response": {"status_code": 502, "body": "bad gateway"}}, "status 502: bad gateway"),
+    ({"response": None, "error": {"message": "gone"}}, "gone"),
+    ({"response": {"body": {"error": {"message": "expired"}}}}, "expired"),
+    ({"response": {"status_code": 200, "body": {"choices": []}}}, "an answer without a choice"),
+    ({"response": {"body": "hello"}}, "an answer that is no JSON object"),
+    ({}, "an answer that is no JSON object"),
+    ({"response": [1]}, "a response that is no JSON object"),
+]
+
+
 def test_what_failed_is_counted_and_asked_for_again(tmp_path):
+    prompts = [f"{prompt} {n}" for n in range(2) for prompt in PROMPTS]
     with BatchedCompletions(tmp_path / "c.sqlite") as kept:
-        kept.complete(CHAT, PROMPTS)
-        first = list(kept.requests.values())
-        results = [
-            failed(first[0]),
-            {"custom_id": first[1]["custom_id"], "response": None, "error": {"message": "gone"}},
-        ]
-        results += [{"custom_id": first[2]["custom_id"], "response": {"status_code": 200, "body": {"choices": []}}}]
-        results += [answer(one, "what is it") for one in first[3:]]
-        taken = read_results(kept, write(tmp_path / "results.jsonl", results))
-        assert taken.kept == 2
-        assert taken.failed == {"status 429: too busy": 1, "gone": 1, "an answer without a choice": 1}
+        kept.complete(CHAT, prompts)
+        ids = [*kept.requests]
+        rows = [{"custom_id": key, **row} for key, (row, _) in zip(ids, FAILURES, strict=False)]
+        rows += [answer(request, "what is it") for request in [*kept.requests.values()][len(FAILURES) :]]
+        path = write(tmp_path / "results.jsonl", rows)
+        path.write_text(f'{path.read_text()} \n\n[7]\n{{"cust')  # a blank line is none, and the last one was cut
+        taken = read_results(kept, path)
+        assert taken.kept == len(ids) - len(FAILURES)
+        messages = [*(said for _, said in FAILURES), *["a line that is no JSON object"] * 2]
+        assert taken.failed == {said: messages.count(said) for said in messages}
     with BatchedCompletions(tmp_path / "c.sqlite") as kept:
-        assert [one.text for one in kept.complete(CHAT, PROMPTS)] == ["", "", "", "what is it", "what is it"]
-        assert sorted(kept.requests) == sorted(one["custom_id"] for one in first[:3])
+        texts = [completion.text for completion in kept.complete(CHAT, prompts)]
+        assert texts == [""] * len(FAILURES) + ["what is it"] * taken.kept
+        assert [*kept.requests] == ids[: len(FAILURES)]
 
 
 def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(tmp_path):
@@ -95,7 +103,7 @@ def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(t
         strange = {**rows[0], "custom_id": "elsewhere"}
         taken = read_results(kept, write(tmp_path / "results.jsonl", [strange, *rows]))
         assert taken[:2] == (1, {"custom_id is not of this run": 1})
-        with pytest.raises(DataError, match="are these its results"):
+        with pytest.raises(DataError, match=r"results.jsonl: no line .*; are these its results\?$"):
             read_results(kept, write(tmp_path / "results.jsonl", [strange]))
         (tmp_path / "page.html").write_text("<html>\n<body>Service unavailable</body>\n")
         with pytest.raises(DataError, match="are these its results"):
@@ -111,7 +119,10 @@ def test_what_an_earlier_batch_asked_is_counted(tmp_path):
 
 def test_an_llm_on_this_machine_is_asked_as_ever(tmp_path):
     with BatchedCompletions(tmp_path / "c.sqlite") as kept:
-        assert all(one.text for one in kept.complete(FakeLLM(), PROMPTS))
+        told = []
+        completions = kept.complete(FakeLLM(), PROMPTS, on_batch=lambda *batch: told.append(batch))
+        assert all(completion.text for completion in completions)
+        assert told == [(5, 5, completions)]
         assert (len(kept), kept.requests) == (5, {})
 
 

@@ -58,7 +58,8 @@ def test_what_is_refused_is_learned_once_for_a_run_and_its_restarts(tmp_path):
 
 
 def test_a_batch_asks_without_what_the_last_one_was_refused_for(tmp_path):
-    complaints = ["'logprobs' is not supported", "Use 'max_completion_tokens', not 'max_tokens'", "no temperature here"]
+    complaints = ["'logprobs' is not supported", "Use 'max_completion_tokens', not 'max_tokens'"]
+    complaints += ["no temperature with a content filter", "'max_completion_tokens' is not supported", "busy"]
     sent = []
     for said in complaints:
         with BatchedCompletions(tmp_path / "c.sqlite") as kept:
@@ -68,12 +69,15 @@ def test_a_batch_asks_without_what_the_last_one_was_refused_for(tmp_path):
             sent.append(sorted(requests[0]["body"].keys() - {"model", "messages"}))
             body = {"error": {"message": said}}
             rows = [{"custom_id": r["custom_id"], "response": {"status_code": 400, "body": body}} for r in requests]
-            assert read_results(kept, write(tmp_path / "results.jsonl", rows)).failed == {f"status 400: {said}": 3}
+            taken = read_results(kept, write(tmp_path / "results.jsonl", rows))
+            assert (taken.failed, taken.refused) == ({f"status 400: {said}": 3}, {})
         CHAT.terms.__init__()
     assert sent == [
         ["logprobs", "max_tokens", "temperature"],
         ["max_tokens", "temperature"],
         ["max_completion_tokens", "temperature"],
+        ["max_completion_tokens"],
+        [],
     ]
 
 
@@ -82,17 +86,17 @@ def test_a_prompt_that_a_batch_refuses_for_good_is_not_asked_again_unless_anothe
         kept.complete(CHAT, PROMPTS[:3])
         first = list(kept.requests.values())
         body = {"error": {"message": "maximum context length exceeded"}}
-        long = [{"custom_id": one["custom_id"], "response": {"status_code": 400, "body": body}} for one in first]
-        odd = [{"custom_id": "\ud800"}, {"custom_id": 7}, {"custom_id": first[0]["custom_id"], "response": [1]}]
-        (tmp_path / "results.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in (long[0], long[1], answer(first[1], "what is it"), *odd))
-            + '{"cust'
-        )
-        taken = read_results(kept, tmp_path / "results.jsonl")
-        assert (taken.kept, sum(taken.refused.values()), sum(taken.failed.values())) == (1, 2, 4)
+        long = [
+            {"custom_id": request["custom_id"], "response": {"status_code": status, "body": body}}
+            for request, status in zip(first, (400, 200), strict=False)
+        ]
+        odd = [{"custom_id": "\ud800"}, {"custom_id": 7}, {}]
+        taken = read_results(kept, write(tmp_path / "results.jsonl", [*long, answer(first[1], "what is it"), *odd]))
+        assert (taken.kept, sum(taken.refused.values()), sum(taken.failed.values())) == (1, 2, 3)
+        assert kept.ledger() == {("", "openai:tiny"): (2, 7, 4)}  # of the answer, and of a refused prompt
     with BatchedCompletions(tmp_path / "c.sqlite") as kept:
         found = kept.complete(CHAT, PROMPTS[:3])
-        assert [one.finish_reason for one in found[:2]] == ["context", "stop"]
+        assert [(one.text, one.finish_reason) for one in found[:2]] == [("", "context"), ("what is it", "stop")]
         assert list(kept.requests) == [first[2]["custom_id"]]
 
 

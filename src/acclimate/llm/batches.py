@@ -90,9 +90,9 @@ def read_results(completions: Completions, path: Path) -> BatchResults:
         if row is None:
             failed[_NO_OBJECT] += 1
             continue
-        key = row.get("custom_id")
-        request = completions.asked_for(key) if isinstance(key, str) and _KEY.fullmatch(key) else None
-        if request is None or not isinstance(key, str):
+        key = str(row.get("custom_id"))
+        request = completions.asked_for(key) if _KEY.fullmatch(key) else None
+        if request is None:
             failed[_NOT_ASKED] += 1
             continue
         decoding = Decoding(**{**request["decoding"], "stop": tuple(request["decoding"]["stop"])})
@@ -139,7 +139,7 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
     response = row.get("response") or {}
     if not isinstance(response, Mapping):
         raise ValueError("a response that is no JSON object")
-    body = response.get("body") or {}
+    body = response.get("body")
     status = int(response.get("status_code") or 200)
     error = row.get("error") or (body.get("error") if isinstance(body, Mapping) else None)
     if error or status != 200:
