@@ -58,27 +58,37 @@ REFUSED = [
     (400, error("The request was rejected because it was considered high risk")),
     (400, {"error": {"code": 400, "message": "request blocked by guardrails"}}),
 ]
-STOP = [
-    (401, error("Incorrect API key provided")),
-    (402, error("Insufficient Balance")),
-    (403, error("Your account is not active, please check your billing details")),
-    (403, error("Country not supported")),
-    (404, error("The model `m` does not exist", code="model_not_found")),
-    (404, error('model "m" not found, try pulling it first')),
-    (404, {"detail": "Not Found"}),
-    (400, error("Cannot parse the request, please retry with valid JSON")),
-    (501, "Not Implemented"),
-    (400, error("x is not a valid model ID", code=400)),
-    (400, error('Failed to load model "x". Error: No matching model')),
-    (400, [error("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")]),
-    (405, {"detail": "Method Not Allowed"}),
-    (429, error("You exceeded your current quota", code="insufficient_quota")),
-    (400, error("Your credit balance is too low to access the API")),
-    (400, error("No models loaded. Please load a model in the developer page")),
-    (200, error("Insufficient credits. Add more to your account.", code=402)),
-    (200, {"error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200 anyway"}),
-    (200, {"error": "something that nobody has heard of"}),
-    (301, "the server redirects to http://elsewhere"),
+STOP = [  # with a part of the hint
+    (401, error("Incorrect API key provided"), "is OPENAI_API_KEY right?"),
+    (401, error("no entry"), "is OPENAI_API_KEY right?"),
+    (402, error("Insufficient Balance"), "no credit"),
+    (402, error("pay first"), "no credit"),
+    (403, error("Your account is not active, please check your billing details"), "OPENAI_API_KEY"),
+    (403, error("Your account may not use the content filter"), "OPENAI_API_KEY"),
+    (403, error("Country not supported"), "OPENAI_API_KEY"),
+    (404, error("The model `m` does not exist", code="model_not_found"), "model's name"),
+    (404, error('model "m" not found, try pulling it first'), "model's name"),
+    (404, {"detail": "Not Found"}, "does the address end"),
+    (407, "who are you?", "proxy"),
+    (400, error("Cannot parse the request, please retry with valid JSON"), ""),
+    (501, "Not Implemented", "does the address end"),
+    (400, error("x is not a valid model ID", code=400), "model's name"),
+    (400, error('Failed to load model "x". Error: No matching model'), "model's name"),
+    (400, [error("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")], "OPENAI_API_KEY"),
+    (405, {"detail": "Method Not Allowed"}, "does the address end"),
+    (410, "Gone", "does the address end"),
+    (429, error("You exceeded your current quota", code="insufficient_quota"), "no credit"),
+    (400, error("Your credit balance is too low to access the API"), "no credit"),
+    (400, error("No models loaded. Please load a model in the developer page"), "model's name"),
+    (200, error("Insufficient credits. Add more to your account.", code=402), "no credit"),
+    (200, error("who are you?", code=401), "OPENAI_API_KEY"),
+    (
+        200,
+        {"error": "Unexpected endpoint or method. (POST /chat/completions). Returning 200 anyway"},
+        "does the address",
+    ),
+    (200, {"error": "something that nobody has heard of"}, ""),
+    (301, "the server redirects to http://elsewhere", "elsewhere"),
 ]
 AGAIN = [
     (429, error("Rate limit reached for requests")),
@@ -94,10 +104,12 @@ AGAIN = [
     (400, {"detail": "The model is loading. Try again in 20 seconds."}),
     (400, {"error": "server busy"}),
     (200, error("Provider returned error", code=502)),
+    (200, [error("nobody knows", status=500)]),
+    (200, {"error": "gone", "status_code": "503"}),
     (200, {"error": "the server is busy, please try again later"}),
 ]
 CASES = [
-    (means, *case)
+    (means, *case, *[""] * (2 - len(case[1:])))
     for means, cases in zip(
         (Outcome.TOO_LONG, Outcome.REFUSED, Outcome.STOP, Outcome.AGAIN), (TOO_LONG, REFUSED, STOP, AGAIN), strict=True
     )
@@ -105,12 +117,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("means", "status", "body"), CASES)
-def test_what_a_failure_means(means, status, body):
+@pytest.mark.parametrize(("means", "status", "body", "hint"), CASES)
+def test_what_a_failure_means(means, status, body, hint):
     found = failure(status, body)
     assert found.means is means, found
+    assert hint in found.hint and bool(hint) == bool(found.hint)
     assert not Terms().learned(found, wire.request("m", "p", CHAT)) or means in (Outcome.AGAIN, Outcome.STOP)
-    assert found.hint or means is not Outcome.STOP or status not in (401, 402, 403, 404, 405)
 
 
 @given(
@@ -267,6 +279,7 @@ def test_a_connection_that_cannot_be_made_is_not_tried_for_minutes(words, means,
 def test_a_page_is_known_by_its_start_and_told_by_its_title():
     assert page_title("<!doctype html><html><head><title>Sign\nin</title></head>") == "Sign in"
     assert page_title("\n<h1>Bad gateway</h1>") == "Bad gateway"
+    assert page_title("<html><body><p>Bad <b>gateway</b></p></body>") == "Bad gateway"
     assert page_title('{"choices": []}') is None
     assert page_title("<think>no</think>") is None
 

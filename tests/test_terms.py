@@ -72,6 +72,7 @@ def test_a_batch_asks_without_what_the_last_one_was_refused_for(tmp_path):
             taken = read_results(kept, write(tmp_path / "results.jsonl", rows))
             assert (taken.failed, taken.refused) == ({f"status 400: {said}": 3}, {})
         CHAT.terms.__init__()
+    assert taken.left_out == ["logprobs", "temperature", "max_tokens"]
     assert sent == [
         ["logprobs", "max_tokens", "temperature"],
         ["max_tokens", "temperature"],
@@ -230,7 +231,7 @@ def test_kept_answers_that_cannot_be_used_are_found_removed_and_asked_for_again(
     ("status", "words"),
     [
         (400, "the prompt is too long: lower max_tokens"),
-        (429, "max_tokens a minute are used up"),
+        *((status, "max_tokens are used up") for status in (401, 402, 407, 408, 409, 425, 429, 502, 503, 504)),
         (500, "cannot answer {'temperature': 0.7, 'seed': 1}"),  # the whole request
     ],
 )

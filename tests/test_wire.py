@@ -34,10 +34,12 @@ def completion(*args, **more):
 
 
 def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
-    plain = wire.request("m", "p", CHAT)
-    assert sorted(plain) == ["logprobs", "max_tokens", "messages", "model", "temperature"]
-    drawn = Decoding(temperature=0.5, top_p=0.9)
-    assert {"top_p", "seed", "stop", "prompt"} <= wire.request("m", "p", drawn).keys()
+    message = {"role": "user", "content": "p"}
+    limits = {"model": "m", "max_tokens": 48}
+    assert wire.request("m", "p", CHAT) == {**limits, "messages": [message], "temperature": 0, "logprobs": True}
+    drawn = Decoding(temperature=0.5, top_p=0.9, stop=tuple("abcde"))
+    sampling = {"temperature": 0.5, "top_p": 0.9, "seed": drawn.draw_seed("p"), "stop": [*"abcd"]}  # at most four stops
+    assert wire.request("m", "p", drawn) == {**limits, **sampling, "prompt": "p", "logprobs": 1}
     terms = Terms(("logprobs", "seed", "top_p", "temperature", "stop"), "max_completion_tokens")
     assert sorted(wire.request("m", "p", drawn, terms)) == ["max_completion_tokens", "model", "prompt"]
     assert wire.request("m", "p", CHAT, Terms(thinks=True))["chat_template_kwargs"] == {"enable_thinking": False}
@@ -57,6 +59,8 @@ def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
         (answer(Q, "max_tokens"), Q, "length"),
         (answer(Q, "SAFETY"), Q, "content_filter"),
         (answer(Q, "whatever else"), Q, "whatever else"),
+        (answer(Q, "Why " + 99 * "x"), Q, "why " + 36 * "x"),
+        (answer(Q, refusal="I can't"), Q, "stop"),
         (answer(f"{Q}\nbecause", "whatever else"), Q, "stop"),
         (answer(f"{Q}\nbecause", "content_filter"), Q, "content_filter"),
         (answer([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": Q}]), Q, "stop"),
@@ -85,23 +89,38 @@ def test_what_servers_call_an_answer_is_read(found, text, finish):
 
 
 @pytest.mark.parametrize(
-    "found",
+    ("found", "said"),
     [
-        {},
-        {"choices": None},
-        {"choices": []},
-        {"choices": [None]},
-        {"choices": [{"finish_reason": "stop"}]},
-        {"choices": [{"message": None}]},
-        {"choices": [{"message": {"content": 17}}]},
-        {"choices": [{"message": {"content": Q}, "error": {"message": "gone"}}]},
-        answer(Q, "error"),
-        answer(Q, "insufficient_system_resource"),
+        ({}, "an answer without a choice"),
+        ({"choices": None}, "an answer without a choice"),
+        ({"choices": []}, "an answer without a choice"),
+        ({"choices": {"message": Q}}, "an answer without a choice"),
+        ({"choices": [None]}, "an answer without a choice"),
+        ({"choices": [{"finish_reason": "stop"}]}, "an answer without a message"),
+        ({"choices": [{"message": None}]}, "an answer without a message"),
+        ({"choices": [{"message": {"content": 17}}]}, "an answer whose text is none"),
+        ({"choices": [{"message": {"content": Q}, "error": {"message": "gone"}}]}, "gone"),
+        (answer(Q, "error"), "finish_reason is 'error'"),
+        (answer(Q, "insufficient_system_resource"), "finish_reason is 'insufficient_system_resource'"),
     ],
 )
-def test_what_is_no_answer_is_refused(found):
-    with pytest.raises(ValueError):
+def test_what_is_no_answer_is_refused(found, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
         wire.completion("a prompt", found, CHAT)
+
+
+@pytest.mark.parametrize(
+    ("found", "thinks"),
+    [
+        (answer(Q), False),
+        (answer(f"<think>hm</think>{Q}"), True),
+        (answer(Q, reasoning="hm"), True),
+        (answer(Q, usage={"completion_tokens_details": {"reasoning_tokens": 1}}), True),
+        (answer(Q, usage={"completion_tokens_details": {"reasoning_tokens": 0}}), False),
+    ],
+)
+def test_a_model_that_reasons_is_known_by_its_text_its_fields_or_its_usage(found, thinks):
+    assert wire.thinks(found) == thinks
 
 
 @pytest.mark.parametrize("usage", [10**25, -1, "many", True, None, [], math.nan, math.inf, {"a": 1}])

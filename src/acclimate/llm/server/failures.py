@@ -203,8 +203,8 @@ def _wait_in(words: str) -> float | None:
 
 
 def _fits(row: _Rule, status: int | None, words: str) -> bool:
-    of_words = not row.words or re.search(row.words, words, re.IGNORECASE | re.VERBOSE | re.DOTALL) is not None
-    return of_words and (not row.statuses or status in row.statuses)
+    says = re.search(row.words, words, re.IGNORECASE | re.VERBOSE) is not None
+    return says and (not row.statuses or status in row.statuses)
 
 
 def _status_in(body: Any) -> int | None:
