@@ -111,7 +111,7 @@ def vllm():
             seed=0,
         ):
             self.settings = dict(locals())
-            self.model, self.calls = Model(model), []
+            self.model, self.calls, self.written = Model(model), [], 0
             LLM.made.append(self)
 
         def generate(self, prompts, sampling_params=None, *, use_tqdm=True, lora_request=None):
@@ -126,18 +126,20 @@ def vllm():
         def _output(self, prompt, sampling):
             """Like vLLM: the tokens include those of the stop, the text does not."""
             ids, logprobs, rng = [], [], random.Random(sampling.seed)
+            kept = None if sampling.logprobs is None else logprobs
             assert len(prompt) + sampling.max_tokens <= self.settings["max_model_len"]
             while len(ids) < sampling.max_tokens:
                 logits = self.model.logits([*prompt, *ids])
                 token = chosen(logits, sampling.temperature, sampling.top_p, rng)
                 ids.append(token)
+                self.written += 1
                 logprobs.append({token: Logprob(float(log_softmax(logits)[token]))})
                 text = self.model.text(ids)
                 found = [stop for stop in sampling.stop if stop in text]
                 if found or token in self.ends or token in sampling.stop_token_ids:
                     cut = min((text.index(stop) for stop in found), default=len(text))
-                    return CompletionOutput(0, text[:cut], ids, logprobs, "stop")
-            return CompletionOutput(0, self.model.text(ids), ids, logprobs, "length")
+                    return CompletionOutput(0, text[:cut], ids, kept, "stop")
+            return CompletionOutput(0, self.model.text(ids), ids, kept, "length")
 
     return module("vllm", LLM=LLM, SamplingParams=SamplingParams, made=LLM.made)
 
@@ -175,7 +177,7 @@ class Llama:
     ):
         if not Path(model_path).read_text().startswith("/"):
             raise ValueError(f"Failed to load model from file: {model_path}")
-        assert not (verbose or logits_all)
+        assert not (verbose or logits_all) and n_gpu_layers == -1  # all, where there is a GPU
         self.tiny, self._n_ctx = Model(Path(model_path).read_text()), n_ctx
         self.n_tokens, self.input_ids, self.read, self._seed = 0, [], 0, seed
         self.metadata = {"general.architecture": "llama", "llama.context_length": "512"}

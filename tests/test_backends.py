@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
+import os
 import sys
 
 import pytest
@@ -15,9 +15,11 @@ import fake_backends
 from tiny import PROMPTS, same, write_llama
 
 from acclimate import llm as llms
+from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, MissingExtra, SettingError
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.completions import Completions
+from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prices import price
 from acclimate.llm.protocol import StreamingLLM
@@ -102,16 +104,6 @@ def test_a_name_has_one_backend(name, module, served):
     assert (price(name) == (0, 0)) == (not served)
 
 
-def test_naming_an_llm_imports_no_backend():
-    code = (
-        "import sys, acclimate.llm as llm; llm.is_served('vllm:a/b'); llm.is_served('llama.cpp:c.gguf')\n"
-        "print([name for name in sys.modules if name.startswith('acclimate.llm.')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "'acclimate.llm.completions'" in done.stdout
-    assert "acclimate.llm.backends" not in done.stdout
-
-
 def test_doctor_says_which_backends_there_are_and_what_installs_the_others(monkeypatch, vllm):
     from acclimate.api import doctor
 
@@ -167,18 +159,21 @@ def test_cuts_are_those_of_a_local_llm(name, folder):
         assert llm.cut_tokens(text, max_tokens) == plain.cut_tokens(text, max_tokens)
 
 
-@pytest.mark.parametrize("prompt", ["", "word " * 600])
-def test_a_prompt_without_room_is_refused_by_size(name, prompt):
-    with pytest.raises(SettingError, match="512 together"):
+@pytest.mark.parametrize("prompt", ["", "some words " * 300])
+def test_a_prompt_without_room_is_refused_by_size(name, folder, prompt):
+    size, begin = len(Tokenizer(folder).ids(prompt, chat=False)), repr(prompt[:60])
+    with pytest.raises(SettingError, match=f"a prompt of {size} tokens and .* 512 together; the prompt begins {begin}"):
         llms.load(name).complete(["fine", prompt])
 
 
-def test_the_fingerprint_follows_backend_weights_and_decoding(name, folder):
+def test_the_fingerprint_follows_backend_weights_and_decoding(name, folder, monkeypatch):
     prints = {llms.load(name, decoding).fingerprint for decoding in DECODINGS}
     assert len(prints) == len(DECODINGS)
     assert local(folder, DECODINGS[0]).fingerprint not in prints
     assert llms.fingerprint_of(name) == llms.load(name).fingerprint
     assert llms.load(name).name == name
+    monkeypatch.setattr(models, "weights_fingerprint", lambda _: "of others")
+    assert llms.load(name, DECODINGS[0]).fingerprint not in prints
 
 
 def test_decodings_share_what_is_loaded(name, vllm, llama_cpp):
@@ -201,10 +196,12 @@ def test_answers_are_kept_and_not_asked_for_again(name, folder, tmp_path):
 # vLLM
 
 
-def test_vllm_is_started_with_safe_weights_a_prefix_cache_and_a_context_that_fits(vllm, folder):
+def test_vllm_is_started_with_safe_weights_a_prefix_cache_and_a_context_that_fits(vllm, folder, monkeypatch):
+    monkeypatch.setattr(models, "resolve", lambda _: models.ModelName(folder, "v1"))
     llms.load(f"vllm:{folder}", SHORT).complete(PROMPTS)
     [engine] = vllm.made
     expected = {"load_format": "safetensors", "enable_prefix_caching": True, "max_model_len": 512, "model": folder}
+    expected |= {"revision": "v1", "tokenizer_revision": "v1"}
     assert {name: engine.settings[name] for name in expected} == expected
 
 
@@ -214,6 +211,12 @@ def test_vllm_gets_all_prompts_together(vllm, folder, tmp_path):
     with Completions(tmp_path / "completions.sqlite") as kept:
         kept.complete(llm, [f"prompt {n}" for n in range(70)])
     assert vllm.made[0].calls == [70]
+
+
+def test_tokens_behind_an_answer_are_counted_as_vllm_computes_them(vllm, folder):
+    answers = llms.load(f"vllm:{folder}", DECODINGS[-1]).complete(PROMPTS + ODD)
+    assert sum(answer.completion_tokens for answer in answers) == vllm.made[0].written
+    assert vllm.made[0].written > sum(len(answer.logprobs) for answer in answers)
 
 
 def test_vllm_takes_no_gguf_file_and_says_who_does(vllm, gguf):
@@ -262,8 +265,9 @@ def test_llama_cpp_answers_a_batch_alike_whatever_it_read_before(llama_cpp, gguf
 @pytest.mark.parametrize(("asked", "threads"), [("3", (3, 3)), ("", (None, None)), ("2,1", (None, None))])
 def test_llama_cpp_takes_as_many_threads_as_the_rest(llama_cpp, gguf, monkeypatch, asked, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
     llms.load(gguf, SHORT).complete(["a"])
-    assert llama_cpp.made[0].threads == threads
+    assert (llama_cpp.made[0].threads, os.environ["OMP_WAIT_POLICY"]) == (threads, "passive")
 
 
 @pytest.mark.parametrize("model", ["{folder}", "org/model", "no/such/file.gguf"])

@@ -65,7 +65,20 @@ def test_naming_things_imports_no_torch():
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
-@pytest.mark.parametrize("what", ["AutoTokenizer", "AutoConfig", "AutoModelForCausalLM", "files", "a reranker", "data"])
+def test_naming_an_llm_imports_no_backend():
+    code = (
+        "import sys, acclimate.llm as llm; llm.is_served('vllm:a/b'); llm.is_served('llama.cpp:c.gguf')\n"
+        "print([name for name in sys.modules if name.startswith('acclimate.llm.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'acclimate.llm.completions'" in done.stdout
+    assert "acclimate.llm.backends" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["AutoTokenizer", "AutoConfig", "AutoModelForCausalLM", "AutoConfig for vLLM", "files", "a reranker", "data"],
+)
 @pytest.mark.parametrize("revision", ["v1.2", None])
 def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revision, monkeypatch):
     import huggingface_hub
@@ -73,6 +86,7 @@ def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revisi
     import transformers
 
     from acclimate.corpus import hub
+    from acclimate.llm.backends import vllm
     from acclimate.llm.decoders.loaded import Loaded
     from acclimate.search.scorers import cross_encoder
 
@@ -86,7 +100,7 @@ def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revisi
         config = type("Config", (), {"is_encoder_decoder": False})
         monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, revision: config)
     if what.startswith("Auto"):
-        monkeypatch.setattr(getattr(transformers, what), "from_pretrained", asked)
+        monkeypatch.setattr(getattr(transformers, what.split()[0]), "from_pretrained", asked)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
     monkeypatch.setattr(sentence_transformers, "CrossEncoder", asked)
     name = f"org/some-model@{revision}" if revision else "org/some-model"
@@ -94,6 +108,7 @@ def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revisi
     with pytest.raises(DataError, match="enough"):
         {
             "AutoTokenizer": lambda: loaded.tokenizer,
+            "AutoConfig for vLLM": lambda: vllm.VllmLLM(name)._engine.context,
             "files": lambda: models.folder(name),
             "a reranker": lambda: cross_encoder.load(name, max_tokens=8),
             "data": lambda: hub.download(f"hf:{name}"),
