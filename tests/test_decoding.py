@@ -65,10 +65,13 @@ def test_the_first_telling_line_is_the_answer():
         ("```\nwhat is it?\n```", "```\nwhat is it?"),
         ("<think>It is\na ship.</think>\n\nwhat is it?\nIt is", "what is it?"),
         ('{\n"query": "what is it?"\n}\nIt is', '{\n"query": "what is it?"\n}'),
+        ('[\n"what is it?"\n] \nIt is', '[\n"what is it?"\n]'),
+        ('["Dune"] what is it?\nIt is', '["Dune"] what is it?'),
         ("", ""),
     ):
         begin, end, _ = decoding.span(text)
         assert text[begin:end] == answer
+    assert [decoding.span(text)[2] for text in ('{"q": 1}', '["q"]', '["q"]\n', '{"q":')] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +154,15 @@ def test_a_prompt_has_a_token_and_leaves_room_for_the_answer(tokens, has_room):
     else:
         with pytest.raises(SettingError, match=f"a prompt of {tokens} tokens and 2 new ones: some takes 1 to 10"):
             check_room("some", "prompt", tokens, 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("max_new_tokens", (0, 100_001)), ("temperature", (-1, 1e-5, 101)), ("top_p", (0, 1.1))]
+)
+def test_decodings_that_cannot_be_are_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(SettingError, match=f"^{name} is {value}; expected "):
+            Decoding(**{name: value})
 
 
 # An answer in the making

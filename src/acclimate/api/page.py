@@ -8,7 +8,7 @@ from pathlib import Path
 from acclimate.report.frame import framed
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Page:
     """A page in a run's folder, and its content as text.
 
