@@ -54,10 +54,11 @@ def test_the_report_s_tables_are_data_frames(run):
 
 
 def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(run):
-    html = run.report._repr_html_()
-    assert html.startswith("<iframe sandbox srcdoc=")
-    assert html.count("<") == 2
-    assert "allow-" not in html.partition("srcdoc=")[0]
+    for page, title in ((run.report, "acclimate"), (run.inspect(sample=3), "Queries")):
+        html = page._repr_html_()
+        assert html.startswith("<iframe sandbox srcdoc=") and title in html
+        assert html.count("<") == 2
+        assert "allow-" not in html.partition("srcdoc=")[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"verdict": 1}'])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import acclimate
-from acclimate.api import reproduce, rerank, serve, status
+from acclimate.api import adapt, reproduce, rerank, serve, status
 from acclimate.base.errors import DataError, SettingError
+from acclimate.run.settings import Layer, Recipe
 
 
 def test_recipes_that_differ_in_their_seed_differ_and_only_a_paper_names_a_student():
@@ -50,6 +52,48 @@ def test_a_reranked_run_has_the_tag_asked_for_and_nothing_half_done_stays(docume
         with pytest.raises(DataError, match="'q' appears twice"):
             acclimate.rerank(run, "a-model", out, corpus=documents, queries=queries, progress=None)
         assert (tmp_path / "out.trec.partial").exists() == stays
+
+
+@pytest.mark.parametrize("seed", [None, 0, 7])
+@pytest.mark.parametrize("function", [adapt.adapt, adapt.plan])
+def test_each_argument_reaches_its_place(function, seed, monkeypatch, tmp_path):
+    reached: dict[str, Any] = {}
+    workspace = SimpleNamespace(folder=tmp_path)
+
+    def reaches(name, result=None):
+        def call(*values, **named):
+            reached[name] = (*values, named)
+            return result
+
+        return call
+
+    def stop(*_, **__):
+        raise KeyError
+
+    recipe = Recipe("mine", "", "", (Layer("mine", {"index": {"k1": 1.7}}),), seed=3)
+    provided = SimpleNamespace(changes={"mine": {"n_ways": 5}})
+    monkeypatch.setattr(adapt, "load_recipe", {"mine": recipe}.get)
+    monkeypatch.setattr(adapt, "Provided", SimpleNamespace(of=reaches("provided", provided)))
+    monkeypatch.setattr(adapt, "new_run", reaches("run", SimpleNamespace(workspace=workspace)))
+    monkeypatch.setattr(adapt, "limit", reaches("limits"))
+    monkeypatch.setattr(adapt, "run_until", reaches("work"))
+    monkeypatch.setattr(adapt.ray_cluster.Executor, "parse", reaches("work"))
+    monkeypatch.setattr(adapt, "refuse_read_only", stop)
+    files = {name: name for name in "queries qrels log from_queries from_nway first_stage reranker".split()}
+    limits = {"max_cost": 1.5, "max_tokens": 9, "prices": "prices.toml", "batch": "batch.jsonl"}
+    changes: dict[str, Any] = {"settings": {"train": {"epochs": 9}}, "sample": {"n_docs": 11}}
+    with suppress(KeyError):
+        function("docs", out="out", recipe="mine", seed=seed, executor="ray", **files, **limits, **changes)
+    assert reached.pop("provided") == (files,)
+    *places, settings, named = reached.pop("run")
+    assert places == [Path("out"), "docs"]
+    assert (settings["train"]["epochs"], settings["sample"]["n_docs"]) == (9, 11)
+    assert (settings["index"]["k1"], settings["mine"]["n_ways"]) == (1.7, 5)
+    assert (named["recipe"], named["seed"]) == ("mine", 3 if seed is None else seed)
+    assert named["provided"] is provided
+    assert reached.pop("limits")[1:] == (*limits.values(), {})
+    assert "ray" in (*reached["work"], *reached.pop("work")[-1].values())
+    assert not reached
 
 
 def test_a_reproduction_runs_each_seed_in_its_folder_with_all_published_measures(tmp_path, monkeypatch):
