@@ -54,9 +54,9 @@ def test_the_report_s_tables_are_data_frames(run):
 
 
 def test_a_notebook_shows_the_page_in_a_frame_that_runs_nothing(run):
-    for page, title in ((run.report, "acclimate"), (run.inspect(sample=3), "Queries")):
+    for page in (run.report, run.inspect(sample=3)):
         html = page._repr_html_()
-        assert html.startswith("<iframe sandbox srcdoc=") and title in html
+        assert html.startswith("<iframe sandbox srcdoc=")
         assert html.count("<") == 2
         assert "allow-" not in html.partition("srcdoc=")[0]
 
