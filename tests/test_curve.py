@@ -67,6 +67,7 @@ def test_points_double_up_to_all():
     assert curve.points(1, None) == [1]
     assert curve.points(60, [30, 10, 30, 500]) == [10, 30, 60]
     assert curve.points(60, []) == []
+    assert curve.points(60, [1]) == [1]
     with pytest.raises(SettingError, match=r"a number of a curve is .*; expected whole numbers"):
         curve.points(60, [0, 10])
 
