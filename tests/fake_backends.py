@@ -159,7 +159,8 @@ class Jinja2ChatFormatter:
 
 
 class Llama:
-    """Reads a file that contains the name of a model's folder. `read` counts computed tokens."""
+    """Reads a file that contains the name of a model's folder. `read` counts computed tokens, `begun` lists texts that
+    were given the token that begins one."""
 
     made: list[Llama] = []  # noqa: RUF012
 
@@ -184,7 +185,7 @@ class Llama:
         if self.tiny.tokenizer.chat_template:
             self.metadata["tokenizer.chat_template"] = self.tiny.tokenizer.chat_template
         self.ctx = self.model = self
-        self.threads = n_threads, n_threads_batch
+        self.threads, self.begun = (n_threads, n_threads_batch), []
         Llama.made.append(self)
 
     def n_ctx(self):
@@ -200,6 +201,7 @@ class Llama:
         return 0
 
     def tokenize(self, text, add_bos=True, special=False):
+        self.begun += [text.decode()] * add_bos
         return self.tiny.tokenizer(text.decode(), split_special_tokens=not special, add_special_tokens=False)[
             "input_ids"
         ]
@@ -261,6 +263,6 @@ def llama_cpp():
         llama_chat_format=types.SimpleNamespace(Jinja2ChatFormatter=Jinja2ChatFormatter),
         llama_model_get_vocab=lambda model: model,
         llama_vocab_is_eog=lambda vocab, token: token == 0,
-        llama_vocab_is_control=lambda vocab, token: token in vocab.tiny.tokenizer.added_tokens_decoder,
+        llama_vocab_is_control=lambda vocab, token: token != 0 and token in vocab.tiny.tokenizer.added_tokens_decoder,
         llama_get_logits_ith=lambda ctx, at: ctx.last.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
     )

@@ -1,4 +1,4 @@
-"""LLM backends by name: the table, and vLLM and llama.cpp against stand-ins that compute what transformers computes."""
+"""LLM backends: vLLM and llama.cpp against stand-ins that compute what transformers computes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ import fake_backends
 from tiny import PROMPTS, same, write_llama
 
 from acclimate import llm as llms
-from acclimate.base import models
+from acclimate.base import cgroups, models
 from acclimate.base.errors import AcclimateError, DataError, MissingExtra, SettingError
 from acclimate.llm.backends.local import LocalLLM
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.llm.decoding import Decoding
-from acclimate.llm.prices import price
 from acclimate.llm.protocol import StreamingLLM
 
 TEMPLATE = (
@@ -80,30 +79,6 @@ def local(folder, decoding=SHORT):
     return LocalLLM(folder, decoding, dtype=torch.float32)
 
 
-# The table
-
-
-@pytest.mark.parametrize(
-    ("name", "module", "served"),
-    [
-        ("openai:some", "server", True),
-        ("openai:some@http://localhost:1/v1", "server", True),
-        ("openai-completions:some", "server", True),
-        ("vllm:org/model", "vllm", False),
-        ("llama.cpp:some.gguf", "llama_cpp", False),
-        ("embedded:smollm2-135m-instruct", "local", False),
-        ("org/model@v1", "local", False),
-        ("./folder", "local", False),
-        ("vllm", "local", False),
-    ],
-)
-def test_a_name_has_one_backend(name, module, served):
-    backend = llms._backend(name)
-    assert backend.module == module
-    assert llms.is_served(name) == backend.is_served == served
-    assert (price(name) == (0, 0)) == (not served)
-
-
 def test_doctor_says_which_backends_there_are_and_what_installs_the_others(monkeypatch, vllm):
     from acclimate.api import doctor
 
@@ -135,7 +110,6 @@ def test_a_package_that_is_not_installed_is_named_before_anything_is_loaded(fold
 def test_answers_are_those_of_a_local_llm(name, folder, decoding):
     llm = llms.load(name, decoding)
     same(llm.complete(PROMPTS + ODD), local(folder, decoding).complete(PROMPTS + ODD))
-    assert llm.complete([]) == []
 
 
 def test_drawn_answers_follow_from_seed_sample_and_prompt_alone(name):
@@ -178,7 +152,7 @@ def test_the_fingerprint_follows_backend_weights_and_decoding(name, folder, monk
 
 def test_decodings_share_what_is_loaded(name, vllm, llama_cpp):
     llm = llms.load(name, SHORT)
-    assert vllm.made == llama_cpp.made == []
+    assert llm.complete([]) == vllm.made == llama_cpp.made == []
     for decoding in DECODINGS:
         llm.decoding_as(decoding).complete(PROMPTS[:1])
     assert len(vllm.made) + len(llama_cpp.made) == 1
@@ -262,12 +236,25 @@ def test_llama_cpp_answers_a_batch_alike_whatever_it_read_before(llama_cpp, gguf
     assert llama_cpp.made[0].read == 2 * first
 
 
-@pytest.mark.parametrize(("asked", "threads"), [("3", (3, 3)), ("", (None, None)), ("2,1", (None, None))])
-def test_llama_cpp_takes_as_many_threads_as_the_rest(llama_cpp, gguf, monkeypatch, asked, threads):
+def test_llama_cpp_begins_a_prompt_with_its_token_and_no_message_with_another(llama_cpp, gguf):
+    llm = llms.load(gguf, SHORT)
+    llm.complete(PROMPTS)
+    assert llama_cpp.made[0].begun == PROMPTS
+    llm.decoding_as(DECODINGS[-1]).complete(PROMPTS)
+    llm.cut("some words", 1)
+    assert llama_cpp.made[0].begun == PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "threads"), [("3", 8, 3), ("", 8, None), ("2,1", 8, None), ("3", 2, 3), ("", 2, 2)]
+)
+def test_llama_cpp_takes_as_many_threads_as_the_rest(llama_cpp, gguf, monkeypatch, asked, cores, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cgroups, "usable_cores", lambda: cores)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.delenv("OMP_WAIT_POLICY")
     llms.load(gguf, SHORT).complete(["a"])
-    assert (llama_cpp.made[0].threads, os.environ["OMP_WAIT_POLICY"]) == (threads, "passive")
+    assert (llama_cpp.made[0].threads, os.environ["OMP_WAIT_POLICY"]) == ((threads, threads), "passive")
 
 
 @pytest.mark.parametrize("model", ["{folder}", "org/model", "no/such/file.gguf"])

@@ -66,6 +66,25 @@ def test_a_model_that_can_think_aloud_is_told_not_to(folder):
     assert "Think" not in tokens.tokenizer.decode(tokens.ids("x", chat=True))
 
 
+def test_a_token_that_begins_each_text_stands_before_a_prompt_alone(folder):
+    """A template writes it itself, and a part of a document is no text of its own."""
+    from tokenizers.processors import TemplateProcessing
+
+    def read(tokens):
+        text = "some words of text, and more of it"
+        cuts = [(tokens.cut(text, n), tokens.cut_tokens(text, n)) for n in range(1, 12)]
+        return [tokens.ids(message, chat=True) for message in MESSAGES], cuts
+
+    tokens = local(folder)._loaded
+    before, plain = read(tokens), tokens.ids("x", chat=False)
+    start = tokens.tokenizer.convert_tokens_to_ids("<|start|>")
+    begins = TemplateProcessing(single="<|start|> $A", special_tokens=[("<|start|>", start)])
+    tokens = local(folder)._loaded
+    tokens.tokenizer.backend_tokenizer.post_processor = begins
+    assert tokens.ids("x", chat=False) == [start, *plain]
+    assert read(tokens) == before
+
+
 def test_a_prompt_that_is_no_message_gets_no_template(folder):
     tokens = local(folder)._loaded
     assert tokens.tokenizer.decode(tokens.ids("as it is ", chat=False)) == "as it is "

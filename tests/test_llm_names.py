@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from acclimate import llm
 from acclimate.base import models
 from acclimate.base.errors import DataError, MissingExtra, SettingError
+from acclimate.llm.prices import price
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -58,6 +60,27 @@ def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_text("")
     with pytest.raises(DataError, match="never loaded"):
         models.resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "served"),
+    [
+        ("openai:some", "server", True),
+        ("openai:some@http://localhost:1/v1", "server", True),
+        ("openai-completions:some", "server", True),
+        ("vllm:org/model", "vllm", False),
+        ("llama.cpp:some.gguf", "llama_cpp", False),
+        ("embedded:smollm2-135m-instruct", "local", False),
+        ("org/model@v1", "local", False),
+        ("./folder", "local", False),
+        ("vllm", "local", False),
+    ],
+)
+def test_a_name_has_one_backend(name, module, served):
+    backend = llm._backend(name)
+    assert backend.module == module
+    assert llm.is_served(name) == backend.is_served == served
+    assert (price(name) == (0, 0)) == (not served)
 
 
 def test_naming_things_imports_no_torch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import pwd
 import shutil
@@ -14,6 +15,8 @@ import pytest
 package = pytest.importorskip("gguf", reason="gguf is not installed")
 
 from acclimate.base import models
+from acclimate.base.errors import MissingExtra
+from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.gguf import read_once
 from acclimate.llm.decoders.unpacked import load_unpacked
 
@@ -49,6 +52,20 @@ def test_what_was_unpacked_once_is_read_from_then_on(cache):
     assert load_unpacked("m", "float32", lambda: Saved("weights"), load) == Saved("weights")
     assert load_unpacked("m", "float32", never, load) == Saved("weights")
     assert [path.name.endswith("-float32") for path in cache.iterdir()] == [True]
+
+
+def test_a_cache_is_made_with_the_folders_above_it(cache, monkeypatch):
+    monkeypatch.setenv("ACCLIMATE_CACHE", str(cache / "of" / "mine"))
+    load_unpacked("m", "float32", lambda: Saved("weights"), load)
+    assert load_unpacked("m", "float32", never, load) == Saved("weights")
+
+
+def test_a_gguf_file_needs_the_package_that_reads_it(monkeypatch):
+    assert (gguf.options(None), gguf.options("a.gguf")) == ({}, {"gguf_file": "a.gguf"})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"A GGUF model needs .*: pip install gguf$"):
+        gguf.options("a.gguf")
+    assert gguf.options(None) == {}
 
 
 def test_another_file_precision_or_part_is_another(cache):
@@ -119,13 +136,21 @@ def test_where_nothing_can_be_kept_it_is_unpacked_each_time(cache):
 
 
 def test_what_a_killed_process_left_goes_after_a_day(cache):
-    cache.mkdir()
-    for name, age in ((".old.part", 2 * 24 * 3600), (".new.part", 60)):
-        (cache / name).mkdir()
-        stat = (cache / name).stat()
-        os.utime(cache / name, (stat.st_atime - age, stat.st_mtime - age))
-    load_unpacked("m", "float32", lambda: Saved("weights"), load)
-    assert sorted(path.name for path in cache.iterdir() if path.name.startswith(".")) == [".new.part"]
+    parts = []
+
+    class Watched(Saved):
+        def save_pretrained(self, folder):
+            parts.append(folder.parent)
+            super().save_pretrained(folder)
+
+    for name in "mn":
+        load_unpacked(name, "float32", lambda: Watched("weights"), load)
+    for part, age in zip(parts, (2 * 24 * 3600, 60), strict=True):
+        (part / "whole").mkdir(parents=True)  # as if it had been killed there
+        stat = part.stat()
+        os.utime(part, (stat.st_atime - age, stat.st_mtime - age))
+    load_unpacked("o", "float32", lambda: Saved("weights"), load)
+    assert [part.exists() for part in parts] == [False, True]
 
 
 def test_the_cache_is_the_users_unless_another_is_named(monkeypatch, tmp_path):

@@ -51,7 +51,7 @@ def characters_in(text: str, max_tokens: int) -> int:
 
 
 def cut_at(text: str, end: int) -> str:
-    """Truncate `text` to `end` characters, at least 1: after a sentence in its second half, else after a word.
+    """Truncate `text` to `end` characters: after a sentence in its second half, else after a word.
 
     A long run without blanks is no word, but a script without blanks, and is cut anywhere.
     """

@@ -133,7 +133,7 @@ class _Gguf:
         start = self.llama.detokenize(ids[: max(0, max_tokens)]).decode("utf-8", "ignore")  # whole characters
         if not text.startswith(start):
             start = start.removeprefix(" ")  # some tokenizers add a space before a text
-        return cut_at(text, len(start)) if start else ""
+        return cut_at(text, len(start))
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
         """Decode the first `max_tokens` tokens of `text`; an incomplete character becomes U+FFFD."""

@@ -84,7 +84,7 @@ class Tokenizer:
             return text
         # Keep a character of several tokens whole.
         end = min(offsets[max_tokens - 1][1], offsets[max_tokens][0]) if max_tokens > 0 else 0
-        return cut_at(text, end) if end else ""
+        return cut_at(text, end)
 
     def cut_tokens(self, text: str, max_tokens: int) -> str:
         """Decode the first `max_tokens` tokens of `text`; an incomplete character becomes U+FFFD."""
