@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -11,6 +15,7 @@ from tiny import PROMPTS, same, write_causal
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from acclimate.llm.backends.local import LocalLLM
+from acclimate.llm.decoders import generic, packed
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoders.packed import Packed
@@ -129,14 +134,26 @@ def test_a_model_that_takes_images_too_reads_text_alike(tmp_path):
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), atol=1e-4, rtol=0)
 
 
-@ALWAYS
-def test_texts_are_rated_as_transformers_rates_them(model, for_gpu):
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(1, 60))
+def test_prompts_are_read_in_as_few_groups_as_their_padded_tokens_allow(lengths, most):
+    groups = [lengths[first:end] for first, end in packed._groups(lengths, most)]
+    assert [length for group in groups for length in group] == lengths
+    assert all(len(group) == 1 or max(group) * len(group) <= most for group in groups)
+    for group, following in pairwise(groups):
+        assert max(*group, following[0]) * (len(group) + 1) > most
+
+
+@pytest.mark.parametrize("kind", ["as on a CPU", "as on a GPU", "generic"])
+def test_texts_are_rated_as_transformers_rates_them(model, kind, monkeypatch):
+    monkeypatch.setattr(packed, "PAIRS_AT_ONCE", 32 if kind == "as on a CPU" else 3)
+    monkeypatch.setattr(generic, "PAIRS_AT_ONCE", 1)
     starts, rows, start_of_row = (
         [PREFIX, [8], [*range(40, 70)]],
         [[20, 21], [22], [*range(23, 40)], [26, 27]],
         [0, 2, 1, 0],
     )
-    decoder, own = Packed(loaded(model), for_gpu=for_gpu), loaded(model)
+    own = loaded(model)
+    decoder = Generic(own) if kind == "generic" else Packed(loaded(model), for_gpu=kind == "as on a GPU")
     logits = decoder.logits_of(starts, rows, start_of_row, [30, 31])
     logprobs = decoder.logprobs(starts, rows, start_of_row)
     assert len(logits) == len(logprobs) == len(rows)
