@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+from types import SimpleNamespace
 
 import pytest
 from chain import SERVED, report_of, write_corpus
 
-from acclimate.base.errors import DataError
+import acclimate
+from acclimate.base.errors import BatchWritten, BudgetExceeded, DataError
 from acclimate.base.testing import FakeLLM
 from acclimate.cli.main import main
 from acclimate.llm import Completions, Decoding
 from acclimate.llm.backends.server import ServerLLM
-from acclimate.llm.batches import BatchedCompletions, read_results
+from acclimate.llm.batches import BatchedCompletions, BatchResults, read_results
+from acclimate.llm.prices import Budget, read_limits
+from acclimate.run.store import Store
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -124,6 +128,36 @@ def test_an_llm_on_this_machine_is_asked_as_ever(tmp_path):
         assert all(completion.text for completion in completions)
         assert told == [(5, 5, completions)]
         assert (len(kept), kept.requests) == (5, {})
+
+
+def test_what_is_printed_of_a_batch_adds_up(monkeypatch, capsys):
+    taken = BatchResults(1, {"busy": 1_200, "odd": 1}, {"odd": 1}, ["seed", "stop"])
+    monkeypatch.setattr(acclimate, "Answers", lambda _: SimpleNamespace(fill=lambda _: taken))
+    assert main(["cache", "fill", "run", "results.jsonl"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 answer taken in, 1,202 failed",
+        "  1,200: busy",
+        "  1: odd",
+        "  1: odd",
+        "1 of them is refused for good: their documents are passed over.",
+        "What failed is asked for again by the next batch, without seed and stop.",
+    ]
+
+
+@pytest.mark.parametrize("llm", [CHAT, FakeLLM()])
+def test_a_limit_that_is_reached_holds_for_a_batch_as_for_any_run(tmp_path, llm):
+    file = tmp_path / "requests.jsonl"
+    store = Store(tmp_path, Budget(read_limits(["generate=60"], [])), file)
+    with store.completions("generate") as kept:
+        kept.complete(FakeLLM(), PROMPTS)
+    said = "have used 60 tokens of --max-tokens generate=60, with 2 prompts left"
+    with pytest.raises(BudgetExceeded, match=said), store.completions("generate") as kept:
+        kept.complete(llm, ["another", "and one more", "another"])
+    assert not file.exists()
+    said = r"^filter: 1 request is in .*requests.jsonl; get .* cache fill"
+    with pytest.raises(BatchWritten, match=said), store.completions("filter") as kept:
+        kept.complete(CHAT, ["another"])
+    assert len(requests_of(file)) == 1
 
 
 def test_only_a_run_with_an_llm_behind_a_server_has_a_batch(run_adapt, tmp_path, capsys):

@@ -79,22 +79,25 @@ def test_limits_stop_when_reached_and_not_when_all_is_done(own):
     ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000)}  # $1.00
     for budget in (Budget(read_limits([], ["1"]), own), Budget(read_limits(["925000"], []))):
         with pytest.raises(BudgetExceeded, match=r"with 2 prompts left.* to resume"):
-            budget.check(ledger, 2)
+            budget.check(ledger, "generate", 2)
     for budget in (Budget(read_limits([], ["1.01"]), own), Budget(read_limits(["925001"], [])), Budget()):
-        budget.check(ledger, 2)
+        budget.check(ledger, "generate", 2)
 
 
-def test_a_stage_s_own_limit_counts_what_that_stage_asked(own):
+def test_a_stage_s_own_limit_counts_what_that_stage_asked_and_stops_no_other(own):
     ledger = {("seed", "openai:mine"): Usage(3, 900_000, 25_000), ("generate", "here"): Usage(9, 50, 50)}
-    Budget(read_limits(["generate=101"], ["generate=0.5"]), own).check(ledger, 2)
-    with pytest.raises(BudgetExceeded, match=r"LLMs of generate have used 100 tokens of --max-tokens generate=100"):
-        Budget(read_limits(["5000000", "generate=100"], [])).check(ledger, 2)
-    with pytest.raises(BudgetExceeded, match=r"LLMs of seed have cost \$1.0000 of --max-cost seed=1"):
-        Budget(read_limits([], ["seed=1"]), own).check(ledger, 2)
+    Budget(read_limits(["generate=101"], ["generate=0.5"]), own).check(ledger, "generate", 2)
+    for budget, stage, words in (
+        (Budget(read_limits(["5000000", "generate=100"], [])), "generate", "100 tokens of --max-tokens generate=100"),
+        (Budget(read_limits([], ["seed=1"]), own), "seed", r"\$1.0000 of --max-cost seed=1"),
+    ):
+        with pytest.raises(BudgetExceeded, match=f"LLMs of {stage} have (used|cost) {words}, with 2 prompts left"):
+            budget.check(ledger, stage, 2)
+        budget.check(ledger, "filter", 2)  # whatever earlier stages have used
 
 
 def test_local_llms_never_reach_a_limit_in_dollars():
-    Budget(read_limits([], ["0"])).check({("generate", "here"): Usage(3, 10**9, 10**9)}, 2)
+    Budget(read_limits([], ["0"])).check({("generate", "here"): Usage(3, 10**9, 10**9)}, "generate", 2)
 
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-inf"])
@@ -106,7 +109,7 @@ def test_a_limit_that_could_never_be_reached_is_refused(limit):
 def test_what_nobody_knows_the_price_of_does_not_silence_a_limit(own):
     ledger = {("generate", "openai:mine"): Usage(3, 900_000, 25_000), ("generate", "openai:other"): Usage(1, 1, 1)}
     with pytest.raises(BudgetExceeded, match="have cost"):
-        Budget(read_limits([], ["1"]), own).check(ledger, 2)
+        Budget(read_limits([], ["1"]), own).check(ledger, "generate", 2)
 
 
 def test_limits_are_told_as_they_were_given():

@@ -159,7 +159,7 @@ def test_a_limit_pays_for_nothing_once_it_is_reached_and_stops_nothing_that_is_p
 
         def check(left):
             time.sleep(0.1)
-            budget.check(kept.ledger(), left)
+            budget.check(kept.ledger(), "", left)
 
         kept.guard = check
         with pytest.raises(BudgetExceeded):

@@ -78,10 +78,11 @@ def fill_cache(run_dir: Path, results: Path) -> None:
     """
     read = acclimate.Answers(run_dir).fill(results)
     print(f"{counted(read.kept, 'answer')} taken in, {sum(read.failed.values()) + sum(read.refused.values()):,} failed")
-    for reason, count in {**read.failed, **read.refused}.items():
+    for reason, count in (*read.failed.items(), *read.refused.items()):
         print(f"  {count:,}: {single_spaced(reason)}")
     if read.refused:
-        print(f"{sum(read.refused.values()):,} of them are refused for good: their documents are passed over.")
+        refused = counted(sum(read.refused.values()), "of them is", "of them are")
+        print(f"{refused} refused for good: their documents are passed over.")
     if read.failed:
         without = f", without {' and '.join(read.left_out)}" if read.left_out else ""
         print(f"What failed is asked for again by the next batch{without}.")

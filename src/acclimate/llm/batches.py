@@ -51,17 +51,23 @@ class BatchedCompletions(Completions):
         keys = [key_of(llm, prompt) for prompt in prompts]
         cached = self.cached(keys)
         self.learn(llm.server, llm.terms)
-        for key, prompt in zip(keys, prompts, strict=True):
-            if key not in cached and key not in self.requests:
-                self.again += self.asked_for(key) is not None
-                self.requests[key] = {
-                    "custom_id": key,
-                    "method": "POST",
-                    "url": f"/v1{wire.address(llm.decoding)}",
-                    "body": wire.request(llm.model, prompt, llm.decoding, llm.terms),
-                }
-                context = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
-                self.remember(key, {**context, "prompt": prompt, "decoding": asdict(llm.decoding)})
+        missing = {
+            key: prompt
+            for key, prompt in zip(keys, prompts, strict=True)
+            if key not in cached and key not in self.requests
+        }
+        if missing:
+            self.guard(len(missing))
+        for key, prompt in missing.items():
+            self.again += self.asked_for(key) is not None
+            self.requests[key] = {
+                "custom_id": key,
+                "method": "POST",
+                "url": f"/v1{wire.address(llm.decoding)}",
+                "body": wire.request(llm.model, prompt, llm.decoding, llm.terms),
+            }
+            context = {"llm": llm.name, "server": llm.server, "terms": llm.terms.dump()}
+            self.remember(key, {**context, "prompt": prompt, "decoding": asdict(llm.decoding)})
         return [cached.get(key, _NOTHING) for key in keys]
 
     def write(self, path: Path) -> int:

@@ -68,14 +68,16 @@ class Budget:
         known_price = price(llm, self.prices)
         return None if known_price is None else known_price.of(tokens["prompt"], tokens["completion"])
 
-    def check(self, ledger: Ledger, left: int) -> None:
-        """Raises BudgetExceeded when a limit is reached; `left` prompts are about to be asked."""
+    def check(self, ledger: Ledger, stage: str, left: int) -> None:
+        """Raises BudgetExceeded if the limit of `stage` or of all is reached; `left` prompts are about to be asked."""
         kept = (
             f"with {counted(left, 'prompt')} left; answers are kept; run the same command with a higher limit to resume"
         )
-        for stage, limit in self.limits.items():
-            used = {key: usage for key, usage in ledger.items() if stage in ("", key[0])}
-            whose, prefix = (f"LLMs of {stage}", f"{stage}=") if stage else ("LLMs", "")
+        for of, limit in self.limits.items():
+            if of not in ("", stage):
+                continue
+            used = {key: usage for key, usage in ledger.items() if of in ("", key[0])}
+            whose, prefix = (f"LLMs of {of}", f"{of}=") if of else ("LLMs", "")
             tokens = sum(usage.prompt_tokens + usage.completion_tokens for usage in used.values())
             if limit.tokens is not None and tokens >= limit.tokens:
                 raise BudgetExceeded(

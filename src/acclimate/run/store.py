@@ -37,6 +37,7 @@ class Store:
             from acclimate.llm.batches import BatchedCompletions
 
             with BatchedCompletions(self.folder / COMPLETIONS, stage) as batched:
+                batched.guard = lambda left: self.budget.check(batched.ledger(), stage, left)
                 try:
                     yield batched
                 except AcclimateError:  # expected, as a stage may fail without the answers that are still missing
@@ -47,7 +48,7 @@ class Store:
                     raise BatchWritten(stage, count, batched.again, self.batch_file, self.folder)
             return
         with Completions(self.folder / COMPLETIONS, stage) as kept:
-            kept.guard = lambda left: self.budget.check(kept.ledger(), left)
+            kept.guard = lambda left: self.budget.check(kept.ledger(), stage, left)
             yield kept
 
     def ledger(self) -> Ledger:
