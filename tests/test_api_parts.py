@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from contextlib import nullcontext, suppress
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import acclimate
-from acclimate.api import adapt, reproduce, rerank, serve, status
+from acclimate.api import adapt, reproduce, rerank, serve, stages, status
 from acclimate.base.errors import DataError, SettingError
 from acclimate.run.settings import Layer, Recipe
 
@@ -94,6 +95,34 @@ def test_each_argument_reaches_its_place(function, seed, monkeypatch, tmp_path):
     assert reached.pop("limits")[1:] == (*limits.values(), {})
     assert "ray" in (*reached["work"], *reached.pop("work")[-1].values())
     assert not reached
+
+
+@pytest.mark.parametrize("corpus", ["docs", None])
+def test_a_stage_s_function_begins_a_run_or_goes_on_with_one(corpus, monkeypatch, tmp_path):
+    reached: dict[str, Any] = {}
+
+    def reaches(name):
+        def call(*values, **named):
+            reached[name] = (*values, named)
+            return name
+
+        return call
+
+    for name in ("new_run", "resume_run", "run_until"):
+        monkeypatch.setattr(stages, name, reaches(name))
+    stages.sample(tmp_path / "run", corpus=corpus, executor="ray", n_docs=11)
+    options = {"until": "sample", "progress": "auto", "executor": "ray", "corpus": corpus}
+    assert reached.pop("run_until") == ("new_run" if corpus else "resume_run", options)
+    if corpus:
+        folder, name, settings, options = reached.pop("new_run")
+        assert (folder, name, settings["sample"]["n_docs"]) == (tmp_path / "run", "docs", 11)
+        assert options == {"recipe": "quick", "seed": 0}
+        assert settings["mine"] == acclimate.recipe("quick").settings["mine"]
+    else:
+        assert reached.pop("resume_run") == (tmp_path / "run", {"sample": {"n_docs": 11}}, {})
+    assert not reached
+    assert stages.SUMMARIES["sample"] == str(inspect.getdoc(stages.sample)).splitlines()[0]
+    assert all(summary.endswith(".") for summary in stages.SUMMARIES.values())
 
 
 def test_a_reproduction_runs_each_seed_in_its_folder_with_all_published_measures(tmp_path, monkeypatch):

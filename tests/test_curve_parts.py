@@ -71,7 +71,7 @@ def test_a_point_depends_on_all_that_it_is_made_of(unit, unaffected, monkeypatch
 
     before = made_of()
     assert (before["name"], before["unit"], before["settings"]["max_queries"]) == (f"{unit}-5", unit, 5)
-    changes = dict.fromkeys(("steer", "sample", "label", "documents", "base"), "others")
+    changes: dict[str, Any] = dict.fromkeys(("steer", "sample", "label", "documents", "base"), "others")
     changes |= {"test": 2, "held_out": 3, "depth": 49, "epochs": 2, "seed": 1, "count": 6}
     for name, value in changes.items():
         assert (made_of(**{name: value}) == before) == (name in unaffected), name

@@ -85,9 +85,10 @@ def test_a_dry_run_refuses_a_place_that_cannot_be_written(documents, out, monkey
     )
 
 
-def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm(documents, out, capsys):
+def test_a_dry_run_counts_the_calls_of_every_stage_that_asks_an_llm_and_needs_no_key_and_no_hub(documents, out, capsys):
     changes = ["generate.prompt=adapted", "sample.min_chars=40", "seed.n_docs=16", "filter.filters=judge"]
     changes += ["seed.llm=openai:gpt-4.1", "filter.llm=openai:nobody-knows"]
+    changes += [f"{stage}.base=org/is-not-here" for stage in ("train", "distill")]
     sets = [part for change in changes for part in ("--set", change)]
     assert main(["adapt", documents, "--out", out, *sets, "--dry-run"]) == 0
     printed = capsys.readouterr().out
