@@ -26,7 +26,7 @@ QWEN3 = {"head_dim": 16}  # 6 heads of 16 in 48 numbers a token
 YARN = {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1e4, "original_max_position_embeddings": 256}
 MODELS = {
     "llama with biases": ("Llama", {"attention_bias": True, "tie_word_embeddings": True}),
-    "mistral": ("Mistral", {"sliding_window": None, "head_dim": 12}),
+    "mistral": ("Mistral", {"sliding_window": None, "head_dim": 12, "num_key_value_heads": 3}),
     "mistral with a window": ("Mistral", WINDOW),
     "qwen2": ("Qwen2", {}),
     "qwen2, tied, some layers with a window": (

@@ -153,6 +153,7 @@ LOGPROBS = [
     (500, error("Internal error: logprobs requires a config option at model load")),
     (501, error("not implemented: logprobs")),
     (200, {"error": "log probs are not available"}),
+    (200, {"error": "takes neither temperature nor logprobs"}),
     (400, error("Unknown field", param="logprobs", allowed=["temperature", "top_p"])),
 ]
 OTHERS = [

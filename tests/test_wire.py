@@ -185,7 +185,7 @@ def tokens(parts, way):
     """Tokens as servers write them; a token is some bytes."""
     names = {
         "text": lambda part: part.decode(),
-        "bytes beside": lambda part: part.decode("utf-8", "replace"),
+        "bytes beside": lambda part: "".join(f"\\x{byte:02x}" for byte in part),
         "escapes": lambda part: "bytes:" + "".join(f"\\x{byte:02x}" for byte in part),
         "byte tokens": lambda part: part.decode() if len(part) > 1 or part < b"\x80" else f"<0x{part.hex().upper()}>",
         "replaced": lambda part: part.decode("utf-8", "replace"),
@@ -243,6 +243,7 @@ def test_a_character_of_several_tokens_loses_none(way):
         (["what", " is", " a", " dhow", "<|im_end|>"], 4),
         (["what", " is", " a", " dhow", ""], 4),
         (["token_id:1", "token_id:2", "token_id:3", "token_id:4"], 4),
+        ([None, None, None, None], 4),
         (["what", " is"], 0),  # some are missing
         (["a"], 0),
         ([], 0),
@@ -252,7 +253,8 @@ def test_tokens_as_servers_write_them_are_found_or_none_is(names, count):
     content = [{"token": name, "logprob": -0.5, "bytes": None} for name in names]
     assert logprobs_within(Q, 0, len(Q), {"content": content}) == (-0.5,) * count
     old = {"tokens": names, "token_logprobs": [-0.5] * len(names), "top_logprobs": None}
-    assert logprobs_within(Q, 0, len(Q), old) == (-0.5,) * count
+    for odd in ({}, {"content": 7}, {"content": "what"}):
+        assert logprobs_within(Q, 0, len(Q), odd | old) == (-0.5,) * count
 
 
 @pytest.mark.parametrize("odd", [-math.inf, math.inf, math.nan, None, "-1", True, [], 10**400, -1e308])
