@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -10,13 +11,43 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acclimate.base.errors import DataError
+from acclimate.llm import completion_json
 from acclimate.llm.completions import Completions, batches_of
 from acclimate.llm.protocol import BatchSize
 from acclimate.records import Completion
 
 PROMPTS = [f"shared start {'x' * (7 * n % 50)} {n}" for n in range(100)]
+
+
+COUNTS, LOGPROBS = st.integers(0, 2**53 - 1), st.lists(st.floats(-1e6, 0) | st.integers(-9, 0)).map(tuple)
+
+
+@given(st.builds(Completion, st.text(), LOGPROBS, COUNTS, COUNTS, st.text()))
+def test_a_completion_is_read_as_it_was_written(completion):
+    assert completion_json.load(completion_json.dump(completion)) == completion
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "said"),
+    [
+        ("text", (3, None), "is no text"),
+        ("finish_reason", (3, None), "is no text"),
+        ("logprobs", ((0.1,), (-1.0, -1e7), (True,), ("-1",), (float("nan"),)), "a log-probability is "),
+        ("prompt_tokens", (-1, 2**53, True, 1.5, "1"), "a number of tokens is "),
+        ("completion_tokens", (-1, 2**53, None), "a number of tokens is "),
+    ],
+)
+def test_a_completion_that_cannot_be_is_neither_written_nor_read(field, values, said):
+    for value in values:
+        odd = Completion("a", (-0.5,), 1, 1, "stop")._replace(**{field: value})
+        with pytest.raises(ValueError, match=said):
+            completion_json.dump(odd)
+        with pytest.raises(ValueError, match=said):
+            completion_json.load(json.dumps(odd._asdict()))
 
 
 class Fake:
