@@ -111,6 +111,7 @@ def test_scores_and_ids_that_look_alike_are_not_mixed_up(tmp_path: Path) -> None
         ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, None]}, "'scores' is null"),
         ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, float("nan")]}, "'scores' is NaN"),
         ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, 10**400]}, "expected a number"),
+        ({"query_id": "q", "doc_ids": ["1", "2"], "scores": [1, -1e300]}, "expected a number from -1e15 to 1e15"),
         ({"query": "q", "pos": ["a"], "neg": ["b"], "pos_scores": [1]}, "expected one for each, or none at all"),
         ({"query": "q", "pos": ["a"], "neg": ["b", "c"], "pos_scores": [1], "neg_scores": [1]}, "one per document, 2"),
         ({"query": "q", "pos": [], "neg": ["b"]}, "'pos' is empty"),

@@ -26,7 +26,7 @@ from acclimate.base.files import write_jsonl
 from acclimate.base.spilled import collect
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, finite, identifier, number, pick, text, without
 from acclimate.corpus.formats.headerless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
@@ -139,7 +139,7 @@ def ranking(path: Path) -> Iterator[tuple[Place, ScoredDoc]]:
             )
         if not _LINE_NUMBER.fullmatch(cells[2]):
             raise place.error(f"the rank is {as_json(cells[2])}; expected a whole number")
-        score = _score(cells[3], place) if len(cells) == 4 else -float(cells[2])
+        score = finite(cells[3], "score", place) if len(cells) == 4 else -float(cells[2])
         query_id, doc_id = (identifier(cell, "id", place) for cell in cells[:2])
         yield place, ScoredDoc(query_id, doc_id, score)
 
@@ -236,10 +236,3 @@ def _example(place: Place, qid: Any, pairs: list[list[Any]]) -> Row[Example]:
     doc_ids = tuple(identifier(pair[0], "pid", place) for pair in pairs)
     scores = tuple(number(pair[1], "score", place) for pair in pairs) if widths == {2} else ()
     return Row(place, Example(identifier(qid, "qid", place), "", doc_ids, (), scores))
-
-
-def _score(cell: str, place: Place) -> float:
-    try:
-        return number(float(cell), "score", place)
-    except ValueError:
-        raise place.error(f"the score is {as_json(cell)}; expected a finite number") from None

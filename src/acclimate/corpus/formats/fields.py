@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
@@ -35,6 +36,9 @@ DOC_TEXT = Field("document text", ("text", "contents", "document_text", "doc_tex
 TITLE = Field("title", ("title",))
 QUERY_ID = Field("query id", ("_id", "query_id", "qid", "id"))
 QUERY_TEXT = Field("query text", ("text", "query", "question"))
+
+_LARGEST = 1e15
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class Place(NamedTuple):
@@ -131,13 +135,18 @@ def unbroken(value: str, name: str, place: Place) -> str:
 
 
 def number(value: Any, name: str, place: Place) -> float:
-    """A finite number from JSON."""
-    try:
-        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        pass
-    raise place.error(f"{name!r} is {as_json(value)}; expected a number")
+    """A number from JSON whose square fits in single precision, as scores are normalized in it."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return float(value)
+    raise place.error(f"{name!r} is {as_json(value)}; expected a number from -1e15 to 1e15")
+
+
+def finite(cell: str, name: str, place: Place) -> float:
+    """The number in a cell of a text table, as C reads it, so as trec_eval does."""
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    if not math.isfinite(value):
+        raise place.error(f"{name!r} is {as_json(cell)}; expected a finite number")
+    return value
 
 
 def as_json(value: Any) -> str:

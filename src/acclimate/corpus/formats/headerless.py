@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -24,7 +23,7 @@ from acclimate.base.files import write_lines
 from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, tables
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Place, as_json, identifier
+from acclimate.corpus.formats.fields import Place, as_json, finite, identifier, number
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Query
 
@@ -115,10 +114,8 @@ def read_margins(path: Path) -> Content:
     def examples() -> Iterator[Row[Example]]:
         for place, (query_id, *doc_ids, margin) in _rows(path, 4, is_raw=True):
             ids = (identifier(doc_id, "document id", place) for doc_id in doc_ids)
-            yield Row(
-                place,
-                Example(identifier(query_id, "query id", place), "", tuple(ids), (), (_margin(margin, place), 0.0)),
-            )
+            scores = (number(finite(margin, "margin", place), "margin", place), 0.0)
+            yield Row(place, Example(identifier(query_id, "query id", place), "", tuple(ids), (), scores))
 
     return Content(examples=examples)
 
@@ -227,13 +224,3 @@ def same_width(path: Path) -> Iterator[tuple[Place, list[str]]]:
                 f"found {counted(len(cells), 'cell')}; expected {max(width, 2)} between tabs, as in the first line"
             )
         yield place, cells
-
-
-def _margin(text: str, place: Place) -> float:
-    try:
-        margin = float(text)
-    except ValueError:
-        margin = math.nan
-    if not math.isfinite(margin):
-        raise place.error(f"the margin is {as_json(text)}; expected a finite number")
-    return margin

@@ -24,12 +24,11 @@ from typing import IO
 from acclimate.base.errors import DataError
 from acclimate.base.files import open_bytes, read_lines, text_writer
 from acclimate.base.text import counted
-from acclimate.corpus.formats.fields import Located, Place, as_json
+from acclimate.corpus.formats.fields import Located, Place, as_json, finite
 from acclimate.records import Qrel, ScoredDoc
 
 GRADE = re.compile(r"[+-]?[0-9]{1,9}(?:\.0+)?")  # data sets of a hub have 1.0
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # as C reads it, so as trec_eval does
 _BREAKS = r"\s\x00-\x1f\x7f-\x9f\ufeff"  # what would end a word or a line, or be taken for a byte order mark
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 _LARGEST = 2.0**127  # of the scores written: below it single precision has room for ties
@@ -167,10 +166,7 @@ def _run_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Pl
         if doc_id in seen:
             raise place.error(f"doc {doc_id!r} appears twice for query {query_id!r}; remove one line")
         seen.add(doc_id)
-        value = float(score) if _NUMBER.fullmatch(score) else math.nan
-        if not math.isfinite(value):
-            raise place.error(f"'score' is {as_json(score)}; expected a finite number")
-        yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), value)
+        yield place, ScoredDoc(unescaped(query_id), unescaped(doc_id), finite(score, "score", place))
 
 
 def _top_lines(path: Path, depth: int) -> Iterator[tuple[int, str]]:
