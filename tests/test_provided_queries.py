@@ -121,6 +121,13 @@ def test_the_first_positive_of_a_query_is_its_source(tmp_path):
     assert [example.doc_ids for example in start.examples] == [("1", "2"), ("01", "2")]
 
 
+def test_lists_of_one_document_each_are_refused_before_anything_is_made_of_them(tmp_path):
+    queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why salt fish"})
+    path = put(tmp_path / "nway.jsonl", {"query_id": "q", "doc_ids": ["1"], "scores": [1.0]})
+    with pytest.raises(DataError, match="each training example has one document; expected a positive and negatives"):
+        ProvidedQueries.of_examples(path, CORPUS, queries)
+
+
 def test_documents_that_nearly_are_each_other_and_passages_of_one_are_of_one_group():
     text = "the quick brown fox jumps over the lazy dog and runs far away into the deep dark forest"
     corpus = {

@@ -91,6 +91,8 @@ class ProvidedQueries:
         training = read_any_nway(path, corpus, queries=queries)
         if not training.examples:
             raise DataError("has no training example", path=path)
+        if all(len(example.doc_ids) < 2 for example in training.examples):
+            raise DataError("each training example has one document; expected a positive and negatives", path=path)
         sources = {example.query_id: example.doc_ids[0] for example in reversed(training.examples)}
         written = [SyntheticQuery(*query, sources[query.query_id], math.nan) for query in training.queries]
         return cls(written, training.examples, _counts(training.dropped))
