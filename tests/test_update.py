@@ -125,14 +125,14 @@ def test_what_did_not_change_costs_nothing(copied, tmp_path, capsys):
 
 def test_a_dry_run_lists_what_would_come_change_and_go_and_writes_nothing(copied, tmp_path, capsys):
     docs = documents_of(copied)
-    many = [Doc(f"new-{number:02}", "lava") for number in range(12)]
+    many = [Doc(f"new\n{number:02}", "lava") for number in range(12)]  # ids with line ends
     into = write_corpus(tmp_path / "now.jsonl", [docs[0]._replace(title="Another"), *docs[2:], *many])
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
     assert main(["update", str(copied), str(into), "--all", "--dry-run"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"{len(docs)} documents: added 12 · changed 1 · removed 1. Nothing was updated."
     assert [line.split() for line in printed[1:]] == [
-        *(["added", f"new-{number:02}"] for number in range(10)),
+        *(["added", "new", f"{number:02}"] for number in range(10)),
         ["added", "...", "and", "2", "more"],
         ["changed", docs[0].doc_id],
         ["removed", docs[1].doc_id],

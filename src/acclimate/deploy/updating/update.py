@@ -20,7 +20,7 @@ from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import atomic_folder, make_folder, sweep
-from acclimate.base.text import columns, counted
+from acclimate.base.text import columns, counted, on_one_line
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import office
@@ -99,7 +99,7 @@ def _counts(changes: Mapping[str, int]) -> str:
 def _some(doc_ids: Set[str]) -> list[str]:
     """The first ids, and how many more there are."""
     more = [f"... and {len(doc_ids) - _SHOWN:,} more"] if len(doc_ids) > _SHOWN else []
-    return [*sorted(doc_ids)[:_SHOWN], *more]
+    return [*map(on_one_line, sorted(doc_ids)[:_SHOWN]), *more]
 
 
 def _changes(
