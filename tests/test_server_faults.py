@@ -229,6 +229,29 @@ def test_a_server_that_never_recovers_is_given_up():
         assert len(server.requests) == 6
 
 
+def test_a_prompt_on_which_a_server_fails_is_given_up_alone_where_others_are_answered():
+    """As a local server does on a text that its model cannot read; running the command again would not help."""
+
+    patience = Patience(retries=2, request_seconds=1.0)
+
+    def replying(status):
+        def reply(request, nth):
+            if "number 3\n" in str(request["messages"][0]["content"]):
+                return error(status, "broken")
+            time.sleep(0.02)  # so that others are answered after the first failure
+            return echo(request)
+
+        return serving(reply)
+
+    with replying(500) as server:
+        answers = model(server, patience=patience).complete(PROMPTS[:5])
+        assert [answer.finish_reason for answer in answers] == ["stop", "stop", "stop", "error", "stop"]
+        with pytest.raises(LLMError, match=r"failed 3 times, last with: .*broken"):  # nobody else is answered
+            model(server, patience=patience).complete(PROMPTS[3:4])
+    with replying(503) as server, pytest.raises(LLMError, match=r"failed 3 times, last with: .*broken"):  # it is busy
+        model(server, patience=patience).complete(PROMPTS[:5])
+
+
 def test_nobody_listening_is_an_error_that_names_the_address():
     with serving() as server:
         name = f"openai:tiny@{server.url}"

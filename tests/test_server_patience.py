@@ -15,10 +15,10 @@ from serving import HASTY, PROMPTS, echo, error, model, serving
 
 from acclimate.base.errors import LLMError
 from acclimate.llm import Decoding
-from acclimate.llm.backends.server import ServerLLM, _Retry
+from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.server.address import parse
 from acclimate.llm.server.client import client
-from acclimate.llm.server.gate import Patience
+from acclimate.llm.server.gate import Patience, Retry
 from acclimate.records import Completion
 
 AT = "@http://there:2/v1"
@@ -49,11 +49,11 @@ def test_connecting_takes_no_longer_than_a_request_may_and_only_we_ask_again(mon
 class Failing(ServerLLM):
     """Fails with these in turn, then answers; `waits` has the seconds waited."""
 
-    def __init__(self, *failures: _Retry, patience: Patience) -> None:
+    def __init__(self, *failures: Retry, patience: Patience) -> None:
         super().__init__(f"openai:m{AT}", patience=patience)
         self.failures, self.waits, self.left, self.narrowed = [*failures], list[float](), list[bool](), list[int]()
         leave, narrow = (lambda answered: self.left.append(answered)), self.narrowed.append
-        self._gate: Any = SimpleNamespace(enter=lambda: 7, leave=leave, narrow=narrow)
+        self._gate: Any = SimpleNamespace(enter=lambda: 7, leave=leave, narrow=narrow, answers=0)
 
     def asked(self) -> Completion | None:
         stop: Any = SimpleNamespace(is_set=lambda: False, set=lambda: None, wait=self.waits.append)
@@ -67,17 +67,17 @@ class Failing(ServerLLM):
 
 def test_an_outage_is_told_once_and_again_after_an_answer(caplog):
     caplog.set_level("INFO", "acclimate")
-    llm = Failing(*[_Retry("busy")] * 2, patience=Patience(20, 1, 1000))
+    llm = Failing(*[Retry("busy")] * 2, patience=Patience(20, 1, 1000))
     assert llm.asked() == ANSWER
     assert caplog.text == ""
     for n_told in (1, 2):
-        llm.failures = [_Retry("busy")] * 9
+        llm.failures = [Retry("busy")] * 9
         assert llm.asked() == ANSWER
         assert caplog.text.count("openai:m at http://there:2/v1: busy; trying again") == n_told
 
 
 def test_delays_double_up_to_a_limit_and_a_longer_one_that_is_asked_for_is_kept(monkeypatch):
-    llm = Failing(*(_Retry("busy") for _ in range(9)), _Retry("busy", 99.0), patience=Patience(10, 1, 1000))
+    llm = Failing(*(Retry("busy") for _ in range(9)), Retry("busy", 99.0), patience=Patience(10, 1, 1000))
     assert llm.asked() == ANSWER
     ceilings = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert all(ceiling / 2 <= wait <= ceiling for wait, ceiling in zip(llm.waits[:9], ceilings, strict=True))
@@ -88,9 +88,9 @@ def test_delays_double_up_to_a_limit_and_a_longer_one_that_is_asked_for_is_kept(
 @pytest.mark.parametrize(
     ("patience", "failure", "asked", "said"),
     [
-        (Patience(2, 1, 1000), _Retry("busy"), 3, "failed 3 times, last with: busy; its"),
-        (Patience(99, 1, 60), _Retry("busy", 25.0), 3, "failed 3 times"),  # waits count
-        (Patience(99, 1, 60), _Retry("busy", 61.0), 1, "failed 1 time, last with: busy, and asks to wait 61 seconds"),
+        (Patience(2, 1, 1000), Retry("busy"), 3, "failed 3 times, last with: busy; its"),
+        (Patience(99, 1, 60), Retry("busy", 25.0), 3, "failed 3 times"),  # waits count
+        (Patience(99, 1, 60), Retry("busy", 61.0), 1, "failed 1 time, last with: busy, and asks to wait 61 seconds"),
     ],
 )
 def test_retries_and_seconds_per_prompt_are_limits(patience, failure, asked, said):
@@ -101,10 +101,10 @@ def test_retries_and_seconds_per_prompt_are_limits(patience, failure, asked, sai
 
 
 def test_what_fails_for_a_while_is_no_unusable_answer_and_only_what_is_late_asks_for_fewer():
-    late, broken = _Retry("late", was_late=True), _Retry("broken", was_unusable=True)
-    llm = Failing(_Retry("busy"), late, broken, _Retry("busy"), broken, patience=Patience(99, 1, 1000))
+    late, broken = Retry("late", was_late=True), Retry("broken", was_unusable=True)
+    llm = Failing(Retry("busy"), late, broken, Retry("busy"), broken, patience=Patience(99, 1, 1000))
     assert (llm.asked(), llm.narrowed) == (ANSWER, [7])
-    llm.failures = [broken, _Retry("busy"), broken, broken]
+    llm.failures = [broken, Retry("busy"), broken, broken]
     assert (llm.asked() or ANSWER).finish_reason == "error"
     assert not llm.failures
 

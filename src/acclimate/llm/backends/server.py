@@ -38,7 +38,7 @@ from acclimate.llm.server.failures import (
     retry_after,
 )
 from acclimate.llm.server.fleet import Fleet
-from acclimate.llm.server.gate import Gate, Patience
+from acclimate.llm.server.gate import Gate, Patience, Retry
 from acclimate.llm.server.terms import Terms
 from acclimate.llm.server.threads import DaemonThreads
 from acclimate.records import Completion
@@ -49,19 +49,6 @@ _ERRORS = ("errors", "detail", "msg")  # keys of errors beside "error", in respo
 _TOLD_AT = 3  # failures of a prompt, after some seconds
 _UNUSABLE_TRIES = 3  # per prompt
 _UNUSABLE_PROMPTS = 5  # consecutive prompts without a usable answer, before giving up
-
-
-class _Retry(Exception):
-    """A temporary failure.
-
-    `after`: delay requested by the server, in seconds; `was_late`: timeout; `was_unusable`: an answer without content.
-    """
-
-    def __init__(
-        self, reason: str, after: float | None = None, *, was_late: bool = False, was_unusable: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.after, self.was_late, self.was_unusable = after, was_late, was_unusable
 
 
 class ServerLLM:
@@ -181,6 +168,7 @@ class ServerLLM:
     def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
         """One completion, with retries; None after `stop`. Raises LLMError."""
         spent, failures, unusable = 0.0, 0, 0  # seconds spent on this prompt, without waiting at the gate
+        answered = 0  # prompts, before the first failure of this one
         while not stop.is_set():
             seen = self._gate.enter()
             started, answer = time.monotonic(), None
@@ -190,7 +178,7 @@ class ServerLLM:
                     self._unusable.clear()
                     self._is_told.clear()
                 return answer
-            except _Retry as error:
+            except Retry as error:
                 failed = error
                 if error.was_late:
                     self._gate.narrow(seen)
@@ -200,6 +188,7 @@ class ServerLLM:
             finally:
                 self._gate.leave(answered=answer is not None)
             failures += 1
+            answered = self._gate.answers if failures == 1 else answered
             unusable += failed.was_unusable
             if unusable == _UNUSABLE_TRIES:
                 return self._given_up(str(failed), stop)
@@ -207,6 +196,8 @@ class ServerLLM:
             wait = max(wait, failed.after or 0.0)
             spent += time.monotonic() - started + wait
             if failures > self.patience.retries or spent > self.patience.prompt_seconds:
+                if failed.was_fault and self._gate.answers > answered:  # of this prompt, as others were answered
+                    return self._given_up(str(failed), stop)
                 stop.set()
                 asked = f", and asks to wait {wait:,.0f} seconds" if wait > _LONGEST_WAIT else ""
                 raise self._error(f"failed {counted(failures, 'time')}, last with: {failed}{asked}")
@@ -228,7 +219,7 @@ class ServerLLM:
         return LLMError(f"{self.name} at {self.url} {what}; its answers are kept; run the same command again to resume")
 
     def _request(self, prompt: str) -> Completion:
-        """One completion, adapting to the server's terms. Raises _Retry and LLMError."""
+        """One completion, adapting to the server's terms. Raises Retry and LLMError."""
         while True:
             body = wire.request(self.model, prompt, self.decoding, self.terms)
             answer = self._answer(body)
@@ -237,11 +228,13 @@ class ServerLLM:
                     continue
                 if answer.means in (Outcome.REFUSED, Outcome.TOO_LONG):
                     return Completion("", (), 0, 0, answer.means.value)
-                raise self._error(str(answer)) if answer.means is Outcome.STOP else _Retry(str(answer), answer.after)
+                if answer.means is Outcome.STOP:
+                    raise self._error(str(answer))
+                raise Retry(str(answer), answer.after, was_fault=answer.status == 500)
             try:
                 completion = wire.completion(prompt, answer, self.decoding)
             except ValueError as error:
-                raise _Retry(one_line(str(error)), was_unusable=True) from None
+                raise Retry(one_line(str(error)), was_unusable=True) from None
             is_lost = completion.finish_reason == "reasoning"
             self.terms.thinks |= is_lost or wire.thinks(answer)
             if is_lost and wire.request(self.model, prompt, self.decoding, self.terms) != body:
@@ -254,7 +247,7 @@ class ServerLLM:
             with self._fleet.address() as url:
                 try:
                     answer = self._sent(body, self._clients[url])
-                except _Retry as error:
+                except Retry as error:
                     if error.was_unusable or not self._fleet.leave_out(url):
                         raise
                     continue
@@ -265,7 +258,7 @@ class ServerLLM:
             return answer
 
     def _sent(self, body: dict[str, Any], client: Any) -> Any:
-        """The server's JSON, or its failure. Raises _Retry if it could not be reached."""
+        """The server's JSON, or its failure. Raises Retry if it could not be reached."""
         import openai
 
         ask = client.chat.completions if self.decoding.chat else client.completions
@@ -277,7 +270,7 @@ class ServerLLM:
             failed, after = failed_response(error.response, error.body), retry_after(error.response.headers)
             return failed if after is None else failed._replace(after=after)
         except openai.APITimeoutError as error:
-            raise _Retry(cause(error), was_late=True) from None
+            raise Retry(cause(error), was_late=True) from None
         except (openai.APIError, ValueError) as error:  # connection failures, and unreadable answers
             return connection_failure(error)
         if page_title(response.text) is not None:
@@ -285,11 +278,11 @@ class ServerLLM:
         try:
             answer = read(response.text)
         except ValueError as error:
-            raise _Retry(str(error), was_unusable=True) from None
+            raise Retry(str(error), was_unusable=True) from None
         if isinstance(answer, list):  # some servers wrap errors in a list
             answer = next((part for part in answer if isinstance(part, dict)), answer)
         if not isinstance(answer, dict):
-            raise _Retry("JSON that is no answer", was_unusable=True)
+            raise Retry("JSON that is no answer", was_unusable=True)
         is_error = answer.get("error") or (
             not answer.get("choices") and (answer.get("object") == "error" or any(map(answer.get, _ERRORS)))
         )

@@ -16,6 +16,27 @@ class Patience(NamedTuple):
     prompt_seconds: float = 900.0  # per prompt, including retries
 
 
+class Retry(Exception):
+    """A temporary failure.
+
+    after: delay requested by the server, in seconds. was_late: timeout. was_unusable: an answer without content.
+    was_fault: an error within the server.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        after: float | None = None,
+        *,
+        was_late: bool = False,
+        was_unusable: bool = False,
+        was_fault: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.after = after
+        self.was_late, self.was_unusable, self.was_fault = was_late, was_unusable, was_fault
+
+
 class Gate:
     """Limits concurrency adaptively.
 
@@ -24,7 +45,8 @@ class Gate:
 
     def __init__(self, most: int) -> None:
         self._widest = self._most = most
-        self._inside = self._answers = 0
+        self._inside = 0
+        self.answers = 0  # successes so far
         self._changed = threading.Condition()
 
     def enter(self) -> int:
@@ -38,8 +60,8 @@ class Gate:
         """Free a slot; `answered`: it succeeded, and several successes raise the limit."""
         with self._changed:
             self._inside -= 1
-            self._answers += answered
-            if answered and self._answers % _ANSWERS_TO_WIDEN == 0:
+            self.answers += answered
+            if answered and self.answers % _ANSWERS_TO_WIDEN == 0:
                 self._most = min(self._widest, self._most + 1)
             self._changed.notify_all()
 
