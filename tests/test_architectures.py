@@ -146,11 +146,11 @@ def test_prompts_are_read_in_as_few_groups_as_their_padded_tokens_allow(lengths,
 @pytest.mark.parametrize("kind", ["as on a CPU", "as on a GPU", "generic"])
 def test_texts_are_rated_as_transformers_rates_them(model, kind, monkeypatch):
     monkeypatch.setattr(packed, "PAIRS_AT_ONCE", 32 if kind == "as on a CPU" else 3)
-    monkeypatch.setattr(generic, "PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr(generic, "PAIRS_AT_ONCE", 2)
     starts, rows, start_of_row = (
         [PREFIX, [8], [*range(40, 70)]],
-        [[20, 21], [22], [*range(23, 40)], [26, 27]],
-        [0, 2, 1, 0],
+        [[20, 21], [22], [*range(23, 40)], [26, 27, 28], [29]],
+        [0, 2, 1, 0, 0],
     )
     own = loaded(model)
     decoder = Generic(own) if kind == "generic" else Packed(loaded(model), for_gpu=kind == "as on a GPU")

@@ -187,7 +187,8 @@ def test_vllm_gets_all_prompts_together(vllm, folder, tmp_path):
     assert vllm.made[0].calls == [70]
 
 
-def test_tokens_behind_an_answer_are_counted_as_vllm_computes_them(vllm, folder):
+def test_tokens_behind_an_answer_are_counted_as_vllm_computes_them(vllm, folder, monkeypatch):
+    monkeypatch.setattr(Decoding, "span", lambda _, text: (0, min(3, len(text)), len(text) > 2))
     answers = llms.load(f"vllm:{folder}", DECODINGS[-1]).complete(PROMPTS + ODD)
     assert sum(answer.completion_tokens for answer in answers) == vllm.made[0].written
     assert vllm.made[0].written > sum(len(answer.logprobs) for answer in answers)
@@ -243,6 +244,14 @@ def test_llama_cpp_begins_a_prompt_with_its_token_and_no_message_with_another(ll
     llm.decoding_as(DECODINGS[-1]).complete(PROMPTS)
     llm.cut("some words", 1)
     assert llama_cpp.made[0].begun == PROMPTS
+
+
+def test_a_blank_that_a_tokenizer_puts_before_a_text_moves_no_cut(llama_cpp, gguf, monkeypatch):
+    cut = llms.load(gguf).cut
+    cuts = [cut("some words of text", max_tokens) for max_tokens in range(12)]
+    detokenize = llama_cpp.Llama.detokenize
+    monkeypatch.setattr(llama_cpp.Llama, "detokenize", lambda llama, tokens: b" " + detokenize(llama, tokens))
+    assert [cut("some words of text", max_tokens) for max_tokens in range(12)] == cuts
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from acclimate.api import curve
+from acclimate.base.errors import DataError
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.records import Qrel, Query
 from acclimate.search import measuring
@@ -41,12 +42,34 @@ def curves_of(test=0, held_out=0, most=9, depth=50, epochs=3, seed=0, **fingerpr
     return curve._Curves(run, outputs)
 
 
+@pytest.mark.parametrize(("skipped", "last"), [({}, "label"), ({"label": "no"}, "train"), ({"train": "no"}, "label")])
+def test_a_run_is_made_as_far_as_curves_read_it(skipped, last, monkeypatch):
+    monkeypatch.setattr(curve, "skipped", lambda _: skipped)
+    assert curve.last_stage(curves_of().run) == last
+
+
+def test_what_allows_no_curve_is_said_before_anything_is_trained(monkeypatch):
+    curves = curves_of(test=3)
+    monkeypatch.setattr(curve, "skipped", lambda _: {"train": "no reranker", "label": "no student"})
+    with pytest.raises(DataError, match=r"^run: no curve to draw: no reranker; no student$"):
+        curve.last_stage(curves.run)
+    curves.run.input.labels = SimpleNamespace(choosing=SimpleNamespace(fingerprint="these"))
+    for dev, said in (
+        ({}, "no held-out queries to measure on"),
+        ({"dev": "these"}, "no held-out queries to measure on"),
+        ({"dev": "others"}, "^run: the judged queries are not those of label; go on with: acclimate label run$"),
+    ):
+        label: Any = SimpleNamespace(manifest={"inputs": dev})
+        with pytest.raises(DataError, match=said):
+            curve.learning_curves(curves.run, {**curves.outputs, "label": label})
+
+
 @pytest.mark.parametrize(("most", "shown"), [(3, "3 test queries of 8"), (8, "8 test queries"), (0, "8 test queries")])
 def test_the_test_queries_are_those_that_evaluate_draws(most, shown):
     curves = curves_of(test=8, held_out=4, most=most, seed=2)
     drawn = curves.sets[curve.TEST]
     assert list(drawn.queries) == measuring.draw_queries(judged("test", 8).queries, most, 2)
-    assert shown in curves.name_of(curve.TEST)
+    assert curves.name_of(curve.TEST) == shown
     assert " of " not in curves.name_of(curve.HELD_OUT)
 
 
@@ -96,16 +119,20 @@ def test_a_student_of_another_kind_than_the_base_begins_as_what_it_was_before(mo
     monkeypatch.setattr(curve.measuring, "member_alone", lambda ids, members, name: members[str(name)])
     members = {"static": "static before", "static:adapted": "static after", "dense:adapted": "dense after"}
     distilled = SimpleNamespace(notes={"dense": "", "static": ""}, members=lambda _: members)
-    monkeypatch.setattr(curve.distill, "make", lambda *_: distilled)
+    made: list[Any] = []
+    monkeypatch.setattr(curve.distill, "make", lambda *given: (made.append(given), distilled)[1])
     curves = curves_of()
     run: Any = curves.run
     run.base = SimpleNamespace(ids=[], members={"dense": "dense before", "bm25": "bm25"})
     run.settings["distill"]["student"] = ("dense", "static")
     run.variant = lambda folder, changes: changes
-    curves.outputs = dict.fromkeys(("index", "sample", "filter", "steer"))  # pyright: ignore[reportAttributeAccessIssue]
+    outputs: Any = {name: name for name in "index sample filter steer label mine train".split()}
+    curves.outputs = outputs
     assert curves.students(0, Path("made")) == {"dense": "dense before"}
     assert curves.students(5, Path("made")) == {
         "dense": "dense after",
         "static": "static after",
         "static:start": "static before",
     }
+    changes = {"distill": {"max_queries": 5, "tune": ()}}
+    assert made == [(changes, "index", "sample", "filter", "steer", "label", "mine")]

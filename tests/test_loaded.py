@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("transformers", reason="transformers is not installed")
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from tiny import write_llama
 
@@ -40,7 +40,7 @@ def test_an_answer_ends_at_what_the_tokenizer_or_the_model_says(folder, loaded, 
 
 def test_the_prefixes_used_last_are_kept_until_all_are_forgotten(loaded):
     read: list[Any] = []
-    held = [True, False, False, False]
+    held = [False, True, False, False, False]
     loaded.__dict__["decoder"] = SimpleNamespace(prefix=read.append, forget=lambda: held.pop(0))
 
     def use(*numbers):
@@ -52,9 +52,26 @@ def test_the_prefixes_used_last_are_kept_until_all_are_forgotten(loaded):
     first = range(KEPT_PREFIXES)
     assert use(*first, *first) == [*first]
     assert use(0, 9, 0, 9, 1) == [9, 1]
+    assert loaded.forget()  # prefixes
     assert loaded.forget()  # what the decoder held
-    assert use(9) == [9]
-    assert loaded.forget()  # a prefix alone
     assert not loaded.forget()
+    assert use(9) == [9]
+    assert loaded.forget()
     loaded.prefix([])
     assert not loaded.forget()  # nothing is shared
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (transformers.LlamaConfig(), "Packed"),
+        (transformers.LlamaConfig(mlp_bias=True), "Generic"),
+        (transformers.GPT2Config(), "Generic"),
+        (transformers.T5Config(), "Seq2Seq"),
+    ],
+)
+def test_a_model_has_the_decoder_of_its_architecture(loaded, config, kind, monkeypatch):
+    for name in ("generic.Generic", "packed.Packed", "seq2seq.Seq2Seq"):
+        monkeypatch.setattr(f"acclimate.llm.decoders.{name}.__init__", lambda *_: None)
+    loaded.__dict__["model"] = SimpleNamespace(config=config)
+    assert type(loaded.decoder).__name__ == kind

@@ -60,6 +60,15 @@ def test_a_cache_is_made_with_the_folders_above_it(cache, monkeypatch):
     assert load_unpacked("m", "float32", never, load) == Saved("weights")
 
 
+def test_what_reads_no_gguf_file_leaves_its_package_alone():
+    before = package.GGUFReader
+    with read_once(None):
+        assert package.GGUFReader is before
+    with read_once("a.gguf"):
+        assert package.GGUFReader is not before
+    assert package.GGUFReader is before
+
+
 def test_a_gguf_file_needs_the_package_that_reads_it(monkeypatch):
     assert (gguf.options(None), gguf.options("a.gguf")) == ({}, {"gguf_file": "a.gguf"})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
