@@ -102,6 +102,7 @@ def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
         hit.document_id for hit in run.search("lava and ash", 3, system="hybrid")
     ]
     assert run({}) == []
+    assert [hit.query_id for hit in run({7: "lava and ash"}, k=1)] == ["7"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,9 @@ def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
         (lambda run: run([{"1", "lava"}]), "is not a query"),
         (lambda run: run(None), "queries is None; expected pairs"),
         (lambda run: run({"7": " "}), "query '7' is empty"),
-        (lambda run: run([("1", "lava"), ("1", "ash")]), "query '1' appears twice, the second time as query 2"),
+        (lambda run: run([(["1"], "lava")]), r"the id of query 'lava' is \['1'\]; expected text"),
+        (lambda run: run({True: "lava"}), "the id of query 'lava' is True"),
+        (lambda run: run([("1", "lava"), (1, "ash")]), "query '1' appears twice, the second time as query 2"),
         (lambda run: run({"1": "lava \ud800"}), "query '1' has half a surrogate pair"),
         (lambda run: run.search("lava \ud800"), "QUERY has half a surrogate pair"),
         (lambda run: run.report.to_frame("system"), "Did you mean 'systems'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from numbers import Integral
 from typing import Any
 
 from acclimate.base.errors import SettingError
@@ -24,7 +25,10 @@ def checked_text(text: Any, name: str = "QUERY") -> str:
 
 
 def as_queries(queries: Any) -> list[Query]:
-    """Queries from id -> text, or from pairs. Raises SettingError for anything else, and for an id that repeats."""
+    """Queries from id -> text, or from pairs; an id that is a whole number becomes its decimal text, as in files.
+
+    Raises SettingError for anything else, and for an id that repeats.
+    """
     pairs = queries.items() if isinstance(queries, Mapping) else queries
     if not isinstance(pairs, Iterable):
         raise SettingError(f"queries is {quoted(queries)}; {_EXPECTED}")
@@ -44,5 +48,9 @@ def _as_query(pair: Any) -> Query:
         query = None
     if query is None or not isinstance(query.text, str):
         raise SettingError(f"{quoted(pair)} is not a query; {_EXPECTED}")
-    checked_text(query.text, f"query {quoted(query.query_id)}")
-    return query
+    query_id = query.query_id
+    if isinstance(query_id, Integral) and not isinstance(query_id, bool):
+        query_id = str(int(query_id))
+    if not isinstance(query_id, str) or not query_id:
+        raise SettingError(f"the id of query {quoted(query.text)} is {quoted(query_id)}; expected text")
+    return Query(query_id, checked_text(query.text, f"query {quoted(query_id)}"))

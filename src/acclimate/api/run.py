@@ -119,8 +119,8 @@ class Run:
     ) -> list[ScoredDoc]:
         """Search for at most `k` scored documents per query, in the order of the queries, best first, ties by id.
 
-        queries: id -> text, or (id, text) pairs such as Query. If documents were split, each has the score of its best
-        passage. Raises as `search` does.
+        queries: id -> text, or (id, text) pairs such as Query; a whole number as id becomes text. If documents were
+        split, each has the score of its best passage. Raises as `search` does.
 
         >>> acclimate.open("run")({"1": "lava and ash"}, k=1, system="bm25")[0].doc_id
         'volcano.md'

@@ -223,7 +223,7 @@ def line_number(name: str, place: Place) -> int:
     if not _LINE_NUMBER.fullmatch(name):
         raise place.error(
             f"the id {name!r} is not a whole number, and ColBERT reads ids as line numbers; "
-            "write all files together with --to colbert, which numbers them"
+            "write a whole collection with --to lotte, or training examples with --to colbert: these number them"
         )
     return int(name)
 
