@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -192,6 +193,8 @@ def test_tokens_behind_an_answer_are_counted_as_vllm_computes_them(vllm, folder,
     answers = llms.load(f"vllm:{folder}", DECODINGS[-1]).complete(PROMPTS + ODD)
     assert sum(answer.completion_tokens for answer in answers) == vllm.made[0].written
     assert vllm.made[0].written > sum(len(answer.logprobs) for answer in answers)
+    stopping = replace(DECODINGS[-1], stop=("e", " "))  # stops are none of a chat's
+    assert llms.load(f"vllm:{folder}", stopping).complete(PROMPTS + ODD) == answers
 
 
 def test_vllm_takes_no_gguf_file_and_says_who_does(vllm, gguf):
@@ -237,10 +240,11 @@ def test_llama_cpp_answers_a_batch_alike_whatever_it_read_before(llama_cpp, gguf
     assert llama_cpp.made[0].read == 2 * first
 
 
-def test_llama_cpp_begins_a_prompt_with_its_token_and_no_message_with_another(llama_cpp, gguf):
+def test_llama_cpp_begins_a_prompt_with_its_token_and_ends_at_any_special_one(llama_cpp, gguf, folder):
     llm = llms.load(gguf, SHORT)
     llm.complete(PROMPTS)
     assert llama_cpp.made[0].begun == PROMPTS
+    assert llm._gguf.end_ids == Tokenizer(folder).end_ids
     llm.decoding_as(DECODINGS[-1]).complete(PROMPTS)
     llm.cut("some words", 1)
     assert llama_cpp.made[0].begun == PROMPTS

@@ -81,6 +81,10 @@ def test_a_parameter_is_known_by_any_of_its_names(name, text):
         assert terms.left_out == (name,)
 
 
+def test_of_numbers_a_code_alone_is_shown():
+    assert failure(400, {"error": {"code": 1301, "status": 7, "message": "odd"}}).message == "status 400: odd; 1301"
+
+
 def test_the_words_of_an_error_are_shown_whatever_they_are_called():
     names = (
         "message msg detail error errors code type status param reason title error_description error_type metadata raw"
