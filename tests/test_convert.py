@@ -235,7 +235,7 @@ def test_one_id_for_two_queries_is_refused(tmp_path: Path) -> None:
 
 def test_ids_that_are_no_line_numbers_are_numbered_by_colberts_folder_alone(tmp_path: Path) -> None:
     path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["01", "2"]})
-    assert "write all files together with --to colbert" in refusal(
+    assert "training examples with --to colbert: these number them" in refusal(
         lambda: acclimate.convert(path, tmp_path / "t.json", target_format="colbert-triples")
     )
     corpus = put(tmp_path / "corpus.jsonl", {"_id": "2", "text": "a\nb"}, {"_id": "01", "text": "c"})
