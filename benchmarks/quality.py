@@ -1,4 +1,4 @@
-"""The main table of docs/results.md: the quick recipe on several collections, every system on the same queries.
+"""The main tables of docs/results.md: the quick recipe on several collections, every system on the same queries.
 
     python benchmarks/quality.py                                pydocs alone: it needs no files
     python benchmarks/quality.py pydocs DATA/scifact DATA/npl   and BEIR folders of your own
@@ -43,6 +43,11 @@ COLUMNS = {
         "hybrid:adapted:feedback": "with feedback",
     }.items()
 }
+SUMMARY = [
+    name
+    for name in COLUMNS
+    if not name.is_reranked and (name.startswith("hybrid") or name in ("bm25", "dense", "late-interaction"))
+]
 
 
 def main() -> None:
@@ -62,10 +67,23 @@ def main() -> None:
             command += ["--set", change]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         reports[name] = json.loads((arguments.out / name / "report.json").read_text(encoding="utf-8"))
-    text = tables(reports)
-    print(text)
+    sections = {"summary": summary(reports), "table": tables(reports)}
+    print(*sections.values(), sep="\n\n")
     if arguments.write:
-        write_section("table", text)
+        for name, text in sections.items():
+            write_section(name, text)
+
+
+def summary(reports: dict[str, dict[str, Any]]) -> str:
+    """nDCG@10 of what users have and what acclimate gives, and the verdict on the difference."""
+    rows = []
+    for collection, report in reports.items():
+        measured = [_row(report, system) for system in SUMMARY]
+        cells = ["" if row is None else _number(row["measures"]["nDCG@10"]) for row in measured]
+        rows.append([f"{collection} ({report['queries']['count']})", *cells])
+        rows[-1] += [_key_difference(report), report["verdict"], report["recommended"]]
+    header = [*(COLUMNS[system] for system in SUMMARY), "candidate − best existing", "verdict", "recommended"]
+    return table(["nDCG@10", *header], rows)
 
 
 def tables(reports: dict[str, dict[str, Any]]) -> str:
