@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,13 @@ def test_only_any_of_has_several_values(name, kind):
         assert canonical({"a": {"any_of": kind(values)}}) == canonical({"a": {"any_of": list(kind(values))}})
         with pytest.raises(SettingError, match="a is"):
             canonical({"a": {name: kind(values)}})
+
+
+@pytest.mark.parametrize("limit", [float("inf"), float("nan"), json.loads("1e400")])
+def test_numbers_that_are_not_finite_are_no_limits(limit):
+    for condition in (limit, [limit], {"gte": limit}):
+        with pytest.raises(SettingError, match="expected a text, finite number"):
+            canonical({"a": condition})
 
 
 @pytest.mark.parametrize(

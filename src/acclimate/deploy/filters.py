@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ALWAYS = ("doc_id", "title")  # fields of every document
 _CACHED = 32  # filters whose rows are kept
 _LISTED = 50  # fields that a message lists
-_EXPECTED = "a text, number, date or bool, or of any_of a list of them; of prefix a text"
+_EXPECTED = "a text, finite number, date or bool, or of any_of a list of them; of prefix a text"
 _CONDITION = re.compile(r"(?P<field>[^=<>^]{1,1000})(?P<sign>>=|<=|\^=|=|>|<)(?P<value>.*)", re.DOTALL)
 _SIGNS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "^=": "prefix"}
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -65,7 +65,8 @@ def _operand(field: str, name: str, operand: Any) -> Any:
     is_list = isinstance(operand, list | tuple | set)
     values = [_plain(each) for each in (operand if is_list else [operand])]
     kinds = str if name == "prefix" else str | int | float
-    if not all(isinstance(each, kinds) for each in values) or (is_list and name != "any_of"):
+    is_finite = all(math.isfinite(each) for each in values if isinstance(each, float))
+    if not is_finite or not all(isinstance(each, kinds) for each in values) or (is_list and name != "any_of"):
         raise SettingError(f"filters: {field} is {quoted(operand)}; expected {_EXPECTED}")
     return values if name == "any_of" else values[0]
 
