@@ -22,6 +22,7 @@ from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
+from acclimate.report.formatting import signed
 from acclimate.stages import judge
 from acclimate.stages.pairs import pairs_of
 
@@ -221,6 +222,8 @@ def test_people_s_grades_say_how_far_to_trust_the_llm_and_correct_it(copied, peo
         assert (row["people_queries"], row["judged_queries"]) == (12, 8)
         assert row["ci95"][0] <= row["mean"] <= row["ci95"][1]
     printed = " ".join(str(judgment).split())
+    differences = [row["difference"] for row in rows.values() if "difference" in row]
+    assert differences and all(" ".join(map(signed, each["ci95"])) in printed for each in differences)
     assert "Prediction-powered: human grades" in printed and "Cohen's kappa" in printed
     assert undocumented(copied) == set()
     assert judgment["judge_verdict"] in ("WIN", "NO DIFFERENCE", "REGRESSION")
@@ -290,7 +293,7 @@ def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
             "cost_usd": cost
         }
 
-    for cost, each in ((0.5, "$0.05"), (None, "10 tokens")):
+    for cost, each in ((0.5, "$0.05"), (10.0, "$1"), (None, "10 tokens")):
         llms = [usage("generate", cost), usage("judge", cost)]
         ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
         assert sentences.spending({"ledger": ledger})[-1].startswith(f"Per kept query: {each} ")

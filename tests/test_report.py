@@ -199,6 +199,7 @@ def test_the_terminal_fits_100_columns_and_ends_its_lines_cleanly(report, basis:
     for written in (terminal.text(report), terminal.examples(report)):
         assert max(map(len, written.splitlines())) <= layout.WIDTH
         assert all(line == line.rstrip() for line in written.splitlines())
+        assert not re.search(r"\w-$", written, re.MULTILINE)  # no name is broken
         assert written.endswith("\n")
 
 

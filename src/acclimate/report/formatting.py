@@ -13,7 +13,7 @@ from acclimate.base.text import single_spaced
 
 
 def safe(value: Any) -> Any:
-    """A copy of a report with all of its text, keys included, made `clean`."""
+    """A copy of a report with all of its text, keys included, `single_spaced`."""
     if isinstance(value, str):
         return single_spaced(value)
     if isinstance(value, Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,9 @@ from acclimate.base.text import columns, counted
 from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.formatting import between, p_value, safe, score, share, signed
-from acclimate.report.layout import WIDTH, table
+from acclimate.report.layout import cut_middle, table, wrap
 
+_NAME = 22  # characters of a system's name beside three intervals
 _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
 
 
@@ -19,10 +19,10 @@ def text(judgment: Mapping[str, Any]) -> str:
     """The verdict, the systems, the grades, and people's if any; for an unusable judge, why it is one."""
     judgment = safe(judgment)
     verdict = f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."
-    grades = ["\n".join(map(_wrap, remarks(judgment))), _confusion(judgment)]
-    parts = [_wrap(verdict), _systems(judgment), *grades, _powered(judgment["prediction_powered"])]
+    grades = ["\n".join(map(wrap, remarks(judgment))), _confusion(judgment)]
+    parts = [wrap(verdict), _systems(judgment), *grades, _powered(judgment["prediction_powered"])]
     if not judgment["usable"]:
-        parts = [_wrap(unusable(judgment)), *grades]
+        parts = [wrap(unusable(judgment)), *grades]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -107,15 +107,11 @@ def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
     rows = [["system", MAIN, "95% interval", "people alone", "95% interval", "difference", "95% interval"]]
     for row in powered:
         difference = row.get("difference")
-        ours = [signed(difference["mean"]), between(difference["ci95"])] if difference else ["", ""]
+        ours = [signed(difference["mean"]), " ".join(map(signed, difference["ci95"]))] if difference else ["", ""]
         theirs = [score(row["by_people"]), between(row["ci95_by_people"])]
-        rows.append([row["system"], score(row["mean"]), between(row["ci95"]), *theirs, *ours])
+        rows.append([cut_middle(row["system"], _NAME), score(row["mean"]), between(row["ci95"]), *theirs, *ours])
     head = (
         f"Prediction-powered: human grades of {counted(first['people_queries'], 'query')} correct the LLM's grades of "
         f"{first['judged_queries']:,} more."
     )
-    return "\n".join([_wrap(head), *table(rows, "<>>>>>>")])
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+    return "\n".join([wrap(head), *table(rows, "<>>>>>>")])

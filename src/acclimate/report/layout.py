@@ -15,9 +15,17 @@ def cut(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
 
 
+def cut_middle(name: str, longest: int) -> str:
+    """A name, shortened in the middle: the end says whether a system is adapted, and of a path which file it is."""
+    if len(name) <= longest:
+        return name
+    end = longest // 2
+    return f"{name[: longest - end - 2]}..{name[-end:]}"
+
+
 def wrap(text: str) -> str:
-    """A paragraph, wrapped to the width."""
-    return textwrap.fill(text, WIDTH)
+    """A paragraph, wrapped to the width. Lines break at blanks alone: names and options with hyphens stay whole."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:

@@ -281,7 +281,7 @@ def spending(report: Mapping[str, Any]) -> list[str]:
             cost = cost and cost - (usage["cost_usd"] or 0.0)
             tokens -= usage["prompt_tokens"] + usage["completion_tokens"]
     if kept and cost:
-        each = f"${cost / kept:.6f}".rstrip("0")
+        each = f"${cost / kept:.6f}".rstrip("0").rstrip(".")
     else:
         each = f"{tokens / kept:,.0f} tokens" if kept else "nothing was kept"
     return [*lines, f"Per kept query: {each} ({kept:,} of {ledger['written_queries']:,} kept)"]

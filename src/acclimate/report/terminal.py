@@ -23,7 +23,7 @@ from acclimate.report.formatting import (
     size,
     usd,
 )
-from acclimate.report.layout import WIDTH, cut, table, wrap
+from acclimate.report.layout import WIDTH, cut, cut_middle, table, wrap
 
 _NAME = 30  # characters of a system's name
 _ID = 40  # characters of a document's id
@@ -89,7 +89,7 @@ def _steps(report: Mapping[str, Any]) -> str:
     for step in report["steps"]:
         taken = steps.change(step["latency_ms"], milliseconds)
         index = steps.change(step["index_bytes"], size)
-        names = (step["step"], _name(step["to"], 16))
+        names = (step["step"], cut_middle(step["to"], 16))
         rows.append([*names, signed(step["delta"]), p_value(step["p"]), taken, index, steps.in_a_word(step)])
     return "\n".join(
         [
@@ -103,15 +103,14 @@ def _steps(report: Mapping[str, Any]) -> str:
 
 def _systems(report: Mapping[str, Any]) -> str:
     systems = sorted(report["systems"], key=lambda system: -system["measures"][MAIN])
-    main = MAIN
     others, more = _others(systems)
-    rows = [["system", main, "95% interval", *others, "p50", "index"]]
+    rows = [["system", MAIN, "95% interval", *others, "p50", "index"]]
     for system in systems:
-        interval = system.get("intervals", {}).get(main)
+        interval = system.get("intervals", {}).get(MAIN)
         rows.append(
             [
-                _name(system["name"]) + (" *" if system["name"] == report["recommended"] else ""),
-                score(system["measures"][main]),
+                cut_middle(system["name"], _NAME) + (" *" if system["name"] == report["recommended"] else ""),
+                score(system["measures"][MAIN]),
                 between(interval),
                 *(score(system["measures"].get(measure)) for measure in others),
                 latency(system),
@@ -135,7 +134,10 @@ def _more(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> Iter
     for start in range(0, len(measures), _MEASURES_IN_A_ROW):
         some = measures[start : start + _MEASURES_IN_A_ROW]
         rows = [["system", *some]]
-        rows += [[_name(system["name"]), *(score(system["measures"].get(name)) for name in some)] for system in systems]
+        rows += [
+            [cut_middle(system["name"], _NAME), *(score(system["measures"].get(name)) for name in some)]
+            for system in systems
+        ]
         yield ""
         yield from table(rows, "<" + ">" * len(some))
 
@@ -158,9 +160,9 @@ def _comparisons(report: Mapping[str, Any]) -> str:
     for comparison in report["comparisons"]:
         if comparison["measure"] != MAIN:
             continue  # the others are in report.json and report.html
-        interval = f"{signed(comparison['ci95'][0])} {signed(comparison['ci95'][1])}"
+        interval = " ".join(map(signed, comparison["ci95"]))
         counts = f"{comparison['wins']}/{comparison['losses']}/{comparison['ties']}"
-        names = (_name(comparison["system"], 24), _name(comparison["baseline"], 16))
+        names = (cut_middle(comparison["system"], 24), cut_middle(comparison["baseline"], 16))
         rows.append(
             [*names, comparison["measure"], signed(comparison["delta"]), interval, p_value(comparison["p"]), counts]
         )
@@ -196,15 +198,7 @@ def _with_drops(lines: Sequence[str], stages: Sequence[Mapping[str, Any]]) -> It
 def _doc(rank: int, doc: Mapping[str, Any]) -> str:
     mark = "*" if (doc["relevance"] or 0) > 0 else " "
     shown = _line(f"{doc['title']}: {doc['text']}" if doc["title"] else doc["text"])
-    return cut(f"  {mark} {rank}  {_name(doc['doc_id'], _ID)}  {shown}")
-
-
-def _name(name: str, longest: int = _NAME) -> str:
-    """`name`, shortened in the middle: the end says whether a system is adapted, and of a path which file it is."""
-    if len(name) <= longest:
-        return name
-    end = longest // 2
-    return f"{name[: longest - end - 2]}..{name[-end:]}"
+    return cut(f"  {mark} {rank}  {cut_middle(doc['doc_id'], _ID)}  {shown}")
 
 
 def _line(text: str) -> str:

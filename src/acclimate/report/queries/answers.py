@@ -29,7 +29,7 @@ class AnswerSet(NamedTuple):
 
 
 def read(run: Run, stop_words: Collection[str] | None = None) -> AnswerSet:
-    """Read all answers and their outcomes. little: stop words; None: no overlap is computed.
+    """Read all answers and their outcomes. stop_words: None computes no overlap.
 
     Raises DataError for damaged files.
     """
