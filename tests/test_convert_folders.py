@@ -265,9 +265,13 @@ def test_an_empty_query_is_refused_with_its_line(tmp_path: Path) -> None:
 
 def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1"]})
-    message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
-    assert message.endswith("nothing of it can be written as triples-ids; examples left out that have no negative: 1")
-    assert not (tmp_path / "t.tsv").exists()
+    for before in ([], ["t.tsv"]):  # what was there before stays
+        for name in before:
+            (tmp_path / name).write_text("q\tp\tn\n")
+        message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
+        assert message.endswith("written as triples-ids; examples left out that have no negative: 1")
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["n.jsonl", *before]
+    assert (tmp_path / "t.tsv").read_text() == "q\tp\tn\n"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import exists, make_folder, tidied_above
+from acclimate.base.files import exists, is_file, make_folder, tidied_above
 from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
@@ -124,9 +124,12 @@ def convert(
             queries=_texts(fspath(queries), folder) if queries else None,
             room=wanted.room,
         )
+        replaced = _kept_aside(target, folder)
         count = wanted.write(target, records)
         if not count:
             _remove(target)
+            if replaced:
+                replaced.replace(target)
             raise DataError(f"nothing of it can be written as {wanted.name}{_reasons(records)}", path=source)
     return Conversion(form.name, wanted.name, count, {note: n for note, n in sorted(records.notes.items()) if n})
 
@@ -158,6 +161,18 @@ def _read(name: str, format_name: str, folder: Path, *kinds: str) -> tuple[Forma
 def _reasons(records: Source) -> str:
     notes = ", ".join(f"{note}: {count:,}" for note, count in sorted(records.notes.items()) if count)
     return f"; {notes}" if notes else ""
+
+
+def _kept_aside(target: Path, folder: Path) -> Path | None:
+    """A second name in `folder` for a file that is about to be replaced, or a copy; None if there is no such file."""
+    if not is_file(target):
+        return None
+    aside = folder / "replaced"
+    try:
+        aside.hardlink_to(target)
+    except OSError:  # file systems without hard links
+        shutil.copy2(target, aside)
+    return aside
 
 
 def _remove(target: Path) -> None:
