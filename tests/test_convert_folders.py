@@ -46,6 +46,11 @@ def test_a_lotte_folder_becomes_a_beir_folder(tmp_path: Path) -> None:
     acclimate.convert(lotte, tmp_path / "beir")
     assert (tmp_path / "beir/qrels/forum.tsv").read_text() == "query-id\tcorpus-id\tscore\n5\t1\t1\n"
     assert len((tmp_path / "beir/queries.jsonl").read_text().splitlines()) == 2
+    for name in ("questions.search.tsv", "qas.search.jsonl"):  # as UDAPDR writes BEIR's collections
+        (lotte / name).rename(lotte / name.replace("search.", ""))
+        (lotte / name.replace("search", "forum")).unlink()
+    acclimate.convert(lotte, tmp_path / "one")
+    assert [file.name for file in (tmp_path / "one/qrels").iterdir()] == ["test.tsv"]
 
 
 @pytest.mark.parametrize("line", ["0\td0\td1\n", "0\td0\n0\td1\n"])

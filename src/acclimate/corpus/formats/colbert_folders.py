@@ -67,13 +67,14 @@ def write_colbert(path: Path, source: Source) -> int:
 
 
 def read_lotte(path: Path) -> Content:
-    """Documents, queries and judgments; the kinds are the splits.
+    """Documents, queries and judgments; the kinds are the splits, and `test` where a file names none, as of UDAPDR.
 
     LoTTE numbers the queries of each kind from 0: a folder with both is refused where they have an id in common.
     """
     contents: dict[str, Content] = {}
     for file in sorted(path.glob("qas.*")) or sorted(path.glob("questions*.tsv")):
-        kind = file.name.split(".")[1]
+        _, *kinds, _ = file.name.split(".")
+        kind = kinds[0] if kinds else "test"
         is_judged = file.name.startswith("qas.")
         contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headerless.read_queries(file)
 
