@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from acclimate.base.disk import share, writing
 from acclimate.base.errors import DataError
-from acclimate.base.json_values import json_value
+from acclimate.base.json_values import cause, json_error, json_value
 
 _LARGEST_TEXT = 1_000_000  # bytes of a hand-written file
 LONGEST = 100_000_000  # bytes of a line, or of a file that is one document
@@ -183,13 +183,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"not TOML: {error}", path=path) from None
     except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-        raise DataError(f"not readable TOML: {_cause(error)}", path=path) from None
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)
+        raise DataError(f"not readable TOML: {cause(error)}", path=path) from None
 
 
 def read_json(path: Path) -> Any:
@@ -199,12 +193,10 @@ def read_json(path: Path) -> Any:
         value = json.loads(text)
         if "\\u" in text:  # only escapes can encode a lone surrogate, which could not be written again
             json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except UnicodeEncodeError:
         raise DataError("has half a surrogate pair (\\ud800-\\udfff), which is not a character", path=path) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be parsed: {_cause(error)}", path=path) from None
+        raise json_error(error, path) from None
     return value
 
 
@@ -292,8 +284,6 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             continue
         try:
             value = json_value(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=number) from None
-        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, brackets 5,000 deep
-            raise DataError(f"not JSON that can be parsed: {_cause(error)}", path=path, line=number) from None
+        except (ValueError, RecursionError) as error:
+            raise json_error(error, path, number) from None
         yield number, value

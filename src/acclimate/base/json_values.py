@@ -1,11 +1,13 @@
-"""Strict parsing of JSON from elsewhere."""
+"""Strict parsing of JSON from elsewhere, and the errors for what cannot be parsed."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from acclimate.base.errors import DataError
 from acclimate.base.text import quoted
 
 
@@ -23,3 +25,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def json_error(error: Exception, path: Path, line: int | None = None) -> DataError:
+    """The error for a file, or a line of it, that the parser refused."""
+    if isinstance(error, json.JSONDecodeError):
+        return DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=line or error.lineno)
+    return DataError(f"not JSON that can be parsed: {cause(error)}", path=path, line=line)
+
+
+def cause(error: Exception) -> str:
+    """Why a parser gave up on what is well-formed: brackets 5,000 deep, an integer of 5,000 digits."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)

@@ -19,11 +19,7 @@ from acclimate.base.files import atomic_folder, write_lines
 from acclimate.corpus.formats import beir, fields, trec
 from acclimate.corpus.formats.content import Content, Row, Rows
 from acclimate.corpus.formats.fields import Place, as_json, identifier, without
-from acclimate.corpus.formats.rows import (
-    objects,
-    table,
-    whole_object,
-)
+from acclimate.corpus.formats.rows import objects, table, whole_object
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
 from acclimate.records import Doc, Qrel, Query, ScoredDoc

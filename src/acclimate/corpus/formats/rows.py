@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import (
-    exists,
-    is_file,
-    open_bytes,
-    read_json,
-    read_json_lines,
-    read_lines,
-)
-from acclimate.base.json_values import json_value
-from acclimate.base.text import quoted
+from acclimate.base.files import exists, is_file, open_bytes, read_json, read_json_lines, read_lines
+from acclimate.base.json_values import json_error, json_value
 from acclimate.corpus.formats import tables
 from acclimate.corpus.formats.fields import Place, as_json
 
@@ -74,10 +66,8 @@ def whole_object(path: Path) -> dict[str, Any]:
     text = "\n".join(line for _, line in read_lines(path))
     try:
         value = json_value(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=error.lineno) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be parsed: {quoted(str(error))}", path=path) from None
+        raise json_error(error, path) from None
     if isinstance(value, list):
         raise _list_of_objects(path)
     if not isinstance(value, dict):
