@@ -54,6 +54,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     So a library that is killed while saving leaves no temporary files of its own among the results.
     """
     make_folder(path.parent)
+    if exists(path) and not path.is_dir():
+        raise DataError("is not a folder; expected one, so choose another name", path=path)
     partial = _beside(path)
     try:
         with writing(path):
