@@ -7,7 +7,7 @@ import pytest
 from acclimate.llm.answers.clean import clean
 from acclimate.llm.answers.sorting import sort_answers
 from acclimate.llm.ask import Task
-from acclimate.llm.completions import Completions, key_of
+from acclimate.llm.completions import Completions, keys_of
 from acclimate.llm.prices import as_options, price, read_limits
 from acclimate.llm.prompts import load
 from acclimate.records import Completion
@@ -44,23 +44,27 @@ def kept(tmp_path):
         yield completions
 
 
-def test_who_limits_hears_how_many_are_left_and_who_watches_how_many_are_done(kept):
+def test_who_limits_hears_how_many_are_left_and_who_watches_how_many_are_done(kept, monkeypatch):
     kept.complete(Streaming(), ["b", "d"])
     left, done = [], []
     kept.guard = left.append
     kept.complete(Streaming(), ["a", "b", "c", "d", "e"], on_batch=lambda *counts: done.append(counts[:2]))
     assert left == [3, 2, 1]
     assert done == [(3, 5), (4, 5), (5, 5)]
+    left.clear()
+    monkeypatch.setattr("acclimate.llm.completions.STREAMED_PROMPTS", 2)  # fewer are sent at once than there are
+    kept.complete(Streaming(), ["f", "g", "h", "i", "j"])
+    assert left == [5, 4, 3, 2, 1]
 
 
 def test_an_answer_is_of_one_llm_and_the_first_one_counts_once(kept):
     llm, later = Streaming(), Completion("later", (), 50, 50, "stop")
     kept.complete(llm, ["a"])
-    assert key_of(llm, "a") != key_of(Another(), "a")
-    kept.put(llm.name, "stage", key_of(llm, "a"), later)
+    assert keys_of(llm, ["a"]) != keys_of(Another(), ["a"])
+    kept.put(llm.name, "stage", *keys_of(llm, ["a"]), later)
     assert kept.complete(llm, ["a"])[0].text == "A"
     assert kept.ledger()["stage", "streaming"] == (1, 2, 3)
-    kept._write(llm, ["a"], [later])  # another process was faster
+    kept._keep(llm.name, "stage", keys_of(llm, ["a"]), [later])  # another process was faster
     assert kept.complete(llm, ["a"])[0].text == "A"
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, write_jsonl
 from acclimate.llm.backends.server import ServerLLM, wire
-from acclimate.llm.completions import Completions, key_of
+from acclimate.llm.completions import Completions, keys_of
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM
 from acclimate.llm.server.failures import Failure, Outcome, failure, one_line
@@ -48,7 +48,7 @@ class BatchedCompletions(Completions):
         """Cached answers, and empty ones for what is missing. LLMs without a server are called as usual."""
         if not isinstance(llm, ServerLLM):
             return super().complete(llm, prompts, on_batch=on_batch)
-        keys = [key_of(llm, prompt) for prompt in prompts]
+        keys = keys_of(llm, prompts)
         cached = self.cached(keys)
         self.learn(llm.server, llm.terms)
         missing = {

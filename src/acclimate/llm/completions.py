@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import tee
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -42,12 +42,11 @@ _TABLES = {
 
 
 class _Planned(NamedTuple):
-    """A batch of prompts."""
+    """A batch of prompts, and what the cache has of it, each by key."""
 
-    batch: Sequence[str]
-    keys: list[str]
-    cached: dict[str, Completion]  # by key
-    missing: list[str]
+    prompts: dict[str, str]
+    cached: dict[str, Completion]
+    missing: dict[str, str]  # prompts without an answer
 
 
 class Completions:
@@ -170,8 +169,8 @@ class Completions:
         size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
         batches = iter(_runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size))
         plans, ahead = tee(self._planned(llm, batch) for batch in batches)
-        asked = replicas.complete_batches(llm, (plan.missing for plan in ahead if plan.missing))
-        for batch, keys, cached, missing in plans:
+        asked = replicas.complete_batches(llm, (list(plan.missing.values()) for plan in ahead if plan.missing))
+        for batch, cached, missing in plans:
             if missing:
                 self.guard(len(different) - len(answers) - len(cached))
             if missing and streams:
@@ -181,43 +180,46 @@ class Completions:
                 finally:
                     self._share(llm)
             elif missing:
-                self._write(llm, missing, next(asked))
+                self._keep(llm.name, self.stage, list(missing), next(asked))
             # if another process was faster, its answer counts
-            kept = self._read(keys) if missing else cached
-            answers.update((prompt, kept[key]) for prompt, key in zip(batch, keys, strict=True))
+            kept = self._read(list(batch)) if missing else cached
+            answers.update((prompt, kept[key]) for key, prompt in batch.items())
             if on_batch is not None:
-                on_batch(len(answers), len(different), [kept[key] for key in keys])
+                on_batch(len(answers), len(different), [kept[key] for key in batch])
         return [answers[prompt] for prompt in prompts]
 
     def _planned(self, llm: LLM, batch: Sequence[str]) -> _Planned:
-        keys = [key_of(llm, prompt) for prompt in batch]
-        cached = self._read(keys)
-        missing = [prompt for prompt, key in zip(batch, keys, strict=True) if key not in cached]
-        return _Planned(batch, keys, cached, missing)
+        prompts = dict(zip(keys_of(llm, batch), batch, strict=True))
+        cached = self._read(list(prompts))
+        return _Planned(prompts, cached, {key: prompt for key, prompt in prompts.items() if key not in cached})
 
     def _stream(
         self,
         llm: StreamingLLM,
-        prompts: Sequence[str],
+        missing: Mapping[str, str],
         on_answer: Callable[[int, int, list[Completion]], None] | None,
         had: int,
         total: int,
     ) -> None:
-        """Store answers as they arrive; errors of `on_answer` and the guard stop requests, and are raised last."""
+        """Store answers as they arrive; errors of `on_answer` and the guard stop requests, and are raised last.
+
+        missing: prompts by key. had: how many of the `total` prompts had answers before.
+        """
         stopped: BaseException | None = None
-        for done, (place, fresh) in enumerate(llm.answers(prompts), 1):
+        keys = list(missing)
+        for done, (place, fresh) in enumerate(llm.answers(list(missing.values())), 1):
             try:
-                self._write(llm, [prompts[place]], [fresh])
+                self._keep(llm.name, self.stage, [keys[place]], [fresh])
                 self._share(llm)  # what was learned survives an interruption
             except KeyboardInterrupt as error:  # before or after it was stored
                 stopped = error
                 llm.stop_asking()
-                self.put(llm.name, self.stage, key_of(llm, prompts[place]), fresh)
+                self.put(llm.name, self.stage, keys[place], fresh)
             try:
-                if stopped is None and done < len(prompts):
+                if stopped is None and done < len(keys):
                     if on_answer is not None:
                         on_answer(had + done, total, [fresh])
-                    self.guard(len(prompts) - done)
+                    self.guard(total - had - done)
             except (Exception, KeyboardInterrupt) as error:
                 stopped = error
                 llm.stop_asking()
@@ -238,12 +240,8 @@ class Completions:
             self._rows.executemany("DELETE FROM completions WHERE key = ?", damaged)
         return completions
 
-    def _write(self, llm: LLM, prompts: Sequence[str], completions: Sequence[Completion]) -> None:
-        """Store an LLM's answers and their usage in one transaction."""
-        keys = [key_of(llm, prompt) for prompt in prompts]
-        self._keep(llm.name, self.stage, keys, completions)
-
     def _keep(self, llm: str, stage: str, keys: Sequence[str], completions: Sequence[Completion]) -> None:
+        """Store an LLM's answers and their usage in one transaction."""
         try:
             rows = [(key, completion_json.dump(completion)) for key, completion in zip(keys, completions, strict=True)]
         except ValueError as error:
@@ -272,9 +270,11 @@ class Completions:
         self.usage = self.usage.plus(completions)
 
 
-def key_of(llm: LLM, prompt: str) -> str:
-    """The cache key of an LLM's answer to a prompt."""
-    return hashlib.sha256(f"{llm.fingerprint}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+def keys_of(llm: LLM, prompts: Iterable[str]) -> list[str]:
+    """The cache key of an LLM's answer to each prompt."""
+    fingerprint = llm.fingerprint  # once, as it looks at the files of a local model
+    texts = (f"{fingerprint}\0{prompt}" for prompt in prompts)
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
 
 
 def batches_of(prompts: Sequence[str], most: BatchSize) -> Iterator[list[str]]:
