@@ -46,11 +46,9 @@ def test_a_lotte_folder_becomes_a_beir_folder(tmp_path: Path) -> None:
     acclimate.convert(lotte, tmp_path / "beir")
     assert (tmp_path / "beir/qrels/forum.tsv").read_text() == "query-id\tcorpus-id\tscore\n5\t1\t1\n"
     assert len((tmp_path / "beir/queries.jsonl").read_text().splitlines()) == 2
-    for name in ("questions.search.tsv", "qas.search.jsonl"):  # as UDAPDR writes BEIR's collections
-        (lotte / name).rename(lotte / name.replace("search.", ""))
-        (lotte / name.replace("search", "forum")).unlink()
-    acclimate.convert(lotte, tmp_path / "one")
-    assert [file.name for file in (tmp_path / "one/qrels").iterdir()] == ["test.tsv"]
+    (lotte / "qas.search.jsonl").rename(lotte / "qas.jsonl")  # a name without a kind, as UDAPDR's
+    acclimate.convert(lotte, tmp_path / "new")
+    assert {file.name for file in (tmp_path / "new/qrels").iterdir()} == {"forum.tsv", "test.tsv"}
 
 
 @pytest.mark.parametrize("line", ["0\td0\td1\n", "0\td0\n0\td1\n"])
@@ -69,9 +67,7 @@ def test_queries_of_lotte_that_have_an_id_in_common_are_refused(tmp_path: Path) 
     for kind in ("search", "forum"):
         put(tmp_path / "dev" / f"qas.{kind}.jsonl", {"qid": 0, "query": f"why {kind}", "answer_pids": [1]})
     message = refusal(lambda: acclimate.convert(tmp_path / "dev", tmp_path / "beir"))
-    assert (
-        "query '0' is one of forum, too; convert one of the files, such as qas.search.jsonl, with --corpus" in message
-    )
+    assert "'0' is one of forum, too; convert one of the files, such as qas.search.jsonl, with --corpus" in message
     corpus = tmp_path / "dev" / "collection.tsv"
     acclimate.convert(tmp_path / "dev" / "qas.search.jsonl", tmp_path / "beir", corpus=corpus)
     assert sorted(str(file.relative_to(tmp_path / "beir")) for file in (tmp_path / "beir").rglob("*.*")) == [
@@ -270,13 +266,12 @@ def test_an_empty_query_is_refused_with_its_line(tmp_path: Path) -> None:
 
 def test_a_conversion_that_leaves_nothing_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     path = put(tmp_path / "n.jsonl", {"query_id": "q", "doc_ids": ["1"]})
-    for before in ([], ["t.tsv"]):  # what was there before stays
-        for name in before:
-            (tmp_path / name).write_text("q\tp\tn\n")
-        message = refusal(lambda: acclimate.convert(path, tmp_path / "t.tsv"))
+    (tmp_path / "old.tsv").write_text("stays")
+    for target in (tmp_path / "old.tsv", tmp_path / "t.tsv"):
+        message = refusal(lambda target=target: acclimate.convert(path, target))
         assert message.endswith("written as triples-ids; examples left out that have no negative: 1")
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["n.jsonl", *before]
-    assert (tmp_path / "t.tsv").read_text() == "q\tp\tn\n"
+    assert "is not a folder" in refusal(lambda: acclimate.convert(path, tmp_path / "old.tsv", target_format="gpl"))
+    assert ((tmp_path / "old.tsv").read_text(), (tmp_path / "t.tsv").exists()) == ("stays", False)
 
 
 @pytest.mark.parametrize(
