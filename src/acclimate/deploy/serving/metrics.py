@@ -17,13 +17,13 @@ class Histogram:
     def __init__(self, name: str, what: str, bounds: tuple[float, ...]) -> None:
         self.name, self.what, self.bounds = name, what, bounds
         self._counts: dict[str, list[int]] = {}
-        self._sums: Counter[str] = Counter()
+        self._sums: dict[str, float] = {}
 
     def observe(self, value: float, labels: str = "") -> None:
         """Count a value. labels: in Prometheus syntax, such as `path="/search"`."""
         counts = self._counts.setdefault(labels, [0] * (len(self.bounds) + 1))
         counts[sum(value > bound for bound in self.bounds)] += 1
-        self._sums[labels] += value  # pyright: ignore[reportArgumentType] (a float)
+        self._sums[labels] = self._sums.get(labels, 0) + value
 
     def lines(self) -> list[str]:
         lines = [f"# HELP {self.name} {self.what}", f"# TYPE {self.name} histogram"]
@@ -31,9 +31,8 @@ class Histogram:
             below = 0
             for bound, count in zip((*map(str, self.bounds), "+Inf"), counts, strict=True):
                 below += count
-                lines.append(
-                    f"{self.name}_bucket{{{','.join(filter(None, (labels, f'le={chr(34)}{bound}{chr(34)}')))}}} {below}"
-                )
+                all_labels = ",".join(filter(None, (labels, f'le="{bound}"')))
+                lines.append(f"{self.name}_bucket{{{all_labels}}} {below}")
             braces = f"{{{labels}}}" if labels else ""
             lines += [f"{self.name}_sum{braces} {self._sums[labels]}", f"{self.name}_count{braces} {below}"]
         return lines
