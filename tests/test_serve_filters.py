@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from acclimate.base.errors import SettingError
@@ -71,6 +72,9 @@ def test_a_url_has_the_same_filters():
     for text in ("year", "=2020", ">1", ""):
         with pytest.raises(SettingError, match="expected field=value"):
             from_texts([text])
+    assert from_texts(["year>=2019", "year>=2019"]) == {"year": {"gte": "2019"}}
+    with pytest.raises(SettingError, match="'year>=' twice"):
+        from_texts(["year>=2019", "year>=2020"])  # one of them would have no effect
 
 
 def test_the_same_filters_are_the_same_text():
@@ -87,8 +91,8 @@ def test_only_any_of_has_several_values(name, kind):
             canonical({"a": {name: kind(values)}})
 
 
-@pytest.mark.parametrize("limit", [float("inf"), float("nan"), json.loads("1e400")])
-def test_numbers_that_are_not_finite_are_no_limits(limit):
+@pytest.mark.parametrize("limit", [float("inf"), float("nan"), json.loads("1e400"), np.datetime64(1, "ns")])
+def test_numbers_that_are_not_finite_and_times_of_numpy_are_no_limits(limit):
     for condition in (limit, [limit], {"gte": limit}):
         with pytest.raises(SettingError, match="expected a text, finite number"):
             canonical({"a": condition})

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from acclimate.api import serve
 from acclimate.base.testing import QUERIES
 from acclimate.cli.main import main
+from acclimate.deploy.serving import service as service_module
 from acclimate.deploy.serving import worker
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.service import Service
@@ -69,6 +70,25 @@ def test_a_run_that_is_made_anew_is_served_once_it_is_at_rest(copied):
         assert service.worker.ask(worker.Question("lava", (service.health().system,), 3)).result(10).hits
     finally:
         service.close()
+
+
+def test_a_run_that_changes_while_it_is_loaded_is_loaded_again(tmp_path, monkeypatch):
+    manifest = tmp_path / "evaluate" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text("")
+
+    class Run:
+        def __init__(self, folder, system):
+            self.fingerprint = self.system = manifest.read_text()
+
+        def warm(self):
+            manifest.write_text(f"{self.fingerprint}.")
+
+    monkeypatch.setattr(service_module, "LoadedRun", Run)
+    service = Service(tmp_path, None, Limits())
+    assert [service.reloading.check() for _ in range(2)] == [None, "swapped"]
+    assert service.run.fingerprint == "."
+    service.close()
 
 
 def test_a_damaged_run_leaves_the_old_one_in_its_place_and_says_so(copied):

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     """As a value of JSON, where it is one."""
     if isinstance(value, date):
         return value.isoformat()
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if isinstance(value, np.bool_ | np.number | np.str_) else value
 
 
 def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -92,8 +92,8 @@ def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         conditions = filters.setdefault(field, {})
         if sign == "=":
             conditions.setdefault("any_of", []).append(value)
-        else:
-            conditions[_SIGNS[sign]] = value
+        elif conditions.setdefault(_SIGNS[sign], value) != value:
+            raise SettingError(f"where has {quoted(field + sign)} twice, with different values; expected one")
     return filters
 
 

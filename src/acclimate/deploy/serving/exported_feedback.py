@@ -56,7 +56,8 @@ def export(run_folder: Path, out: Path) -> ExportedFeedback:
     """Write queries.jsonl, qrels/test.tsv, preferences.jsonl and clicks.jsonl.
 
     The last grade of a document for a query counts. Grades of removed documents are left out, because `adapt` refuses
-    judgments of unknown documents. Raises DataError if there are no grades, or if `out` holds something else.
+    judgments of unknown documents. Raises DataError if there are neither grades nor preferences, or if `out` holds
+    something else.
     """
     store = Feedback(run_folder)
     try:

@@ -21,9 +21,10 @@ State = tuple[tuple[str, int, int, int], ...]
 class Reloading:
     """Keeps a worker's run up to date. `check` must not be called concurrently."""
 
-    def __init__(self, worker: Worker, load: Callable[[], LoadedRun], folder: Path) -> None:
+    def __init__(self, worker: Worker, load: Callable[[], LoadedRun], folder: Path, state: State) -> None:
+        """state: `state_of` the folder before the worker's run was loaded, so that no change since is missed."""
         self._worker, self._load, self._folder = worker, load, folder
-        self._loaded = self._last = state_of(folder)
+        self._loaded = self._last = state
         self.problem: str | None = None  # why a newer run is not served
 
     def check(self) -> str | None:

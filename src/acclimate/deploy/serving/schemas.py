@@ -65,7 +65,7 @@ class Hit(BaseModel):
 
     rank: int
     doc_id: str
-    passage_id: str | None = Field(None, description="Text of the best passage, if documents were split.")
+    passage_id: str | None = Field(None, description="Id of the best passage, if documents were split.")
     title: str
     text: str
     score: float
@@ -121,7 +121,7 @@ class PreferenceGiven(Request):
 
 
 class GradeGiven(Request):
-    """How well a document answers a query: 0 not at all, 1 touches it, 2 in part, 3 fully."""
+    """How well a document answers a query: 0 not at all, 1 related, 2 in part, 3 fully."""
 
     kind: Literal["grade"]
     query: Text

@@ -17,7 +17,7 @@ from acclimate.deploy.serving.guard import Refused, again
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.loaded import LoadedRun
 from acclimate.deploy.serving.metrics import Metrics
-from acclimate.deploy.serving.reloading import Reloading
+from acclimate.deploy.serving.reloading import Reloading, state_of
 from acclimate.deploy.serving.worker import Answer, Question, Worker
 
 COMPARED_DEPTH = 50  # ranks searched for a document of the other side
@@ -38,10 +38,11 @@ class Service:
         def load() -> LoadedRun:
             return LoadedRun(folder, system)
 
+        state = state_of(folder)
         run = load()
         run.warm()
         self.worker = Worker(run, on_batch=self.metrics.batch)
-        self.reloading = Reloading(self.worker, load, folder)
+        self.reloading = Reloading(self.worker, load, folder, state)
         self.feedback = Feedback(folder)
         self.metrics.gauges["acclimate_questions_waiting"] = ("Queries that wait.", lambda: self.worker.n_waiting)
 
