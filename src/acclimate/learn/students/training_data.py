@@ -49,7 +49,7 @@ class TrainingData:
         are_answers = documents[sources][:, None] == documents[rows]
         if self.alike is not None:
             vectors = self.vectors.pooled[sources]
-            is_all = len(rows) == len(self.ids)  # avoid a copy
+            is_all = np.array_equal(rows, np.arange(len(self.ids)))  # avoid a copy
             cosines = self.vectors.dense_scores(vectors) if is_all else vectors @ self.vectors.pooled[rows].T
             for number, place in np.argwhere((cosines > _NEAR) & ~are_answers):
                 are_answers[number, place] = self.alike(batch[number].doc_ids[0], doc_ids[int(place)])
