@@ -223,6 +223,7 @@ def test_provided_lists_stay_whole_and_those_of_dev_queries_are_held_out(tmp_pat
     scores = {"a": (5.0, 4.0, 3.0, 2.0, 1.0, 0.0), "b": (3.0, 5.0, 4.0, 2.0, 1.0, 0.0), "c": (1.0, 2.0, 3.0)}
     examples = [NWay(name, tuple(documents[: len(each)]), each) for name, each in scores.items()]
     examples += [NWay("log", ("d1", "d2"), (9.0, 1.0), has_positive=False), NWay("test", ("d0", "d1"), (1.0, 0.0))]
+    examples.append(NWay("b", ("d5", "d4"), (2.0, 1.0)))  # a query may have several lists, each with its own positive
     queries = {name: SyntheticQuery(name, f"what is {name}", "d0", 0.0) for name in ("a", "b", "c", "log", "test")}
     sides = {"train": [queries["a"], queries["c"]], "dev": [queries["b"], queries["log"]], "test": [queries["test"]]}
     rules = {"normalize": "min-max", "windows": 2, "source_within": 0, "drop_lowest": 0.0}
@@ -235,7 +236,7 @@ def test_provided_lists_stay_whole_and_those_of_dev_queries_are_held_out(tmp_pat
     given = ProvidedQueries([*queries.values()], examples)
     inputs = SimpleNamespace(provided_queries=given, has_rated_examples=True, corpus=SimpleNamespace(fingerprint=""))
     brought = SimpleNamespace(brings_queries=True, from_nway="lists", reranker=None)
-    base = SimpleNamespace(ids=Ids(documents))
+    base = SimpleNamespace(ids=Ids(documents, {"d0": "long", "d1": "long"}))  # lists may be of passages
     run = SimpleNamespace(input=inputs, provided=brought, settings={"label": rules}, base=base, make=make)
     other = SimpleNamespace(name="other", fingerprint="", sides=lambda sampled: sides)
     provided.labeled(cast(Any, run), cast(Any, other), cast(Any, other))
@@ -247,9 +248,10 @@ def test_provided_lists_stay_whole_and_those_of_dev_queries_are_held_out(tmp_pat
     assert [(example.query_id, example.doc_ids[0], len(example.doc_ids)) for example in dev] == [
         ("b", "d0", 6),
         ("log", "d1", 2),
+        ("b", "d5", 2),
     ]
     account = said["account"]
-    assert (account.read, account.kept, account.dropped) == (5, 4, {"query is left out": 1})
+    assert (account.read, account.kept, account.dropped) == (6, 5, {"query is left out": 1})
     (teacher,) = account.notes["teachers"]
-    assert teacher["nDCG@10"] == 0.5  # of b, whose source is third; nobody knows what answers a query of a log
+    assert teacher["nDCG@10"] == 0.75  # of b: third, and first; nobody knows what answers a query of a log
     assert "windows" not in said["reads"]

@@ -22,22 +22,20 @@ from acclimate.base.progress import Progress
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
 from acclimate.corpus.formats import write_nway, write_synthetic
-from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.corpus.sides import sides_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.selection import RERANKER, TEACHER
 from acclimate.measure.measures import MAIN
-from acclimate.records import Doc, NWay, PromptExample, Qrel, Query, SyntheticQuery
+from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
 from acclimate.run.output import Account
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.candidates import Candidates
-from acclimate.search.members import Ids
 from acclimate.search.scales import scale
 from acclimate.search.scorers import named
-from acclimate.search.weights import mean_ndcg, relevance_of
+from acclimate.search.weights import Relevance, mean_ndcg
 from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.label import Labeled
@@ -142,11 +140,11 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
         sources = [ids.row[example.doc_ids[0]] if example.has_positive else None for example in examples]
         in_dev = {query.query_id for query in sides["dev"]}
         held_out = [
-            (of_query, example.doc_ids[0])
-            for of_query, example in zip(lists, examples, strict=True)
-            if example.query_id in in_dev and example.has_positive
+            (of_query, source)
+            for of_query, source in zip(lists, sources, strict=True)
+            if of_query.query.query_id in in_dev and source is not None
         ]
-        ndcg = _ndcg([of_query for of_query, _ in held_out], [doc_id for _, doc_id in held_out], ids)
+        ndcg = _ndcg(held_out)
         teacher = {"name": TEACHER, MAIN: ndcg, "weight": 1.0, "used": True, "reason": "its lists were given"}
         kind = settings["normalize"]
         to_scale, rules = scale(kind, lists, [PROVIDED]), Rules(**{name: settings[name] for name in Rules._fields})
@@ -264,13 +262,10 @@ def _candidates(example: NWay, query: Query, row_of: Mapping[str, int]) -> Candi
     return Candidates(query, rows, {PROVIDED: np.array(example.scores, dtype=np.float32)})
 
 
-def _ndcg(lists: Sequence[Candidates], sources: Sequence[str], ids: Ids) -> float:
-    """nDCG@10 of the provided scores, with the source document as the only relevant one."""
-    if not lists:
-        return 0.0
-    queries = [candidates.query for candidates in lists]
-    qrels = [Qrel(query.query_id, doc_id, 1) for query, doc_id in zip(queries, sources, strict=True)]
-    return round(mean_ndcg(lists, relevance_of(JudgedQueries(SYNTHETIC, queries, qrels), ids), PROVIDED), 4)
+def _ndcg(lists: Sequence[tuple[Candidates, int]]) -> float:
+    """nDCG@10 of provided scores. lists: each with the row of its source document, the only one that is relevant."""
+    relevance = Relevance.equal([{source: 1} for _, source in lists])
+    return round(mean_ndcg([of_query for of_query, _ in lists], relevance, PROVIDED), 4) if lists else 0.0
 
 
 def _weights(model: str) -> str:
