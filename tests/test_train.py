@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from acclimate.learn.rerankers.ranking import has_collapsed, ranking_of
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
+from acclimate.stages.train import make
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,20 @@ def test_the_same_examples_in_any_order_make_the_same_bytes(made, tiny_encoder, 
     again = trained(tiny_encoder, tmp_path, TRAIN[::-1], DEV[::-1])
     assert again.notes == made.notes
     assert folder_fingerprint(again.path) == folder_fingerprint(made.path)
+
+
+def test_a_reranker_is_made_again_for_other_texts_of_queries_with_the_same_ids(tiny_encoder):
+    """Provided queries have ids of their own, so examples of other texts may be the same bytes."""
+
+    def inputs(**fingerprints):
+        outputs = [SimpleNamespace(name=name, fingerprint=of) for name, of in fingerprints.items()]
+        settings = {"train": {"base": str(tiny_encoder), "rerankers": "one"}}
+        source = SimpleNamespace(corpus=SimpleNamespace(fingerprint=""))
+        run = SimpleNamespace(settings=settings, input=source, make=lambda *_, inputs, **__: inputs)
+        return make(run, *outputs)  # pyright: ignore[reportArgumentType]
+
+    same = {"sample": "1", "filter": "1", "mine": "1"}
+    assert inputs(**same) == inputs(**same) != inputs(**same | {"filter": "2"})
 
 
 def test_another_seed_makes_another_reranker(made, tiny_encoder, tmp_path):

@@ -257,11 +257,10 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
         return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=result.notes)
 
     inputs = {
-        **{output.name: output.fingerprint for output in (mined, sampled)},
+        # Examples name queries by ids, which are their own if they were provided: the texts, and prompts, are of filter.
+        **{output.name: output.fingerprint for output in (mined, sampled, filtered)},
         DOCUMENTS: run.input.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),
     }
-    if settings["rerankers"] == "prompt":
-        inputs["filter"] = filtered.fingerprint  # it holds the prompt of each query
-    keeps = settings["rerankers"] != "one"
+    keeps = settings["rerankers"] != ONE
     return run.make(Trained, work, inputs=inputs, unit="queries", together=True, keeps=keeps)
