@@ -78,6 +78,7 @@ def test_what_was_measured_of_other_students_is_not_shown(tmp_path):
 
     workspace, made_of = Workspace(tmp_path / forgetting.FOLDER / "elsewhere"), {"distill": "these"}
     workspace.make(forgetting.MEASURED, work, settings={}, inputs=made_of, seed=0)
+    (tmp_path / forgetting.FOLDER / ".DS_Store").touch()  # left by a file manager
     run: Any = SimpleNamespace(workspace=Workspace(tmp_path))
     for outputs, shown in (({"distill": "these"}, 1), ({"distill": "others"}, 0), ({}, 0)):
         made: Any = {name: SimpleNamespace(fingerprint=fingerprint) for name, fingerprint in outputs.items()}

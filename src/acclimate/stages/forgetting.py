@@ -101,14 +101,13 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
 
 def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
     """The measurements on other collections that belong to the current students, sorted by folder."""
+    distilled = outputs.get("distill")
     measured: list[dict[str, Any]] = []
-    for folder in sorted((run.workspace.folder / FOLDER).glob("*")):
-        workspace = Workspace(folder)
-        distilled, manifest = outputs.get("distill"), None
-        if distilled and workspace.is_made(MEASURED):
-            manifest = workspace.manifest(MEASURED)
+    for folder in sorted((run.workspace.folder / FOLDER).glob(f"*/{MEASURED}")):
+        workspace = Workspace(folder.parent)
+        manifest = workspace.manifest(MEASURED) if workspace.is_made(MEASURED) else None
         if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
-            measured.append(Forgetting(folder / MEASURED, manifest, resumed=True).measured)
+            measured.append(Forgetting(folder, manifest, resumed=True).measured)
     return measured
 
 
