@@ -65,6 +65,7 @@ def test_the_same_again_is_not_made_again(workspace, capsys):
         ({"settings": {"k": 3, "names": ("a",)}}, "names was ['a', 'b'] and is ['a']"),
         ({"inputs": {"documents": "f01"}}, "documents changed"),
         ({"inputs": {"documents": "f00", "labels": "1"}}, "labels changed"),
+        ({"inputs": {"labels": "1"}}, "labels changed; documents changed"),
         ({"seed": 1}, "the seed changed"),
     ],
 )

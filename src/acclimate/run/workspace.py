@@ -284,7 +284,8 @@ def _difference(manifest: dict[str, Any], recipe: dict[str, Any]) -> str:
         for key, value in recipe["settings"].items()
         if manifest["settings"].get(key) != value
     ]
-    changed += [f"{key} changed" for key, value in recipe["inputs"].items() if manifest["inputs"].get(key) != value]
+    before, now = manifest["inputs"], recipe["inputs"]
+    changed += [f"{key} changed" for key in now | before if before.get(key) != now.get(key)]
     changed += ["the seed changed"] if manifest["seed"] != recipe["seed"] else []
     return "; ".join(changed) or f"it was made by acclimate {manifest['versions']['acclimate']}"
 
