@@ -121,10 +121,23 @@ def test_the_first_positive_of_a_query_is_its_source(tmp_path):
     assert [example.doc_ids for example in start.examples] == [("1", "2"), ("01", "2")]
 
 
-def test_lists_of_one_document_each_are_refused_before_anything_is_made_of_them(tmp_path):
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        (
+            {"doc_ids": ["1"], "scores": [1.0]},
+            "each training example has one document; expected a positive and negatives",
+        ),
+        (
+            {"doc_ids": ["1", "2"], "has_positive": False},
+            "query 'q': 'has_positive' is false, and there are no scores to learn from either",
+        ),
+    ],
+)
+def test_lists_that_say_nothing_are_refused_before_anything_is_made_of_them(example, said, tmp_path):
     queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why salt fish"})
-    path = put(tmp_path / "nway.jsonl", {"query_id": "q", "doc_ids": ["1"], "scores": [1.0]})
-    with pytest.raises(DataError, match="each training example has one document; expected a positive and negatives"):
+    path = put(tmp_path / "nway.jsonl", {"query_id": "q", **example})
+    with pytest.raises(DataError, match=said):
         ProvidedQueries.of_examples(path, CORPUS, queries)
 
 

@@ -93,6 +93,12 @@ class ProvidedQueries:
             raise DataError("has no training example", path=path)
         if all(len(example.doc_ids) < 2 for example in training.examples):
             raise DataError("each training example has one document; expected a positive and negatives", path=path)
+        if unknown := next((each for each in training.examples if not (each.has_positive or each.scores)), None):
+            raise DataError(
+                f"query {unknown.query_id!r}: 'has_positive' is false, and there are no scores to learn from either; "
+                "expected 'scores', or the positive first",
+                path=path,
+            )
         sources = {example.query_id: example.doc_ids[0] for example in reversed(training.examples)}
         written = [SyntheticQuery(*query, sources[query.query_id], math.nan) for query in training.queries]
         return cls(written, training.examples, _counts(training.dropped))
