@@ -68,6 +68,8 @@ def test_a_weight_that_is_given_asks_the_reranker_nothing():
         assert chosen.reranker_weights == {HEADLINE: 1.0}
         assert (chosen.candidate == HEADLINE) is (members is MEMBERS)
         assert HEADLINE not in chosen.ndcg
+    chosen = choose(IDS, MEMBERS, HELD_OUT, weigh, rerank=("first-stage+reranker=1", HEADLINE))
+    assert chosen.candidate == HEADLINE  # a provided run cannot be served
 
 
 def test_the_reranker_alone_orders_as_many_as_its_name_says():

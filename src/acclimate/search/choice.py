@@ -99,7 +99,7 @@ def choose(
     if reranked and not students:
         ndcg = {name: value for name, value in ndcg.items() if name in reranked}
     excluded = alone if held_out.is_synthetic else ()
-    candidate = _candidate(ndcg, excluded, tolerance) if ndcg else next(iter(reranked))
+    candidate = _candidate(ndcg, excluded, tolerance) if ndcg else min(reranked, key=lambda name: not name.is_servable)
     return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
 
 
