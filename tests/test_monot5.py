@@ -196,7 +196,8 @@ def test_an_adapter_whose_base_has_other_weights_is_another_reranker(adapted, ll
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
 
     def fingerprints():
-        return named.fingerprint_of(f"decoder:{adapter}"), scorers.load(str(adapter), CORPUS, max_tokens=64).fingerprint
+        assert named.fingerprint_of(str(adapter)) == named.fingerprint_of(f"decoder:{adapter}")
+        return named.fingerprint_of(str(adapter)), scorers.load(str(adapter), CORPUS, max_tokens=64).fingerprint
 
     before = fingerprints()
     assert fingerprints() == before

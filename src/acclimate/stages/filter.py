@@ -285,5 +285,5 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
         inputs |= run.read(*(f"train.{name}" for name in run.settings["train"]), "mine.n_ways")
         inputs["train.base"] = models.weights_fingerprint(run.settings["train"]["base"])
     if settings["reranker"]:
-        inputs["reranker"] = models.weights_fingerprint(named.split(settings["reranker"])[1])
+        inputs["reranker"] = named.fingerprint_of(settings["reranker"])
     return run.make(Filtered, work, inputs=inputs, unit="queries")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from acclimate.base import models
-from acclimate.base.digests import fingerprint, folder_fingerprint
+from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.files import write_json, write_jsonl
 from acclimate.base.loading import check_model
@@ -180,9 +180,10 @@ def trained(run: Run) -> Trained | None:
 
     def work(folder: Path, progress: Progress) -> Account:
         write_json(folder / TRAINING_QUERIES, {})
-        return Account(notes={PROVIDED: model, "rerankers": [], "weights": _weights(model)})
+        return Account(notes={PROVIDED: model, "rerankers": [], "weights": weights})
 
-    return run.make(Trained, work, inputs={RERANKER: _weights(model)}, unit="queries", reads=())
+    weights = named.fingerprint_of(model)
+    return run.make(Trained, work, inputs={RERANKER: weights}, unit="queries", reads=())
 
 
 def check(run: Run, *, asks: bool) -> None:
@@ -266,10 +267,3 @@ def _ndcg(lists: Sequence[tuple[Candidates, int]]) -> float:
     """nDCG@10 of provided scores. lists: each with the row of its source document, the only one that is relevant."""
     relevance = Relevance.equal([{source: 1} for _, source in lists])
     return round(mean_ndcg([of_query for of_query, _ in lists], relevance, PROVIDED), 4) if lists else 0.0
-
-
-def _weights(model: str) -> str:
-    """Fingerprint of a reranker."""
-    if named.split(model)[0]:
-        return named.fingerprint_of(model)
-    return folder_fingerprint(Path(model)) if Path(model).is_dir() else models.weights_fingerprint(model)

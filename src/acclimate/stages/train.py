@@ -257,7 +257,7 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
         return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=result.notes)
 
     inputs = {
-        # Examples name queries by ids, which are their own if they were provided: the texts, and prompts, are of filter.
+        # Examples have ids of queries, of provided ones their own; filter has the texts and prompts.
         **{output.name: output.fingerprint for output in (mined, sampled, filtered)},
         DOCUMENTS: run.input.corpus.fingerprint,
         "base": models.weights_fingerprint(settings["base"]),

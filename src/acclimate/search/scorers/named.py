@@ -55,11 +55,11 @@ def check_is_reranker(name: str) -> None:
 
 
 def fingerprint_of(name: str) -> str:
-    """Fingerprint of the model behind a name."""
-    kind, model = model_of(name)
-    if kind in scorers.KINDS:
-        return weights_of(model)  # includes the prompt beside its weights
-    return models.weights_fingerprint(model)
+    """Fingerprint of the model behind a name, with or without a kind."""
+    kind, model = split(name)
+    if kind and kind not in scorers.KINDS:
+        return models.weights_fingerprint(model)
+    return weights_of(model)  # includes the prompt beside a reranker's weights, and the base of an adapter
 
 
 def load(name: str, corpus: Mapping[str, Doc], *, max_doc_tokens: int) -> Scorer:
