@@ -18,6 +18,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from tiny import PROMPTS, SHARED, same, shrinks_and_moves_nothing, write_llama
 
 from acclimate.llm.backends.local import LocalLLM, _sampled
+from acclimate.llm.decoders.architectures import SILU
 from acclimate.llm.decoders.generic import Generic
 from acclimate.llm.decoders.packed import Packed
 from acclimate.llm.decoders.packed_layer import _mlp, product
@@ -156,7 +157,7 @@ def test_a_layer_that_is_laid_out_gives_the_plain_one(dtype):
     x, wide = x / 7, [weight.double().T for weight in (gate, up, down)]
     expected = (torch.nn.functional.silu(x.double() @ wide[0]) * (x.double() @ wide[1])) @ wide[2]
     rounding = 0.3 if dtype == torch.bfloat16 else 1e-3
-    torch.testing.assert_close(_mlp(gate, up, down)(x).double(), expected, atol=rounding, rtol=0)
+    torch.testing.assert_close(_mlp(gate, up, down, SILU)(x).double(), expected, atol=rounding, rtol=0)
 
 
 @pytest.mark.parametrize("decoder", [Packed, Generic])

@@ -117,7 +117,7 @@ def check_cancelled() -> None:
         raise _Cancelled
 
 
-def _start_thread(cancelled: threading.Event | None = None) -> None:
+def _start_thread(cancelled: threading.Event) -> None:
     _set_num_threads(1)
     _thread.is_single_core = True
     _thread.cancelled = cancelled

@@ -47,9 +47,9 @@ class Between:
         return ", ".join([*map(str, self.besides), f"{'or ' if self.besides else ''}{low} {_plain(self.high)}"])
 
 
-def AtLeast(low: int, *, besides: tuple[int | str, ...] = ()) -> Between:
+def AtLeast(low: int) -> Between:
     """Whole numbers from `low` upwards."""
-    return Between(low, MOST, besides)
+    return Between(low, MOST)
 
 
 def Above(low: float, high: float = MOST) -> Between:

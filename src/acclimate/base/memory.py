@@ -73,10 +73,10 @@ def tokens_at_once() -> int:
     return _TOKENS_ON_A_GPU if models.device() == "cuda" else TOKENS_AT_ONCE
 
 
-def batches(lengths: Sequence[int], *, max_tokens: int, max_texts: int | None = None) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
     """Group positions into batches by length, longest first, each of at most `max_tokens` tokens with padding; ties by
     position."""
-    max_texts = max_texts or max(_TEXTS_AT_ONCE, max_tokens // 64)
+    max_texts = max(_TEXTS_AT_ONCE, max_tokens // 64)
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         if group and (len(group) >= max_texts or (len(group) + 1) * lengths[group[0]] > max_tokens):

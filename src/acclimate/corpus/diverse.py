@@ -51,9 +51,9 @@ def draw_diverse(
     0 means one per document to draw, up to a thousand. The order of candidates only decides which of them k-means is
     fitted on.
     """
-    n_wanted = n_clusters or min(n_docs, MAX_CLUSTERS)
+    n_clusters = n_clusters or min(n_docs, MAX_CLUSTERS)
     luck = np.clip(chances, 1e-12, 1 - 1e-12)
-    centroids = _centroids(vectors[rows[:_FIT_ON]], max(1, min(n_wanted, len(rows))), seed)
+    centroids = _centroids(vectors[rows[:_FIT_ON]], n_clusters, seed)
     cluster, closeness = _nearest(vectors, rows, centroids)
     # Sorting by this, largest first, draws without replacement by the softmax of closeness (Gumbel's trick).
     order = np.argsort(-(closeness / _TEMPERATURE - np.log(-np.log(luck)) + np.log(weights)), kind="stable")
@@ -111,14 +111,14 @@ class _Cluster(Iterator[int]):
 
 
 def _centroids(vectors: NDArray[np.float32], n_clusters: int, seed: int) -> NDArray[np.float32]:
-    """(n_clusters, dim) unit length."""
+    """(n, dim) unit length; `n_clusters` of them, or as many as there are vectors."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     n_clusters = min(n_clusters, len(vectors))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        fitted = KMeans(n_clusters, max_iter=_ITERATIONS, random_state=seed % 2**32).fit(vectors)
+        fitted = KMeans(n_clusters, max_iter=_ITERATIONS, random_state=seed).fit(vectors)
     centers = fitted.cluster_centers_.astype(np.float32)
     return centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
 

@@ -21,7 +21,7 @@ class DocIds(Sequence[str]):
     """All ids of a corpus in order; `rows` is their inverse."""
 
     def __init__(self, columns: Sequence[Any], hashes: Sequence[Any]) -> None:
-        """batches: Arrow arrays (ids, their hashes by `hash_of`)."""
+        """columns, hashes: Arrow arrays of the ids and of what `hash_of` gives for each, batch by batch."""
         self._columns, self._hashes = columns, hashes
         self.starts = [0]  # first row of each batch, and the end of the last one
         for column in columns:

@@ -16,6 +16,7 @@ import json
 from array import array
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -113,7 +114,7 @@ class Corpus(Mapping[str, Doc]):
         if row is None:
             where = f" of {self.source}" if self.source else ""
             raise UnknownDoc(f"no document {doc_id!r} among the {len(self):,}{where}")
-        return Doc(*self._cells(row))
+        return Doc(*(self._cell(row, column) for column in range(len(Doc._fields))))
 
     def __contains__(self, doc_id: object) -> bool:
         return doc_id in self.ids
@@ -141,7 +142,9 @@ class Corpus(Mapping[str, Doc]):
         return f"Corpus({counted(len(self), 'doc')}, source={self.source!r}, fingerprint={self.fingerprint!r})"
 
     def __reduce__(self) -> Any:  # for worker processes: a built corpus is pickled as its path
-        return (Corpus.open, (self.path,)) if self.path else (_again, (list(self.values()), self.source))
+        if self.path:
+            return Corpus.open, (self.path,)
+        return partial(Corpus.of, source=self.source), (list(self.values()),)
 
     def _refuse_repeated(self, tally: _Tally) -> None:
         seen: dict[str, int] = {}
@@ -156,16 +159,13 @@ class Corpus(Mapping[str, Doc]):
                     f"id {doc_id!r} appears twice, {where}; ids must be unique", path=path, line=line or None
                 )
 
-    def _cells(self, row: int) -> tuple[str, str, str]:
-        return self._cell(row, 0), self._cell(row, 1), self._cell(row, 2)
-
     def _cell(self, row: int, column: int) -> str:
         batch = self.ids.batch_of(row)
         return self._batches[batch].column(column)[row - self.ids.starts[batch]].as_py()
 
     def _stream(self) -> Iterator[Doc]:
         for batch in self._batches:
-            yield from map(Doc, *(batch.column(n).to_pylist() for n in range(3)))
+            yield from map(Doc, *(batch.column(column).to_pylist() for column in range(len(Doc._fields))))
 
 
 class _Docs(ValuesView[Doc]):
@@ -181,10 +181,6 @@ class _Items(ItemsView[str, Doc]):
 def ids_of(corpus: Mapping[str, Doc]) -> DocIds | list[str]:
     """The ids of a corpus, or of docs in memory, by row."""
     return corpus.ids if isinstance(corpus, Corpus) else list(corpus)
-
-
-def _again(docs: list[Doc], source: str) -> Corpus:
-    return Corpus.of(docs, source=source)
 
 
 @dataclass

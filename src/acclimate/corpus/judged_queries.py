@@ -71,10 +71,8 @@ class JudgedQueries:
     @property
     def fingerprint(self) -> str:
         left_out = {query_id: sorted(doc_ids) for query_id, doc_ids in self.self_matches.left_out.items()}
-        counted = [self.weights, self.groups] if self.weights or self.groups else []
-        return fingerprint(
-            sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []), *map(dict, counted)
-        )
+        for_choices = [dict(self.weights), dict(self.groups)] if self.weights or self.groups else []
+        return fingerprint(sorted(self.queries), sorted(self.qrels), *([left_out] if left_out else []), *for_choices)
 
     def mean(self, values: Mapping[str, float]) -> float:
         """The weighted mean of a value per query. values: query_id -> value."""

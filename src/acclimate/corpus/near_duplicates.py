@@ -151,7 +151,7 @@ class NearDuplicateQueries:
         return [rival for rival in rivals if 1 - jaccard(words, self.words[rival]) < self._min_difference]
 
     def _rarest(self, query_id: str) -> list[str]:
-        # Sets of similarity at least 1 - d share a word among the rarest ceil(d * size) + 1 of each (prefix filtering).
+        # Prefix filtering: sets of similarity at least 1 - d share a word among the rarest floor(d * size) + 1 of each.
         words = self.words[query_id]
         ordered = sorted(words, key=lambda word: (self._count[word], word))
         return ordered[: int(self._min_difference * len(words)) + 1]
@@ -170,7 +170,7 @@ def near_duplicate_queries(queries: Sequence[SyntheticQuery], min_difference: fl
 
 
 def best_first(queries: Sequence[SyntheticQuery], scores: Mapping[str, float]) -> list[SyntheticQuery]:
-    """Sort key: by score, queries without one last; ties by id."""
+    """The queries by score, the highest first and those without one last; ties by id."""
 
     def key(query: SyntheticQuery) -> tuple[float, str]:
         score = scores[query.query_id]

@@ -37,11 +37,8 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
         spans.append((first, cut))
         first = cut - overlap
     spans.append((first, len(tokens)))
-    starts = [
-        0,
-        *starts[1:],
-        len(doc.text),
-    ]  # white space belongs to the word before it, at the start to the first word
+    # White space belongs to the word before it, at the start to the first word.
+    starts = [0, *starts[1:], len(doc.text)]
     return [
         Doc(f"{doc.doc_id}#{number}", doc.text[starts[begin] : starts[end]], doc.title)
         for number, (begin, end) in enumerate(spans)

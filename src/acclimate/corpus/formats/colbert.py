@@ -126,7 +126,6 @@ def write_scores(path: Path, source: Source) -> int:
 
 def read_ranking(path: Path) -> Content:
     """A run; without scores, they are derived from ranks, the first being the highest."""
-
     return Content(run=lambda: (Row(*hit) for hit in ranking(path)))
 
 

@@ -16,7 +16,6 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TypeVar
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_lines
@@ -26,8 +25,6 @@ from acclimate.corpus.formats.content import Content, Example, Row
 from acclimate.corpus.formats.fields import Place, as_json, finite, identifier, number
 from acclimate.corpus.formats.source import Source
 from acclimate.records import Doc, Query
-
-T = TypeVar("T")
 
 
 def read_triples(path: Path, *, is_raw: bool = False) -> Content:
@@ -135,7 +132,6 @@ def write_margins(path: Path, source: Source) -> int:
 
 def read_queries(path: Path) -> Content:
     """The first two columns of each row; all rows must have the same number of columns."""
-
     return Content(queries=lambda: (Row(Place(path), query) for query in queries(path)))
 
 
@@ -154,7 +150,6 @@ def write_queries(path: Path, source: Source) -> int:
 
 def read_docs(path: Path) -> Content:
     """Id, text and optional title of each document."""
-
     return Content(docs=lambda: (Row(*doc) for doc in docs(path)))
 
 

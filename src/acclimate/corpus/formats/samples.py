@@ -109,12 +109,12 @@ def is_nemo(sample: Sample) -> int:
 
 def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[Sample], int]:
     """Matches lists of this shape."""
-    return lambda sample: (
-        facts
-        * int(
-            sample.kind == "lists" and all(isinstance(row, list) and len(row) > 1 and shape(row) for row in sample.rows)
-        )
-    )
+
+    def matches(sample: Sample) -> int:
+        fit = all(isinstance(row, list) and len(row) > 1 and shape(row) for row in sample.rows)
+        return facts if sample.kind == "lists" and fit else 0
+
+    return matches
 
 
 def is_run(sample: Sample) -> int:

@@ -71,9 +71,8 @@ def _rows(path: Path, *needed: Field, others: bool = False) -> Iterator[tuple[Pl
 
 def _named(path: Path, records: Cells, *needed: Field) -> Iterator[tuple[Place, dict[str, str]]]:
     line, header = next(records, (0, []))
-    while header and (
-        header == ["#"] or header[0].startswith("# ")
-    ):  # comments that Google Analytics writes above a table
+    # Comments that Google Analytics writes above a table.
+    while header and (header == ["#"] or header[0].startswith("# ")):
         line, header = next(records, (0, []))
     if not header:
         raise DataError("an empty file; expected a first line with the names of the columns", path=path)

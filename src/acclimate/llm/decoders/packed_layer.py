@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.base import models
-from acclimate.llm.decoders.architectures import SILU, Activation, Architecture
+from acclimate.llm.decoders.architectures import Activation, Architecture
 
 Function = Callable[[Tensor], Tensor]
 Product = Function  # (..., in) -> (..., out)
@@ -106,19 +106,19 @@ def _norm_of_heads(attention: Any, architecture: Architecture, config: Any) -> N
 def product(weight: Tensor, bias: Tensor | None = None) -> Product:
     """x -> x @ weight.T + bias, for weight (out, in)."""
     weight, bias = weight.detach(), None if bias is None else bias.detach()
-    if not _is_laid_out(weight):
+    if not _gains_from_layout(weight):
         return lambda x: F.linear(x, weight, bias)
     laid_out = _laid_out(weight)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, laid_out, bias, "none", [], "")
 
 
-def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation = SILU) -> Product:
+def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation) -> Product:
     """x -> (activation(x @ gate.T) * (x @ up.T)) @ down.T.
 
     The activation is fused into its product, or the two products that share an input are joined.
     """
     to_output = product(down)
-    if not _is_laid_out(gate):
+    if not _gains_from_layout(gate):
         joined = product(torch.cat([gate, up]))
 
         def plain(x: Tensor) -> Tensor:
@@ -135,8 +135,8 @@ def _mlp(gate: Tensor, up: Tensor, down: Tensor, activation: Activation = SILU) 
     return fused
 
 
-def _is_laid_out(weight: Tensor) -> bool:
-    """True if oneDNN would repack this weight at each product, as it does for bfloat16 on a CPU.
+def _gains_from_layout(weight: Tensor) -> bool:
+    """True if oneDNN would otherwise repack this weight at each product, as it does for bfloat16 on a CPU.
 
     The operators behind torch.compile take a weight packed once.
     """

@@ -21,14 +21,13 @@ Instead of the tables, `examples = "keyword"` takes queries of that type from `e
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import read_text, read_toml
+from acclimate.base.files import read_text, read_toml, write_text
 from acclimate.base.text import quoted
 from acclimate.base.toml import as_toml
 from acclimate.records import PromptExample
@@ -175,7 +174,7 @@ def _examples(value: Any, path: Path) -> tuple[dict[str, str], ...] | None:
 
 def _of_type(kind: str, path: Path) -> tuple[dict[str, str], ...]:
     """The examples of one query type."""
-    documents = tomllib.loads(POOL.read_text(encoding="utf-8"))["documents"]
+    documents = read_toml(POOL)["documents"]
     if kind not in documents[0] or kind == "text":
         types = sorted(documents[0].keys() - {"text"})
         raise DataError(f"examples is {quoted(kind)}; expected tables, {_YOURS!r}, or one of {types}", path=path)
@@ -203,8 +202,8 @@ def _flag(value: Any, path: Path) -> bool:
     return value
 
 
-def _text(row: Any, key: str, path: Path, *, default: str | None = None) -> str:
-    value = row.get(key, default) if isinstance(row, dict) else row
+def _text(row: Mapping[str, Any], key: str, path: Path, *, default: str | None = None) -> str:
+    value = row.get(key, default)
     if not isinstance(value, str):
         raise DataError(f"{key} is {quoted(value)}; expected a text", path=path)
     return value
@@ -229,11 +228,8 @@ def filled(example: str, shots: Iterable[Mapping[str, str]]) -> str:
 
 def write_toml(path: Path, template: Template) -> None:
     """Write a template as a file that `read` can read."""
-    from acclimate.base.files import write_text
-
-    lines = [f"{key} = {as_toml(getattr(template, key))}" for key in ("name", "description", "instruction")]
-    lines += [f"{key} = {as_toml(getattr(template, key))}" for key in ("example", "target")]
-    lines += [f"stop = {as_toml(template.stop)}", f"chat = {as_toml(template.chat)}"]
+    keys = ("name", "description", "instruction", "example", "target", "stop", "chat")
+    lines = [f"{key} = {as_toml(getattr(template, key))}" for key in keys]
     for row in template.examples or ():
         lines += ["", "[[examples]]", *(f"{key} = {as_toml(value)}" for key, value in row.items())]
     write_text(path, "\n".join(lines) + "\n")

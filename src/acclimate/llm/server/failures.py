@@ -23,20 +23,9 @@ from acclimate.base.secrets import redacted
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _LONGEST_MESSAGE = 300  # characters
 _MESSAGE_KEYS = (
-    "message",
-    "msg",
-    "detail",
-    "error",
-    "errors",
-    "code",
-    "type",
-    "status",
-    "param",
-    "loc",
-    "reason",
-    "title",
-)
-_MESSAGE_KEYS += ("error_description", "error_type", "metadata", "raw", "reasons", "body", "fault", "failed_generation")
+    "message msg detail error errors code type status param loc reason title error_description error_type metadata raw "
+    "reasons body fault failed_generation"
+).split()
 
 
 class Outcome(Enum):
