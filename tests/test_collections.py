@@ -17,7 +17,7 @@ from acclimate.corpus import collections, formats
 from acclimate.corpus.collections import Collection, load
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import trec
-from acclimate.corpus.formats.collection_files import read_beir
+from acclimate.corpus.formats.collection_files import read_beir, read_qrels
 from acclimate.records import Doc, Qrel, Query
 
 DOCS = [Doc("001", 'a "quoted"\ttext', "One"), Doc("1e5", "two\nlines", ""), Doc("a/b", "three {}", "3")]
@@ -101,6 +101,8 @@ def test_judgments_of_a_folder_are_read_in_whatever_layout(folder: Path, cache: 
         path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     assert load(folder, cache).qrels == {split: QRELS}
     assert {split: [row.record for row in rows()] for split, rows in read_beir(folder).qrels.items()} == {split: QRELS}
+    alone = path.rename(path.with_name(path.name.replace(".", "-00000-of-00001.", 1)))  # as data sets of a hub name it
+    assert {split: [row.record for row in rows()] for split, rows in read_qrels(alone).qrels.items()} == {split: QRELS}
 
 
 def test_judgments_that_no_run_reads_are_refused_and_so_are_two_files_of_one_split(folder: Path, cache: Path) -> None:

@@ -72,13 +72,19 @@ def files_of_judgments(folder: Path, *, prefix: str = "") -> dict[str, Path]:
     for path, match in ((path, _QRELS.fullmatch(path.name)) for path in inside or beside):
         if match is None:
             continue
-        split = "test" if beside else "dev" if match["split"] in _DEV else match["split"]
+        split = "test" if beside else _split(match["split"])
         if split in files:
             raise DataError(
                 f"found {files[split].name} and {path.name}, judgments of one split; keep one", path=path.parent
             )
         files[split] = path
     return files
+
+
+def split_of(path: Path) -> str:
+    """The split that a file is named after, such as validation-00000-of-00001.parquet; `test` for any other name."""
+    split = _split(re.split("[.-]", path.name)[0])
+    return split if split in SPLITS else "test"
 
 
 def judgments_in(folder: Path) -> dict[str, list[tuple[Place, Qrel]]]:
@@ -113,6 +119,10 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
             lines.write("\t".join((*cells, str(qrel.relevance))) + "\n")
             count += 1
     return count
+
+
+def _split(name: str) -> str:
+    return "dev" if name in _DEV else name
 
 
 def _is_of_objects(first: str) -> bool:

@@ -72,9 +72,8 @@ def write_queries(path: Path, source: Source) -> int:
 
 
 def read_qrels(path: Path) -> Content:
-    """Judgments in BEIR's or TREC's format; the split is the file's name if that is a split, else test."""
-    split = path.name.split(".")[0]
-    return Content(qrels={split if split in beir.SPLITS else "test": _qrels(path)})
+    """Judgments in BEIR's or TREC's format, of the split that the file is named after."""
+    return Content(qrels={beir.split_of(path): _qrels(path)})
 
 
 def write_qrels(path: Path, source: Source) -> int:
