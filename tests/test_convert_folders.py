@@ -10,6 +10,7 @@ import pytest
 from conversions import DOCS, put, refusal
 
 import acclimate
+from acclimate.corpus import hub
 from acclimate.corpus.formats import read_any_nway, read_any_synthetic
 from acclimate.corpus.formats.registry import BY_NAME, recognize
 
@@ -160,23 +161,22 @@ def test_tables_in_shards_are_read_in_order(tmp_path: Path) -> None:
 def test_a_file_of_a_data_set_on_the_hub_is_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    path, asked = put(tmp_path / "queries.jsonl", {"doc_id": "1", "query": "why"}), []
+    asked: list[Any] = []
+    (tmp_path / "sci.fact").mkdir()
+    put(tmp_path / "sci.fact" / "queries", {"doc_id": "1", "query": "why"})
 
-    def downloaded(*names: Any, **options: Any) -> str:
-        asked.append((*names, options["revision"]))
-        return str(path)
+    def downloaded(name: str, **options: Any) -> str:
+        asked.append((name, options["allow_patterns"], options["revision"]))
+        return str(tmp_path)
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", downloaded)
-    acclimate.convert(
-        "hf:inpars/generated-data@main/scifact/queries.jsonl", tmp_path / "out", target_format="synthetic"
-    )
-    assert asked == [("inpars/generated-data", "scifact/queries.jsonl", "main")]
-    assert (tmp_path / "out").exists()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", downloaded)
+    acclimate.convert("hf:inpars/all@main/sci.fact/queries", tmp_path / "out", target_format="synthetic")
+    assert asked == [("inpars/all", ["sci.fact/queries", "sci.fact/queries/*"], "main")]
+    assert (tmp_path / "out").exists() and hub.download("hf:inpars/all/sci.fact/") == tmp_path / "sci.fact"
+    assert "has no sci.fact/q.jsonl" in refusal(lambda: hub.download("hf:inpars/all/sci.fact/q.jsonl"))
     monkeypatch.undo()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert "the data set could not be downloaded" in refusal(
-        lambda: acclimate.convert("hf:a/b/c.jsonl", tmp_path / "o")
-    )
+    assert "the data set could not be downloaded" in refusal(lambda: hub.download("hf:a/b/c.jsonl"))
     assert "names no data set" in refusal(lambda: acclimate.convert("hf:a", tmp_path / "o"))
 
 

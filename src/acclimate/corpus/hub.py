@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import exists
 from acclimate.base.text import quoted, single_spaced
 
 PREFIX = "hf:"
@@ -21,20 +23,21 @@ def is_on_hub(name: str) -> bool:
 def download(name: str) -> Path:
     """Download a file or folder of a data set, or find it in the hub's cache; returns its path.
 
-    Raises SettingError for a malformed name, and DataError if the download fails.
+    Raises SettingError for a malformed name, and DataError if the download fails or the data set has no such path.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import snapshot_download
 
     match = _NAME.fullmatch(name.removeprefix(PREFIX))
     if not match or ".." in name:
         raise SettingError(f"{quoted(name)} names no data set; expected hf:OWNER/NAME, or hf:OWNER/NAME/PATH/OF/FILE")
     repo, revision, path = match.group("repo", "revision", "path")
+    path = (path or "").rstrip("/")
+    patterns = [glob.escape(path), f"{glob.escape(path)}/*"] if path else None  # no name tells a file from a folder
     try:
-        if path and Path(path).suffix:
-            return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
-        patterns = f"{path.rstrip('/')}/*" if path else None
         folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except Exception as error:  # from the hub, the network or the disk
         reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(f"the data set could not be downloaded: {reason}", path=name) from error
-    return folder / (path or "")
+    if not exists(folder / path):
+        raise DataError(f"the data set has no {path}; expected a file or folder of it", path=name)
+    return folder / path
