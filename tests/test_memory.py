@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import sys
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -207,3 +210,24 @@ def test_a_stage_without_models_loads_nothing_for_that(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setattr(models, "device", forbidden)
     Workspace(tmp_path / "run").make("index", lambda *_: Account(1, 1), settings={}, inputs={}, seed=0)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
+    reason="a C library that keeps no freed memory",
+)
+def test_what_a_stage_freed_is_given_back_to_the_system(tmp_path):
+    kept = []
+
+    def own_mb():
+        return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+    def work(folder, progress):
+        pieces = [bytearray(os.urandom(50_000)) for _ in range(1200)]
+        kept.extend(pieces[::40])  # so that what is freed is not one piece, which any allocator gives back
+        del pieces
+        kept.append(own_mb())
+        return Account(1, 1)
+
+    Workspace(tmp_path / "run").make("index", work, settings={}, inputs={}, seed=0)
+    assert own_mb() < kept[-1] - 40

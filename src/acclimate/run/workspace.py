@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.disk import missing_file_errors, refuse_read_only, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
+from acclimate.base.gpu import return_memory
 from acclimate.base.progress import Progress, duration
 from acclimate.base.text import command
 from acclimate.base.version import __version__
@@ -190,7 +190,7 @@ class Workspace:
         started = time.monotonic()
         with writing(folder), nullcontext() if together else distributed.helped():
             account = run(folder, progress)
-        _free_gpu()
+        return_memory()
         self.lease.check()
         manifest = {
             **recipe,
@@ -219,18 +219,10 @@ class Workspace:
             if together:
                 run(self.folder / stage, Progress(stage, ""))
             distributed.help_first()
-            _free_gpu()
+            return_memory()
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
-
-
-def _free_gpu() -> None:
-    """Free GPU memory held by the finished stage."""
-    if "torch" in sys.modules:  # do not import it just for this
-        from acclimate.base.gpu import free_gpu_memory
-
-        free_gpu_memory()
 
 
 def _sweep(folder: Path) -> None:
