@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from safetensors import safe_open
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
+from acclimate.deploy.exports.model_card import origin
+from acclimate.deploy.exports.model_sides import Side
+from acclimate.search.names import SystemName
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,27 @@ def test_what_the_card_says_is_what_makes_our_vectors(folders, finished):
     ours = member.encoder.encode(["lava and ash"])[0].pooled
     for vector in vectors:
         assert vector @ ours == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "keeps", "said"),
+    [
+        ("dense", "query", True, "is base without"),
+        ("dense:adapted", "query", True, "trained for"),
+        ("dense:adapted", "document", True, "is base without"),
+        ("dense:adapted", "document", False, "trained for"),
+        ("static", "query", True, "made from base and the documents below, without"),
+        ("static:adapted", "document", True, "is base without"),
+        ("sparse", "query", False, "made from base and the documents below, without"),
+        ("sparse:adapted", "document", True, "made from base and the documents below, without"),
+        ("sparse:adapted", "document", False, "trained for"),
+    ],
+)
+def test_a_card_says_what_was_trained_and_what_was_not(name, task, keeps, said):
+    kind = name.partition(":")[0]
+    run = SimpleNamespace(settings={"distill": {"base": "base"}})
+    source: Any = SimpleNamespace(run=run, outputs={"distill": SimpleNamespace(notes={kind: {"keeps_index": keeps}})})
+    assert said in origin(source, SystemName(name), Side(task, kind, [], "", 8))
 
 
 def searched(folder):

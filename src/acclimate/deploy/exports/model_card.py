@@ -25,21 +25,15 @@ _TITLES = {"dense": "Dense", "late-interaction": "Late-interaction", "sparse": "
 
 def card(source: Source, member: str, side: Side) -> str:
     """The model card of one side of a member, in Markdown."""
-    base = source.run.settings["distill"]["base"]
     name = SystemName(member)
     what = "queries" if side.task == "query" else "documents"
-    learned = (
-        f"It was initialized from {_plain_name(base)} and trained for the documents below."
-        if _learned(source, name, side)
-        else f"It is {_plain_name(base)} without training."
-    )
     other_side = "document" if side.task == "query" else "query"
     return "\n".join(
         [
-            *_front(base, side),
+            *_front(source.run.settings["distill"]["base"], side),
             f"# {_TITLES[side.kind]} encoder of {what}",
             "",
-            f"{learned} It reads {what} up to {side.max_tokens} tokens"
+            f"{origin(source, name, side)} It reads {what} up to {side.max_tokens} tokens"
             + (f", with `{side.prompt}` before each text" if side.prompt else "")
             + f"; `../{other_side}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}.",
             "",
@@ -49,6 +43,16 @@ def card(source: Source, member: str, side: Side) -> str:
             *provenance(source, (name,)),
         ]
     )
+
+
+def origin(source: Source, name: SystemName, side: Side) -> str:
+    """A sentence on what a side was made from, and whether it was trained."""
+    base, distilled = _plain_name(source.run.settings["distill"]["base"]), source.outputs.get("distill")
+    if name.is_adapted and distilled and (side.task == "query" or not distilled.notes[side.kind]["keeps_index"]):
+        return f"It was initialized from {base} and trained for the documents below."
+    if side.kind == "sparse" or (side.kind == "static" and side.task == "query"):
+        return f"It was made from {base} and the documents below, without training."
+    return f"It is {base} without training."
 
 
 def reranker_card(source: Source, base: str) -> str:
@@ -139,13 +143,6 @@ def _short(value: Any) -> str:
 def _plain_name(name: str) -> str:
     """A model's name; for a local path only its last part, so that cards name no local folders."""
     return Path(name).stem if Path(name).is_absolute() or Path(name).exists() else name
-
-
-def _learned(source: Source, name: SystemName, side: Side) -> bool:
-    if not name.is_adapted:
-        return side.kind in ("sparse", "static") and side.modules[0] is not None and side.task == "query"
-    distilled = source.outputs.get("distill")
-    return side.task == "query" or (distilled is not None and not distilled.notes[name.retriever]["keeps_index"])
 
 
 _SIMILARITY = {
