@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from types import SimpleNamespace
@@ -203,6 +204,17 @@ def test_an_address_without_an_engine_is_said_without_its_password(address):
     with pytest.raises(SystemExit, match="expected the address of the engine: http://HOST:PORT") as raised:
         reader.ask(address, "GET", "/", None)
     assert str(raised.value).startswith(address.replace("http://me:secret@", ""))
+
+
+def test_a_request_goes_to_the_address_without_its_login(monkeypatch):
+    def answered(request, timeout):
+        assert request.headers["Authorization"] == "Basic bWU6YSBi"  # me:a b
+        return io.BytesIO(json.dumps({"url": request.full_url}).encode())
+
+    monkeypatch.setattr("urllib.request.urlopen", answered)
+    for address in ("http://{}127.0.0.1:9200", "https://{}search.example/a", "http://{}[::1]:9200/", "http://{}[::1]"):
+        url = reader.ask(address.format("me:a%20b@"), "GET", "/_count", None)["url"]
+        assert url == address.format("").rstrip("/") + "/_count"
 
 
 def test_readers_say_how_they_are_used_and_print_nothing_that_a_terminal_obeys(capsys, monkeypatch):

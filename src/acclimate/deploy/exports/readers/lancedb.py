@@ -7,6 +7,7 @@ import lancedb
 import numpy as np
 
 from acclimate.deploy.exports.client import Fusion, first_of_documents
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
@@ -16,7 +17,7 @@ def searcher(folder):
     database = lancedb.connect(folder / "database")
     documents, names = database.open_table("documents"), database.list_tables().tables
     side, fusion = QuerySide(folder / "query"), Fusion.open(folder)
-    postings = {name: database.open_table(plain(name)) for name in side.members if plain(name) in names}
+    postings = {name: database.open_table(identifier(name)) for name in side.members if identifier(name) in names}
 
     def lexical(name, terms):
         """Number -> score of all documents that have a term of the query."""
@@ -36,7 +37,7 @@ def searcher(folder):
             if name in postings:
                 hits = [hit for hit in all_scores[name].items() if hit[1] > 0]
             else:  # an index does not break ties: fetch more
-                builder: Any = documents.search(members[name], vector_column_name=plain(name))
+                builder: Any = documents.search(members[name], vector_column_name=identifier(name))
                 rows = builder.distance_type("dot").select(["number", "_distance"]).limit(2 * fusion.depth).to_arrow()
                 hits = zip(rows["number"].to_pylist(), (-d for d in rows["_distance"].to_pylist()), strict=True)
             return [number for number, _ in sorted(hits, key=lambda hit: (-hit[1], hit[0]))][: fusion.depth]
@@ -49,9 +50,9 @@ def searcher(folder):
             columns += (
                 []
                 if name in postings
-                else [plain(name)]
+                else [identifier(name)]
                 if part.ndim == 1
-                else [f"{plain(name)}_{end}" for end in ("tokens", "scales")]
+                else [f"{identifier(name)}_{end}" for end in ("tokens", "scales")]
             )
         rows = {}
         if candidates:
@@ -62,7 +63,7 @@ def searcher(folder):
             if name in postings:
                 return np.array([all_scores[name].get(number, 0.0) for number in numbers.tolist()], np.float32)
             return np.array(
-                [similarity(members[name], rows[number], plain(name)) for number in numbers.tolist()], np.float32
+                [similarity(members[name], rows[number], identifier(name)) for number in numbers.tolist()], np.float32
             )
 
         ranked = fusion.ranked(by_source, scores_of)
@@ -81,11 +82,6 @@ def similarity(query, row, name):
     scales = np.frombuffer(row[f"{name}_scales"], "<f4")
     tokens = np.frombuffer(row[f"{name}_tokens"], np.int8).reshape(len(scales), -1).astype(np.float32)
     return float((tokens @ query.T * scales[:, None]).max(axis=0).mean())
-
-
-def plain(name):
-    """A member's name as a column or table name."""
-    return name.replace(":", "_").replace("-", "_")
 
 
 if __name__ == "__main__":

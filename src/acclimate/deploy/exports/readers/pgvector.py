@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
@@ -13,7 +14,7 @@ def searcher(connection, folder):
     def search(query, k=10):
         values = {}
         for member, part in side(query).items():
-            values |= parameters(member.replace(":", "_").replace("-", "_"), part)
+            values |= parameters(identifier(member), part)
         arguments = ", ".join(f"{name} => %s::{kind}" for name, (kind, _) in values.items())
         sql = f"select * from acclimate.search({arguments}, k => %s::integer)"
         return connection.execute(sql, [*(value for _, value in values.values()), k]).fetchall()

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from acclimate.base.text import counted
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import Refused, arguments, asking, cause_of, show
 
@@ -36,8 +37,8 @@ def ask(url, method, path, body, kind="application/json"):
     """Send a request and return the answer. Raises SystemExit with the engine's error, or the reason for no answer."""
     with asking(url, f"{method} {path}"):
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        address = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}{path}"
+        host = parts.netloc.rpartition("@")[2]
+        address = f"{parts.scheme}://{host}{parts.path.rstrip('/')}{path}"
         request = urllib.request.Request(address, body, {"content-type": kind}, method=method)
         if parts.username:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -143,7 +144,7 @@ def request_of(folder, side, query, k=10):
     for name, part in members.items():
         is_lexical = hasattr(part, "terms")
         value = _features(part.terms, part.weights, _MOST_TERMS // n_lexical) if is_lexical else part.tolist()
-        values["{{" + name.replace(":", "_").replace("-", "_") + "}}"] = value
+        values["{{" + identifier(name) + "}}"] = value
     return filled(json.loads((folder / "query.json").read_text(encoding="utf-8")), values)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, show
 
@@ -28,7 +29,7 @@ def open_index(folder):
 def parameters(members):
     """SQL parameters: numbers and weights of terms as JSON, vectors as bytes."""
     return {
-        name.replace(":", "_").replace("-", "_"): (
+        identifier(name): (
             json.dumps(dict(zip(part.ids, part.weights, strict=True))) if hasattr(part, "ids") else part.tobytes()
         )
         for name, part in members.items()

@@ -7,6 +7,7 @@ import json
 import urllib.request
 from pathlib import Path
 
+from acclimate.deploy.exports.fusion_sql import identifier
 from acclimate.deploy.exports.queries import QuerySide
 from acclimate.deploy.exports.readers import arguments, asking, show
 
@@ -18,7 +19,7 @@ def request_of(folder, side, query, k=10):
     template = json.loads((folder / "query.json").read_text(encoding="utf-8"))
     operators, inputs = [], {}
     for member, part in side(query).items():
-        name = member.replace(":", "_").replace("-", "_")
+        name = identifier(member)
         operator = template["sources"].get(name)
         if hasattr(part, "ids"):
             inputs[f"input.query({name})"] = literal(zip(part.ids, part.weights, strict=True))
