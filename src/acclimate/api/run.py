@@ -198,7 +198,7 @@ class Run:
 
         format: pgvector, sqlite and so on. out: a folder that is new, empty or holds an earlier export of the same; by
         default `exports/FORMAT` in the run's folder. url: a server to load it into. Raises SettingError for an unknown
-        format, system or option, AcclimateError for an `out` that holds something else.
+        format or system, AcclimateError for an `out` that holds something else.
 
         >>> print(acclimate.open("run").export("sqlite", "exported", system="bm25"))  # doctest: +ELLIPSIS
         bm25 as sqlite: 40 documents, ... bm25 postings; exported, ... MB

@@ -46,7 +46,7 @@ def write(source: Source, folder: Path) -> Written:
 def _mapping(source: Source) -> dict[str, Any]:
     # Without these options Elasticsearch would keep a few bits of a vector.
     dense = {"type": "dense_vector", "similarity": "dot_product", "index_options": {"type": "hnsw"}}
-    return search_engines.mapping(source, ENGINE, {"type": "sparse_vector"}, dense)
+    return search_engines.mapping(source, ENGINE, {"type": "sparse_vector"}, lambda dim: {**dense, "dims": dim})
 
 
 def query(source: Source, weights: dict[str, float]) -> dict[str, Any]:

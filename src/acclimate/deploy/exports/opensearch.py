@@ -49,7 +49,8 @@ def write(source: Source, folder: Path) -> Written:
 def _mapping(source: Source) -> dict[str, Any]:
     dense = {"type": "knn_vector", "method": _METHOD}
     settings = {"index.knn": True, "index.number_of_shards": 1}  # ranks are fused in each shard, so one is exact
-    return search_engines.mapping(source, ENGINE, {"type": "rank_features"}, dense, settings=settings)
+    mapping = search_engines.mapping(source, ENGINE, {"type": "rank_features"}, lambda dim: {**dense, "dimension": dim})
+    return {"settings": settings, **mapping}
 
 
 def _processor(names: list[str], weights: dict[str, float]) -> dict[str, Any]:

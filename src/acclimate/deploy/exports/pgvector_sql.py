@@ -7,7 +7,7 @@ from acclimate.deploy.exports.source import DENSE, LATE_INTERACTION, LEXICAL, So
 
 _MARK = "made by acclimate export"
 _MOST_INDEXED = 2000  # pgvector's limit of dimensions in an HNSW index
-_EF_SEARCH = 400  # candidates of HNSW search: twice the depth, as the default of 40 would find fewer
+_EF_SEARCH = 400  # candidates of HNSW search: twice what is fetched; the default of 40 would find fewer
 
 _SCHEMA = f"""-- What an earlier export left in the schema is replaced; one that is anybody else's is left alone.
 do $$ begin
@@ -98,7 +98,6 @@ def schema(source: Source) -> str:
 
 def functions(source: Source) -> str:
     """A function for each member that retrieves, and one for the system."""
-    settings = {"ef_search": _EF_SEARCH}
     parts: list[str] = []
     parameters: list[str] = []
     for name, kind in source.kinds.items():
@@ -107,7 +106,7 @@ def functions(source: Source) -> str:
             parts.append(_BM25.format(name=table))
             parameters += [f"{table}_words text[]", f"{table}_weights real[]"]
         elif kind == DENSE:
-            parts.append(_DENSE.format(name=table, **settings))
+            parts.append(_DENSE.format(name=table, ef_search=_EF_SEARCH))
             parameters.append(f"{table} vector")
         else:
             parameters.append(f"{table} vector[]")

@@ -13,7 +13,6 @@ from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.model_card import reranker_card
 from acclimate.deploy.exports.model_folders import mend_tokenizer
 from acclimate.deploy.exports.source import Source
-from acclimate.records import Query
 
 _OURS = (
     "modules.json",
@@ -48,9 +47,9 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
                 write_text(partial / "README.md", reranker_card(source, base))
         docs = checks.documents(source)[:_PAIRS]
         queries = [source.queries[place % len(source.queries)] for place in range(len(docs))]
-        pairs = [(query, doc.doc_id) for query, (_, doc) in zip(queries, docs, strict=True)]
-        texts = [(query.text, doc.default_text()) for query, (_, doc) in zip(queries, docs, strict=True)]
-        ours = np.array(scorer.score([(Query(query.query_id, query.text), doc_id) for query, doc_id in pairs]))
+        pairs = [(query, doc) for query, (_, doc) in zip(queries, docs, strict=True)]
+        texts = [(query.text, doc.default_text()) for query, doc in pairs]
+        ours = np.array(scorer.score([(query, doc.doc_id) for query, doc in pairs]))
         worst = max(worst, float(np.abs(ours - checks.rated(into, texts, limit)).max()))
     if worst > _CLOSE:
         raise DataError(f"read back, a score is {worst:.4f} from ours; expected less than {_CLOSE}", path=folder)

@@ -23,7 +23,7 @@ from acclimate.deploy.exports.readers import search_engines as reader
 from acclimate.deploy.exports.source import DENSE, LEXICAL, Part, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _DOCS_PER_FILE = 512
 _DIGITS = 6  # significant digits of a vector's component
@@ -31,18 +31,20 @@ _LONGEST = 8191  # characters of an id that is indexed: a longer one can be more
 
 
 def mapping(
-    source: Source, engine: simulated_engine.Engine, lexical: dict[str, Any], dense: dict[str, Any], **settings: Any
+    source: Source,
+    engine: simulated_engine.Engine,
+    lexical: dict[str, Any],
+    dense: Callable[[int], dict[str, Any]],
 ) -> dict[str, Any]:
-    """The mapping of an index. lexical, dense: the mapping of fields of these kinds; settings: of the index."""
+    """The mapping of an index. lexical, dense: the mapping of fields of these kinds, that of vectors by dimension."""
     fields: dict[str, Any] = {name: {"type": "keyword", "ignore_above": _LONGEST} for name in ("id", "document")}
     fields |= {"number": {"type": "integer"}, "title": {"type": "text"}, "text": {"type": "text"}}
     for name, kind in source.kinds.items():
         if kind in LEXICAL:
             fields[identifier(name)] = lexical
         elif kind == DENSE:
-            size = "dims" if "similarity" in dense else "dimension"
-            fields[identifier(name)] = dense | {size: source.dim(name)}
-    return settings | {"mappings": {"_meta": {"needs": engine.needs}, "dynamic": "strict", "properties": fields}}
+            fields[identifier(name)] = dense(source.dim(name))
+    return {"mappings": {"_meta": {"needs": engine.needs}, "dynamic": "strict", "properties": fields}}
 
 
 def write(

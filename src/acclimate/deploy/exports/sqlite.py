@@ -51,9 +51,7 @@ def write(source: Source, folder: Path) -> Written:
         _fill(database, source)
         tables = {"documents": "documents"}
         tables |= {
-            f"{name} {what}": f"{identifier(name)}_{what}"
-            for name, kind in source.kinds.items()
-            for what in [_COUNTED[kind]]
+            f"{name} {_COUNTED[kind]}": f"{identifier(name)}_{_COUNTED[kind]}" for name, kind in source.kinds.items()
         }
         counts = {
             what: database.execute(f"select count(*) from {table}").fetchone()[0] for what, table in tables.items()

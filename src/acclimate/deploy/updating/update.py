@@ -198,6 +198,7 @@ def _apply(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: 
     earlier = LastUpdate.read(folder)
     last = LastUpdate.write(folder, facts)
     _remove_old(folder, last, earlier)
+    distributed.say("update", f"{counted(len(documents), 'document')} after the update")
     seconds = round(time.monotonic() - started, 3)
     return Updated(len(documents), changes.counts, since.counts, figures, drifted, seconds)
 
@@ -255,4 +256,3 @@ def _remove_old(folder: Path, last: LastUpdate, earlier: LastUpdate | None) -> N
         if path.name not in files:
             path.unlink()
             path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
-    distributed.say("update", f"{counted(last.facts['documents'], 'document')} after the update")
