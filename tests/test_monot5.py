@@ -16,7 +16,7 @@ from tiny import write_gguf, write_llama, write_t5
 from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
-from acclimate.learn.rerankers.checks import check_lora
+from acclimate.learn.rerankers.checks import check_base
 from acclimate.records import Doc
 from acclimate.search import scorers
 from acclimate.search.scorers import named, template
@@ -251,11 +251,17 @@ def test_what_could_not_be_loaded_again_or_merged_is_refused_before_training(ada
         Decoder.of(str(broken), max_tokens=64)
 
 
-def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'acclimate\[lora\]'"):
-        check_lora()
-    monkeypatch.undo()
+def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, adapted, tmp_path, monkeypatch):
+    settings = {"template": "auto", "loss": "token", "rerankers": "one", "merge": "none"}
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name, *_: None)
+        check_base(base=llama, lora_rank=0, **settings)
+        needs_peft = [lambda: check_base(base=llama, lora_rank=1, **settings)]
+        needs_peft.append(lambda: check_base(base=str(adapted.path), lora_rank=0, **settings))
+        needs_peft.append(lambda: named.check(f"decoder:{adapted.path}"))
+        for check in needs_peft:
+            with pytest.raises(MissingExtra, match=r"pip install 'acclimate\[lora\]'"):
+                check()
     made = trained(llama, tmp_path, lora_rank=0, max_tokens=64, epochs=1)
     assert (made.path / "model.safetensors").exists()
     assert separates(made.path)

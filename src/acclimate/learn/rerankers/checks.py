@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
-from acclimate.base.errors import MissingExtra, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.learn.rerankers.groups import n_parts
 from acclimate.search import scorers
+from acclimate.search.scorers.adapter import check_peft, is_adapter
 
 _MOST_READ = 100_000_000  # queries; their order takes 800 MB
 
@@ -28,9 +28,10 @@ def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers
         raise SettingError("train.loss is token, and a cross-encoder outputs no tokens; expected bce")
     if kind == "monot5":
         scorers.check_asked(base, template)
+    if kind == "decoder" and (lora_rank or is_adapter(base)):
+        check_peft()
     if kind == "decoder" and lora_rank:
-        check_lora()
-        if scorers.is_adapter(base):
+        if is_adapter(base):
             raise SettingError(
                 f"train.base, {base}, is an adapter, and adapters cannot be stacked; set train.lora_rank=0, or name "
                 "its own base"
@@ -39,9 +40,3 @@ def check_base(*, base: str, template: str, loss: str, lora_rank: int, rerankers
             raise SettingError(
                 f"train.merge is {merge}, and adapters cannot be merged; set train.lora_rank=0 or train.merge=none"
             )
-
-
-def check_lora() -> None:
-    """Raises MissingExtra without peft."""
-    if importlib.util.find_spec("peft") is None:
-        raise MissingExtra("A decoder's adapter (train.lora_rank above 0)", "pip install 'acclimate[lora]'")

@@ -19,7 +19,7 @@ from acclimate.base import kinds, models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json
 from acclimate.records import Doc, Scorer
-from acclimate.search.scorers.adapter import is_adapter
+from acclimate.search.scorers.adapter import check_peft, is_adapter
 from acclimate.search.scorers.labels import labels, relevant
 from acclimate.search.scorers.template import AUTO, check_template, saved, template_of
 
@@ -29,21 +29,24 @@ KINDS = ("cross-encoder", "monot5", "decoder")
 def kind_of(name: str) -> str:
     """Which of `KINDS` a model is. Raises what `models.resolve` raises."""
     location = models.resolve(name)
-    folder = Path(location.path_or_id)
     if location.gguf_file or is_adapter(name):
         return "decoder"
-    kind = kinds.kind_of(_config(location, folder))
+    kind = kinds.kind_of(_config(location))
     return "cross-encoder" if kind == "encoder" else kind
 
 
 def check_is_reranker(name: str) -> None:
-    """Raises SettingError for a model that is not a reranker, or of an unknown kind, without reading its weights."""
+    """Raises SettingError for a model that is not a reranker, or of an unknown kind, without reading its weights.
+
+    Raises MissingExtra for an adapter without the library that reads it.
+    """
     kind = kind_of(name)
     if kind != "cross-encoder":
         check_asked(name, AUTO)
+        if is_adapter(name):
+            check_peft()
         return
-    location = models.resolve(name)
-    config = _config(location, Path(location.path_or_id))
+    config = _config(models.resolve(name))
     if "SequenceClassification" not in (architecture := _architecture(config)):
         raise SettingError(
             f"{name} is an encoder ({architecture or 'of no known architecture'}) that was not trained to score pairs; "
@@ -55,16 +58,16 @@ def check_is_reranker(name: str) -> None:
 def check_asked(name: str, template: str) -> None:
     """Raises SettingError for a language model without a known template, without reading its weights."""
     location = models.resolve(name)
-    if template != AUTO or saved(Path(location.path_or_id)) is not None:
+    folder = Path(location.path_or_id)
+    if template != AUTO or saved(folder) is not None:
         return
     config, tokenizer = SimpleNamespace(model_type="", is_encoder_decoder=False), None
     if kind_of(name) == "monot5":
         from acclimate.llm.decoders.tokenizer import Tokenizer
 
-        stored = _config(location, Path(location.path_or_id))
-        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **stored})
+        config = SimpleNamespace(**{"feed_forward_proj": "relu", **vars(config), **_config(location)})
         tokenizer = Tokenizer(name).tokenizer
-    template_of(name, Path(location.path_or_id), config, tokenizer, AUTO, is_new=False)
+    template_of(name, folder, config, tokenizer, AUTO, is_new=False)
 
 
 def load(
@@ -104,7 +107,8 @@ def _architecture(config: Mapping[str, Any]) -> str:
     return str(architectures[0]) if isinstance(architectures, list) and architectures else ""
 
 
-def _config(location: models.ModelName, folder: Path) -> dict[str, Any]:
+def _config(location: models.ModelName) -> dict[str, Any]:
+    """The model's configuration; empty if it has none."""
     if not location.is_local:
         from transformers import AutoConfig
 
@@ -112,9 +116,10 @@ def _config(location: models.ModelName, folder: Path) -> dict[str, Any]:
             return AutoConfig.from_pretrained(location.path_or_id, revision=location.revision or "main").to_dict()
         except (OSError, ValueError) as error:
             raise DataError(f"{location.path_or_id}: the model has no readable configuration: {error}") from None
-    if not (folder / "config.json").is_file():
+    path = Path(location.path_or_id) / "config.json"
+    if not path.is_file():
         return {}
-    config = read_json(folder / "config.json")
+    config = read_json(path)
     if not isinstance(config, dict):
-        raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
+        raise DataError("no configuration of a model; expected a JSON object", path=path)
     return config

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from acclimate.base import models
 from acclimate.base.digests import fingerprint, folder_fingerprint
-from acclimate.base.errors import DataError
+from acclimate.base.errors import DataError, MissingExtra
 from acclimate.base.files import read_json
 
 ADAPTER = "adapter_config.json"
@@ -15,6 +16,12 @@ ADAPTER = "adapter_config.json"
 def is_adapter(name: str) -> bool:
     """True for the folder of a decoder's adapter."""
     return (Path(models.resolve(name).path_or_id) / ADAPTER).is_file()
+
+
+def check_peft() -> None:
+    """Raises MissingExtra without peft, which makes and reads adapters."""
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtra("An adapter of low rank (train.lora_rank)", "pip install 'acclimate[lora]'")
 
 
 def base_of(folder: Path) -> str:

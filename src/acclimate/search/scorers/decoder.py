@@ -6,7 +6,6 @@ Trained by low-rank adapters (LoRA, arXiv 2106.09685), saved in peft's format; o
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,11 +13,10 @@ from typing import Any, ClassVar, Self
 import torch
 
 from acclimate.base import models
-from acclimate.base.errors import MissingExtra
 from acclimate.base.files import read_json, write_json
 from acclimate.base.loading import loading
 from acclimate.llm.decoders.loaded import Loaded
-from acclimate.search.scorers.adapter import ADAPTER, base_of, is_adapter
+from acclimate.search.scorers.adapter import ADAPTER, base_of, check_peft, is_adapter
 from acclimate.search.scorers.prompted import Prompted
 from acclimate.search.scorers.template import AUTO, template_of
 
@@ -83,6 +81,5 @@ class Decoder(Prompted):
 
 def peft() -> Any:
     """The peft library. Raises MissingExtra if it is not installed."""
-    if importlib.util.find_spec("peft") is None:
-        raise MissingExtra("An adapter of low rank (train.lora_rank)", "pip install 'acclimate[lora]'")
+    check_peft()
     return importlib.import_module("peft")
