@@ -48,7 +48,6 @@ def powered_mean(
     judge: ArrayLike,
     judge_alone: ArrayLike,
     *,
-    level: float = 0.95,
     within: tuple[float, float] = (-1.0, 1.0),
 ) -> PoweredMean:
     """Estimate the mean that people would give over all queries.
@@ -58,7 +57,7 @@ def powered_mean(
     """
     theirs, its, others = (np.asarray(values, np.float64) for values in (people, judge, judge_alone))
     n, n_others = len(theirs), len(others)
-    quantile = students_t((1 + level) / 2, n - 1)
+    quantile = students_t(0.975, n - 1)
     by_people, margin_by_people = float(theirs.mean()), quantile * float(np.sqrt(theirs.var(ddof=1) / n))
     reliance, mean, margin = 0.0, by_people, margin_by_people
     variance = np.concatenate([its, others]).var(ddof=1)

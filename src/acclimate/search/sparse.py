@@ -201,7 +201,7 @@ def build(
             (folder / name).write_bytes(b"")
     if not state["inverted"]:
         _write_rows(vectors, head, folder, state, max_active_dims, progress)
-        _invert(folder, n_docs, n_vocabulary, state["entries"])
+        _invert(folder, n_vocabulary, state["entries"])
         write_json(journal, {**state, "inverted": True})
     for name in ("rows.part", "tokens.part", "values.part"):
         (folder / name).unlink(missing_ok=True)
@@ -257,7 +257,7 @@ def _write_rows(
             file.close()
 
 
-def _invert(folder: Path, n_docs: int, n_vocabulary: int, entries: int) -> None:
+def _invert(folder: Path, n_vocabulary: int, entries: int) -> None:
     """The three arrays of the inverted index, from entries in document order."""
     kinds = {"rows": np.int32, "tokens": np.int32, "values": np.float32}
     # An empty file cannot be mapped.

@@ -47,17 +47,12 @@ class PairScorer(ABC):
     def maker(self) -> Callable[[], PairScorer]:
         """Makes the same scorer in another process, without documents; pickled."""
 
-    def score(
-        self,
-        pairs: Sequence[Pair],
-        *,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[float]:
+    def score(self, pairs: Sequence[Pair]) -> list[float]:
         """The reader's score of each (query, doc_id), in order."""
         if distributed.is_shared():
             (scores,) = self.score_calls([pairs])
             return scores
-        return rate(self.reader(), self._texts(pairs), progress)
+        return rate(self.reader(), self._texts(pairs))
 
     def score_calls(self, calls: Iterable[Sequence[Pair]]) -> Iterator[list[float]]:
         """Scores of each call, in order; other processes share the pairs of this and later calls."""
@@ -80,25 +75,18 @@ def _rated(scorer: PairScorer, texts: Sequence[tuple[str, str]]) -> list[float]:
     return rate(scorer.reader(), texts)
 
 
-def rate(
-    reader: Reader,
-    texts: Sequence[tuple[str, str]],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[float]:
+def rate(reader: Reader, texts: Sequence[tuple[str, str]]) -> list[float]:
     """One score per (query, document), in order."""
     scores = [0.0] * len(texts)
     halving = Halving()
     most = _TOKENS_AT_ONCE_ON_CPU if models.device() == "cpu" else tokens_at_once()
     starts = range(0, len(texts), _PAIRS_TOKENIZED_AT_ONCE)
-    done = 0
     with ThreadPoolExecutor(max_workers=1) as thread:
         read = prefetch(thread, lambda start: reader.tokens(texts[start : start + _PAIRS_TOKENIZED_AT_ONCE]), starts)
         for start, tokens in zip(starts, read, strict=True):
             for rows, logits in _logits(reader, tokens, most, halving):
                 for row, logit in zip(rows, logits, strict=True):
                     scores[start + row] = logit
-                done += len(rows)
-                progress(done, len(texts))
     return scores
 
 
