@@ -24,7 +24,7 @@ from acclimate.records import NWay, Query
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember, Ids, SparseMember
 from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered
-from acclimate.search.static import StaticQuery
+from acclimate.search.static import StaticQuery, token_ids
 from acclimate.search.system import System
 from acclimate.search.views import Views
 from acclimate.stages.distill import distill
@@ -102,7 +102,7 @@ def test_spans_are_stretches_of_any_part_of_their_own_document(untrained, data):
         ends = [*spans.texts.starts[1:].tolist(), len(spans.texts.tokens)]
         for start, end, vector in zip(spans.texts.starts.tolist(), ends, spans.documents, strict=True):
             row = int((torch.from_numpy(data.vectors.pooled) @ vector).argmax())
-            (whole,) = static._token_ids(tokenizer, data.document_texts([data.ids.doc_ids[row]]))
+            (whole,) = token_ids(tokenizer, data.document_texts([data.ids.doc_ids[row]]))
             span = spans.texts.tokens[start:end].tolist()
             where = [place for place in range(len(whole)) if whole[place : place + len(span)] == span]
             assert where

@@ -39,15 +39,16 @@ class StaticQuery:
     def fingerprint(self) -> str:
         return fingerprint("static-query", hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest())
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Each text's tokens, without special ones."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """One vector per text; no token vectors."""
         none = np.empty((0, self.table.shape[1]), np.float32)
         encoded: list[Encoded] = []
-        for ids in self.token_ids(texts):
+        for ids in token_ids(self.tokenizer, texts):
             mean = self.table[ids].mean(axis=0) if ids else np.zeros(self.table.shape[1], np.float32)
             encoded.append(Encoded(mean / max(float(np.linalg.norm(mean)), 1e-12), none))
         return encoded
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's tokens, without special ones. tokenizer: a plain one, of the library tokenizers."""
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]

@@ -31,7 +31,7 @@ from acclimate.learn.students.occurrences import count_occurrences
 from acclimate.learn.students.similarities import Comparison, Similarities, comparison
 from acclimate.learn.students.training_data import TrainingData
 from acclimate.records import NWay
-from acclimate.search.static import StaticQuery
+from acclimate.search.static import token_ids
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
@@ -75,18 +75,10 @@ class StaticTable(torch.nn.Module):
         self.table = torch.nn.Parameter(table)
         self.tokenizer = tokenizer
 
-    def forward(self, texts: Sequence[str]) -> torch.Tensor:
-        """(n_texts, dim) normalized vectors; zeros for a text without tokens."""
-        return self.mean(Bags.of(_token_ids(self.tokenizer, texts)))
-
-    def mean(self, texts: Bags) -> torch.Tensor:
-        """`forward` for tokenized texts."""
+    def forward(self, texts: Bags) -> torch.Tensor:
+        """(n_texts, dim) normalized means of the tokens' vectors; zeros for a text without tokens."""
         tokens, starts = on_device(texts.tokens), on_device(texts.starts)
         return normalize(embedding_bag(tokens, self.table, starts, mode="mean"), dim=-1)
-
-    def query(self) -> StaticQuery:
-        """The query side as arrays."""
-        return StaticQuery(self.tokenizer, self.table.detach().float().cpu().numpy())
 
 
 class StaticLearner:
@@ -109,13 +101,13 @@ class Static:
 
     def read(self, batch: Sequence[NWay]) -> Texts:
         """Tokens of queries."""
-        queries = Bags.of(_token_ids(self.encoder.model.tokenizer, self.data.query_texts(batch)))
+        queries = Bags.of(token_ids(self.encoder.model.tokenizer, self.data.query_texts(batch)))
         compared = self._index.of(batch)
         return Texts(queries, comparison(batch, compared.places, self.data, self.negatives), compared.others)
 
     def similarities(self, read: Texts) -> list[Similarities]:
         """Cosines with the documents of the corpus."""
-        cosines = self.encoder.model.mean(read.queries) @ self._index.vectors(read.others).T
+        cosines = self.encoder.model(read.queries) @ self._index.vectors(read.others).T
         return read.comparison.similarities(cosines[None])
 
     def penalty(self) -> float:
@@ -134,7 +126,7 @@ def start(encoder: Encoder, data: TrainingData) -> StaticTable:
     lengths = np.linalg.norm(table, axis=1)
     # Adam's steps have a fixed size, so scale vectors to mean length 1, whatever the frequencies are.
     table /= max(lengths.sum() / max(1, np.count_nonzero(lengths)), 1e-9)
-    return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder)).to(models.device())
+    return StaticTable(torch.from_numpy(table.astype(np.float32)), _tokenizer(encoder))
 
 
 class Spans(NamedTuple):
@@ -153,7 +145,7 @@ def _inverse_cloze(table: StaticTable, data: TrainingData) -> None:
     with prefetch_thread() as thread:
         for read in prefetch(thread, lambda step: _spans(table.tokenizer, data, doc_ids, step), range(steps)):
             optimizer.zero_grad()
-            scores = table.mean(read.texts) @ on_device(read.documents).T / _TEMPERATURE
+            scores = table(read.texts) @ on_device(read.documents).T / _TEMPERATURE
             cross_entropy(scores, torch.arange(len(scores), device=scores.device)).backward()
             optimizer.step()
             schedule.step()
@@ -164,7 +156,7 @@ def _spans(tokenizer: Tokenizer, data: TrainingData, doc_ids: Sequence[str], ste
     rng = random.Random(f"cloze:{step}")
     drawn = rng.sample(doc_ids, min(_CANDIDATES, len(doc_ids)))
     stretches: list[list[int]] = []
-    for ids in _token_ids(tokenizer, data.document_texts(drawn[:_BATCH])):
+    for ids in token_ids(tokenizer, data.document_texts(drawn[:_BATCH])):
         ids = ids[:_MOST_TOKENS]
         size = min(rng.randint(*_STRETCH), len(ids))
         start = rng.randint(0, len(ids) - size)
@@ -185,11 +177,6 @@ def save(learner: StaticLearner, path: Path) -> None:
     prompts = {"document": learner.body.prompts["document"]}
     model = SentenceTransformer(modules=[router], prompts=prompts, device=models.device())
     model.save_pretrained(str(path), create_model_card=False)
-
-
-def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Each text's tokens, without special ones."""
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def _tokenizer(encoder: Encoder) -> Tokenizer:
