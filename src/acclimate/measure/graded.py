@@ -51,7 +51,7 @@ def powered(
     """Mean nDCG@10 of each system, and its difference from the baseline's, corrected by people's grades.
 
     by_judge: system -> query_id -> nDCG@10 by the judge's grades. people: their grades of some of these queries. Empty
-    if these are fewer than `FEWEST`, or all.
+    if these are fewer than `MIN_VALUES`, or all.
     """
     query_ids = sorted(by_judge[baseline])
     graded_by_people = {qrel.query_id for qrel in people} & {*query_ids}

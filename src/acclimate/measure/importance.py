@@ -25,7 +25,7 @@ _STEP = 1.0  # maximum change of a coefficient per step, as Newton's method over
 def importance_weights(queries: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) weights of the queries, sum 1, that make them most like the target queries.
 
-    queries: (n, d) features. wanted: (m, d) features of the target queries. Weights are equal if either set has fewer
+    queries: (n, d) features. target: (m, d) features of the target queries. Weights are equal if either set has fewer
     than ten. Squared features are included, so that variances match as well as means.
     """
     n = len(queries)

@@ -76,7 +76,7 @@ def read(folder: Path, stages: Mapping[str, Callable[..., Any]], changes: Change
         where = "" if str(path) in str(error) else f"{path}: "
         again = f"write it again with the command that began the run: {command('adapt', 'CORPUS', '--out', folder)}"
         raise DataError(f"{where}{error}; {again}") from None
-    if changes:
+    if changes:  # on their own, as a mistake in them is none of the file's
         settings = resolve(stages, recorded, changes, path)
     return Run(
         workspace,

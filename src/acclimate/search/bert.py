@@ -89,7 +89,7 @@ class Bert:
 
     @property
     def is_nearly_batch_invariant(self) -> bool:
-        """True if they are so but for rounding in bfloat16."""
+        """True if results are batch-invariant but for rounding in bfloat16."""
         return models.on_onednn(self._embeddings.word_embeddings.weight.device, self._dtype)
 
     def states(self, blocks: Sequence[Block]) -> list[Tensor]:

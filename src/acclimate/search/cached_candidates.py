@@ -47,7 +47,7 @@ class Finding:
         return fingerprint(query.text, joined, self.depth, list(self.sources), list(self.members))
 
     def find(self, retrievers: Retrievers, asked: tuple[Sequence[Query], Sequence[int]]) -> list[bytes]:
-        """The values to store for each query. asked: queries and extra rows, see `KeptCandidates.candidates`."""
+        """The values to store for each query. asked: queries and extra rows, see `CachedCandidates.candidates`."""
         members = {name: retrievers.members[name] for name in self.members}
         system = System(retrievers.ids, members, self.sources, dict.fromkeys(members, 1.0), self.depth)
         return [self._packed(candidates) for candidates in system.candidates(*asked)]

@@ -32,7 +32,7 @@ class FirstStage:
 
     @classmethod
     def read(cls, path: Path, ids: Ids, query_ids: Collection[str]) -> FirstStage:
-        """Read the hits of these queries. Raises DataError for a document that is not among the ids."""
+        """Read the hits of these queries in a run that `check` has passed."""
         rows_of = _passages(ids)
         hits: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         for query_id, ranked in groupby(read_run(path), key=lambda hit: hit.query_id):

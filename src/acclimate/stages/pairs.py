@@ -45,14 +45,14 @@ def texts_of(run: Run, queries: Sequence[Query], pairs: Sequence[Pair]) -> list[
     for row, doc_id in enumerate(ids.doc_ids):
         if (parent := ids.parents.get(doc_id, doc_id)) in wanted:
             rows[parent].append(row)
-    texts = {query.query_id: query for query in queries}
+    by_id = {query.query_id: query for query in queries}
     views, dense = Views(), {"dense": run.base.members["dense"]}
 
     def shown(pair: Pair) -> str:
         passages = np.array(rows[pair.doc_id], dtype=np.int64)
         if not len(passages):
             return documents[pair.doc_id].default_text()
-        (seen,) = views.of([texts[pair.query_id]], dense)
+        (seen,) = views.of([by_id[pair.query_id]], dense)
         nearest = passages[int(seen["dense"].scores(passages).argmax())]
         return run.input.corpus[ids.doc_ids[nearest]].default_text()
 

@@ -173,8 +173,8 @@ class SparseQueryOnly(Sparse):
 
     keeps_index: ClassVar[bool] = True
 
-    def __init__(self, encoder: Encoder, data: TrainingData, negatives: str, *, sparsity: float = 0.0) -> None:
-        super().__init__(encoder, data, negatives, sparsity=0.0)
+    def __init__(self, encoder: Encoder, data: TrainingData, negatives: str, **_: float) -> None:
+        super().__init__(encoder, data, negatives, sparsity=0.0)  # documents cannot become sparser
         for weights in (self.encoder.model.rows, self.encoder.model.bias):
             weights.requires_grad_(False)
 

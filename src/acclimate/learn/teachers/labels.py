@@ -14,6 +14,7 @@ from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     SEQUENTIAL,
+    TEACHER,
     check_teaching,
     choose_teachers,
     fuse_retrievers,
@@ -80,11 +81,9 @@ def label_lists(
     rated = collect(ratings.rate(lists, asking, places), scratch) if asking else lists
     names = [*members, *asking]
     to_scale = scale(normalize, rated, names)
-    teaching = (
-        [(name, {name: 1.0}) for name in used] if settings["mode"] == SEQUENTIAL else [("teacher", chosen.weights)]
-    )
+    in_turn = [(name, {name: 1.0}) for name in used] if settings["mode"] == SEQUENTIAL else [(TEACHER, chosen.weights)]
     turns, n_false, dropped = turns_of(
-        teaching, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
+        in_turn, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
         Rules(**{name: settings[name] for name in Rules._fields}), scratch,
     )  # fmt: skip
     return Labels.of(

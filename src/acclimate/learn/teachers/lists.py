@@ -40,9 +40,8 @@ def lists_of(
 ) -> tuple[Sequence[Candidates], list[int | None]]:
     """The `n_ways` best candidates of each query, in row order, and the row of its source document.
 
-    order: members' weights that decide which are the best. The source is included wherever it ranks; log queries have
-        none.
-    scratch: a folder to hold lists; None: memory.
+    The source is included wherever it ranks; log queries have none. order: members' weights that decide which are the
+    best. scratch: a folder to hold lists; None: memory.
     """
     rows = [ids.row[query.doc_id] for query in queries]
     pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))

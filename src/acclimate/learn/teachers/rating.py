@@ -1,6 +1,6 @@
 """Score candidates with several scorers, each (query, document) pair once.
 
-A call holds queries with their documents (see `rated_lists`), or one document with its queries for an LLM that reads
+A call holds queries with their documents (see `scorers.lists`), or one document with its queries for an LLM that reads
 documents once. So a score does not depend on what else is asked, and a changed query leaves other calls cached.
 """
 

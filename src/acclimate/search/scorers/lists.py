@@ -1,4 +1,4 @@
-"""Group pairs into calls of a scorer. What is computed together is cached together (see `kept`).
+"""Group pairs into calls of a scorer. What is computed together is cached together (see `cached`).
 
 On a CPU one query's documents are a batch; batch-invariant scorers take several queries to fill it better. On a GPU a
 call has many queries, grouped by id, so that it depends on what is to be scored, not on what was scored before, and a
