@@ -145,6 +145,15 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         assert measured == pytest.approx(chosen.ndcg[one.name], abs=2e-5), one.name
 
 
+def test_a_search_within_some_documents_scores_no_others(monkeypatch):
+    scored = []
+    monkeypatch.setattr(View, "begin", lambda view, rows: scored.extend(rows))
+    monkeypatch.setattr(View, "scores", lambda view, rows: (scored.extend(rows), view.values[rows])[1])
+    whole = System(PLAIN, members_of(1, 50), ["bm25", "dense"], {"bm25": 0.5, "late-interaction": 0.5}, 5)
+    hits = replace(whole, within=np.arange(20)).search(QUERIES, 9)
+    assert {PLAIN.row[hit.doc_id] for hit in hits} <= {*scored} == {*range(20)}
+
+
 def test_a_member_whose_weight_came_out_as_nothing_still_finds_candidates():
     members = members_of(3, 10**6)
     system = systems.system_of(PLAIN, members, {"bm25": 0.0, "dense": 1.0, "late-interaction": 0.0})

@@ -90,10 +90,18 @@ class System:
         for block in blocks(queries, len(self.ids)):
             views = Views() if self.views is None else self.views
             of_block = views.of(block, members)
-            reads = any(member.encoder is not None for member in members.values())
-            for _ in (parallel_map if reads else map)(self._begin, of_block):
-                pass  # start the whole block on a GPU before collect for it
+            if self.within is None:  # else other documents are scored
+                self._begin_all(of_block, members)
             yield from zip(block, of_block, strict=True)
+
+    def _begin_all(self, of_block: Sequence[Mapping[str, CachedView]], members: Mapping[str, Member]) -> None:
+        """Start scoring for each query of a block before the first is waited for.
+
+        On a CPU this is all of the scoring, by a core for each query if vectors are compared.
+        """
+        compares_vectors = any(member.encoder is not None for member in members.values())
+        for _ in (parallel_map if compares_vectors else map)(self._begin, of_block):
+            pass
 
     def _begin(self, views: Mapping[str, CachedView]) -> None:
         """Start scoring the candidates of a query."""
