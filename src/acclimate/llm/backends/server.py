@@ -9,6 +9,7 @@ retried with increasing delays, a bad prompt costs that prompt, and permanent on
 
 from __future__ import annotations
 
+import copy
 import random
 import threading
 import time
@@ -65,13 +66,12 @@ class ServerLLM:
         concurrency: int = 16,
         patience: Patience = Patience(),  # noqa: B008 (immutable)
     ) -> None:
-        self._name = name
         self.address = parse(name)
         self.model, self.url = self.address.model, self.address.url
         self.decoding = replace(decoding, chat=self.address.chats)
         self._fleet = Fleet([self.url, *self.address.more_urls])
         self.concurrency, self.patience = concurrency * len(self._fleet.urls), patience
-        self.terms = Terms()  # shared by all decodings of this LLM, as are the next two
+        self.terms = Terms()
         self._gate = Gate(self.concurrency)
         self._unusable: list[str] = []  # reasons, for consecutive prompts without a usable answer
         self._asks_no_more = threading.Event()
@@ -94,10 +94,9 @@ class ServerLLM:
         return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
-        """The same model with another decoding; what was learned about the server is shared."""
-        llm = ServerLLM(self._name, decoding, patience=self.patience)
-        llm.concurrency = self.concurrency
-        llm.terms, llm._gate, llm._unusable, llm._fleet = self.terms, self._gate, self._unusable, self._fleet
+        """The same model with another decoding; all that was learned about the server is shared."""
+        llm = copy.copy(self)
+        llm.decoding = replace(decoding, chat=self.address.chats)
         return llm
 
     def cut(self, text: str, max_tokens: int) -> str:
