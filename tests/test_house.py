@@ -104,6 +104,8 @@ def test_what_a_message_says_to_type_is_quoted_as_a_shell_needs_it():
     ]
     assert "adapt" in commands
     assert unquoted == []
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    assert [path for path in texts if re.search(r"install [a-z-]+\[", path.read_text("utf-8"))] == []  # of zsh
 
 
 def test_what_can_be_one_is_counted_in_the_singular():

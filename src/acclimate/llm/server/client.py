@@ -41,7 +41,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
     try:
         import openai
     except ImportError:
-        raise MissingExtra(name, "pip install acclimate[openai]") from None
+        raise MissingExtra(name, "pip install 'acclimate[openai]'") from None
     httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or its successor
     secret = key()
     if not secret and address.url.startswith("https://api.openai.com"):
