@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from types import SimpleNamespace
 
@@ -78,6 +79,7 @@ FAILURES = [  # what a line has besides custom_id, and what is said of it
     ({"response": {"body": "hello"}}, "an answer that is no JSON object"),
     ({}, "an answer that is no JSON object"),
     ({"response": [1]}, "a response that is no JSON object"),
+    ({"response": {"status_code": math.inf}}, "cannot convert float infinity to integer"),  # 1e999 in the file
 ]
 
 

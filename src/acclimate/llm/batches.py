@@ -109,7 +109,7 @@ def read_results(completions: Completions, path: Path) -> BatchResults:
                 completions.put(request["llm"], request["stage"], key, answer)
                 kept += 1
                 continue
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             failed[one_line(str(error))] += 1
             continue
         sent = wire.request("", request["prompt"], decoding, Terms.load(request.get("terms", "")))
