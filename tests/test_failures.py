@@ -122,7 +122,7 @@ def test_what_a_failure_means(means, status, body, hint):
     found = failure(status, body)
     assert found.means is means, found
     assert hint in found.hint and bool(hint) == bool(found.hint)
-    assert not Terms().learned(found, wire.request("m", "p", CHAT)) or means in (Outcome.AGAIN, Outcome.STOP)
+    assert not Terms().learned(found, wire.request("m", "p", CHAT, Terms())) or means in (Outcome.AGAIN, Outcome.STOP)
 
 
 @given(
@@ -175,7 +175,7 @@ OTHERS = [
 @pytest.mark.parametrize(("status", "body"), LOGPROBS)
 def test_log_probabilities_that_are_refused_are_left_out(status, body):
     terms = Terms()
-    assert terms.learned(failure(status, body), wire.request("m", "p", CHAT))
+    assert terms.learned(failure(status, body), wire.request("m", "p", CHAT, Terms()))
     assert (terms.left_out, terms.limit) == (("logprobs",), "max_tokens")
     assert "logprobs" not in wire.request("m", "p", CHAT, terms)
 
@@ -183,7 +183,7 @@ def test_log_probabilities_that_are_refused_are_left_out(status, body):
 @pytest.mark.parametrize(("name", "status", "body"), OTHERS)
 def test_what_else_is_refused_is_left_out_and_nothing_beside_it(name, status, body):
     terms = Terms()
-    assert terms.learned(failure(status, body), wire.request("m", "p", DRAWN))
+    assert terms.learned(failure(status, body), wire.request("m", "p", DRAWN, Terms()))
     assert terms.left_out == (name,)
 
 
@@ -213,7 +213,7 @@ def test_a_limit_has_other_names_and_is_left_out_at_last():
 )
 def test_what_is_no_complaint_of_a_parameter_leaves_none_out(status, body):
     terms = Terms()
-    assert not terms.learned(failure(status, body), wire.request("m", "p", CHAT))
+    assert not terms.learned(failure(status, body), wire.request("m", "p", CHAT, Terms()))
     assert terms == Terms()
 
 

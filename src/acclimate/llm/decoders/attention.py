@@ -43,7 +43,7 @@ class Reading:
     mask: Tensor  # (B or 1, 1, T, S): -inf for gaps and later tokens
     asked: Tensor | None = None  # (B,): one token per prompt, which alone the last layer computes
 
-    def seen(self, window: int | None, prefix: int) -> AttentionMasks:
+    def masks(self, window: int | None, prefix: int) -> AttentionMasks:
         """Masks of a layer with this window (the token itself included), after a prefix of `prefix` tokens."""
         if window is None or prefix + self.mask.shape[-1] <= window:
             return AttentionMasks(None, self.mask)
@@ -56,7 +56,7 @@ class Reading:
         return AttentionMasks(to_prefix, self.mask.masked_fill(is_far, float("-inf")))
 
 
-def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scale: float) -> Tensor:
+def attend(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, scale: float) -> Tensor:
     """Attention of q (B, T, K * G, D) to prefix (2, K, P, D) and suffix (2, K, B, S, D); returns (B, T, K * G * D).
 
     One softmax over both; products with the prefix are shared by all prompts.
@@ -65,9 +65,9 @@ def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scal
     shape = len(shared[0]), batch, heads // len(shared[0]), length
     q = _by_key_head(q, shape[2]) * scale
     to_prefix = (q.flatten(1, 2) @ shared[0].mT).view(*shape, shared.shape[2])
-    if seen.prefix is not None:
-        to_prefix.add_(seen.prefix)
-    to_suffix = (q @ suffix[0].mT).view(*shape, suffix.shape[3]).add_(seen.suffix)
+    if masks.prefix is not None:
+        to_prefix.add_(masks.prefix)
+    to_suffix = (q @ suffix[0].mT).view(*shape, suffix.shape[3]).add_(masks.suffix)
     weights = torch.cat([to_prefix, to_suffix], -1).softmax(-1)
     from_prefix, from_suffix = weights.split((to_prefix.shape[-1], to_suffix.shape[-1]), -1)
     mixed = (from_prefix.flatten(1, 3) @ shared[1]).view(q.shape)
@@ -75,7 +75,7 @@ def attend(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scal
     return _by_token(mixed, length)
 
 
-def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionMasks, scale: float) -> Tensor:
+def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, scale: float) -> Tensor:
     """The same with a fused kernel that does not store scores, most of the memory traffic.
 
     Each prompt gets a copy of the prefix for the duration of a layer.
@@ -84,7 +84,9 @@ def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, seen: AttentionM
     prefixes = shared[:, :, None].expand(-1, -1, len(q), -1, -1)
     keys, values = torch.cat([prefixes, suffix], 3)
     mask = (
-        F.pad(seen.suffix, (shared.shape[2], 0)) if seen.prefix is None else torch.cat([seen.prefix, seen.suffix], -1)
+        F.pad(masks.suffix, (shared.shape[2], 0))
+        if masks.prefix is None
+        else torch.cat([masks.prefix, masks.suffix], -1)
     )
     mask = mask.expand(-1, groups, -1, -1).flatten(1, 2)[None]  # (1, B or 1, G * T, P + S)
     with sdpa_kernel(_TAKE_A_MASK):

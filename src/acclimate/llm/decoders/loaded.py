@@ -109,6 +109,6 @@ class Loaded(Tokenizer):
     def forget(self) -> bool:
         """Release memory kept between batches; returns whether there was any."""
         with self._lock:
-            had_any = self.decoder.forget() or any(self._prefixes)
+            had_any = self.decoder.forget() or any(self._prefixes)  # an empty prefix, (), takes no memory
             self._prefixes.clear()
         return had_any

@@ -59,7 +59,7 @@ class Packed:
         self._head_size: int = text.layers[0].self_attn.head_dim
         self._scale: float = text.layers[0].self_attn.scaling
         kinds = architecture.kinds(config)
-        sights = {
+        spans = {
             kind: AttentionSpan(
                 partial(text.rotary_emb, layer_type=kind) if architecture.rotates_by_kind else text.rotary_emb,
                 config.sliding_window if kind == WINDOWED else None,
@@ -67,7 +67,7 @@ class Packed:
             for kind in {*kinds}
         }
         self._layers = [
-            Layer.of(layer, sights[kind], architecture, config) for layer, kind in zip(text.layers, kinds, strict=True)
+            Layer.of(layer, spans[kind], architecture, config) for layer, kind in zip(text.layers, kinds, strict=True)
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
@@ -234,26 +234,26 @@ class Packed:
 
     def _forward(self, x: Tensor, reading: Reading, prefix: Tensor, suffix: Tensor) -> Tensor:
         """x (B, T, C) through all layers, writing keys and values to `suffix`; (B, 1, C) if one token is asked for."""
-        sights = {layer.sight for layer in self._layers}
-        seen_by = {sight: reading.seen(sight.window, prefix.shape[3]) for sight in sights}
+        spans = {layer.span for layer in self._layers}
+        masks_by = {span: reading.masks(span.window, prefix.shape[3]) for span in spans}
         angles_of = {
-            sight: [angles[:, :, None] for angles in sight.rotary(x, reading.positions)]  # (B or 1, T, 1, D)
-            for sight in sights
+            span: [angles[:, :, None] for angles in span.rotary(x, reading.positions)]  # (B or 1, T, 1, D)
+            for span in spans
         }
-        mixed = attend_unwritten if x.shape[1] >= self._fewest_unwritten else attend
+        attention = attend_unwritten if x.shape[1] >= self._fewest_unwritten else attend
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
-            seen = seen_by[layer.sight]
+            masks = masks_by[layer.span]
             qkv = layer.qkv(layer.before_attention(x)).unflatten(-1, (-1, self._head_size))
             qk, v = qkv.split((self._kv_heads * (self._groups + 1), self._kv_heads), 2)
-            qk = rotated(layer.of_heads(qk), *angles_of[layer.sight])
+            qk = rotated(layer.of_heads(qk), *angles_of[layer.span])
             q, k = qk.split((self._kv_heads * self._groups, self._kv_heads), 2)
             suffix_layer[0][:, :, reading.columns] = k.permute(2, 0, 1, 3)
             suffix_layer[1][:, :, reading.columns] = v.permute(2, 0, 1, 3)
             if reading.asked is not None and layer is self._layers[-1]:
                 row = torch.arange(len(x), device=x.device)
                 x, q = x[row, reading.asked][:, None], q[row, reading.asked][:, None]
-                mixed, seen = attend, seen.by(reading.asked)
-            x = x + layer.after_attention(layer.out(mixed(q, shared, suffix_layer, seen, self._scale)))
+                attention, masks = attend, masks.by(reading.asked)
+            x = x + layer.after_attention(layer.out(attention(q, shared, suffix_layer, masks, self._scale)))
             x = x + layer.after_mlp(layer.mlp(layer.before_mlp(x)))
         return x
 

@@ -50,7 +50,7 @@ class AttentionSpan:
 class Layer:
     """A layer with hidden size C, K key-value heads, G query heads for each, and D numbers per head."""
 
-    sight: AttentionSpan
+    span: AttentionSpan
     before_attention: Function  # this and the others are norms, or the identity
     qkv: Product  # C -> (K * G + 2 * K) * D
     of_heads: Function  # of queries and keys (..., K * G + K, D), before rotation
@@ -61,7 +61,7 @@ class Layer:
     after_mlp: Function
 
     @staticmethod
-    def of(layer: Any, sight: AttentionSpan, architecture: Architecture, config: Any) -> Layer:
+    def of(layer: Any, span: AttentionSpan, architecture: Architecture, config: Any) -> Layer:
         """Build a layer, releasing transformers' weights part by part."""
         attention, mlp = layer.self_attn, layer.mlp
         before_attention, after_attention, before_mlp, after_mlp = (
@@ -70,7 +70,7 @@ class Layer:
         projections = attention.q_proj, attention.k_proj, attention.v_proj
         biases = [projection.bias for projection in projections if projection.bias is not None]
         joined = Layer(
-            sight=sight,
+            span=span,
             before_attention=before_attention,
             qkv=product(
                 torch.cat([projection.weight for projection in projections]), torch.cat(biases) if biases else None

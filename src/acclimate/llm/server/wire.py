@@ -35,7 +35,7 @@ def address(decoding: Decoding) -> str:
     return "/chat/completions" if decoding.chat else "/completions"
 
 
-def request(model: str, prompt: str, decoding: Decoding, terms: Terms = Terms()) -> dict[str, Any]:  # noqa: B008 (read)
+def request(model: str, prompt: str, decoding: Decoding, terms: Terms) -> dict[str, Any]:
     """The body of a request. Chat messages have no stop texts, as an answer may have a preamble."""
     body: dict[str, Any] = {"model": model, "temperature": decoding.temperature, "max_tokens": decoding.max_new_tokens}
     if decoding.top_p < 1:
