@@ -49,11 +49,14 @@ class Reading:
             return AttentionMasks(None, self.mask)
         queries = self.positions[:, None, :, None]
         in_prefix = torch.arange(prefix, device=queries.device)
-        to_prefix = torch.zeros(*queries.shape[:-1], prefix, dtype=self.mask.dtype, device=queries.device).masked_fill_(
-            queries - in_prefix >= window, float("-inf")
-        )
+        to_prefix = mask_of(queries - in_prefix >= window, self.mask.dtype)
         is_far = queries - self.key_positions[:, None, None] >= window
         return AttentionMasks(to_prefix, self.mask.masked_fill(is_far, float("-inf")))
+
+
+def mask_of(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """-inf where hidden, 0 elsewhere."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
 
 
 def attend(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, scale: float) -> Tensor:

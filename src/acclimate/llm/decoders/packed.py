@@ -24,7 +24,7 @@ from torch import Tensor
 from acclimate.base import models
 from acclimate.base.cores import check_cancelled
 from acclimate.llm.decoders.architectures import WINDOWED, architecture_of
-from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, rotated
+from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, mask_of, rotated
 from acclimate.llm.decoders.configuration import text_config
 from acclimate.llm.decoders.decoder import Rows
 from acclimate.llm.decoders.packed_cache import Cache, FixedCaches, empty
@@ -190,9 +190,7 @@ class Packed:
                 columns = torch.arange(longest + size, device=suffix.device)
                 is_gap = (columns >= counts[:, None]) & (columns < longest)  # (B, S)
                 hidden = is_gap[:, None] | (columns > columns[longest:, None])  # (B, T, S): a gap, or a later token
-                mask = torch.zeros(hidden.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
-                    hidden, float("-inf")
-                )
+                mask = mask_of(hidden, suffix.dtype)
                 positions = counts[:, None] + columns[:size]
                 key_positions = torch.cat([columns[:longest].expand(len(places), -1), positions], 1)
                 reading = Reading(positions, slice(longest, None), key_positions, mask[:, None])
@@ -222,9 +220,7 @@ class Packed:
             end = column + piece.shape[1]
             columns = torch.arange(end, device=ids.device)
             future = columns > columns[column:, None]  # (T, S); padding comes after every token, so this hides it, too
-            mask = torch.zeros(future.shape, dtype=suffix.dtype, device=suffix.device).masked_fill_(
-                future, float("-inf")
-            )
+            mask = mask_of(future, suffix.dtype)
             positions = (position + columns)[None]
             asked = (ends - column).clamp(0, piece.shape[1] - 1)
             reading = Reading(positions[:, column:], slice(column, end), positions, mask[None, None], asked)
