@@ -34,9 +34,10 @@ def completion(*args, **more):
 
 
 def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
-    message = {"role": "user", "content": "p"}
+    messages = [{"role": "user", "content": "p"}]
     limits = {"model": "m", "max_tokens": 48}
-    assert wire.request("m", "p", CHAT, Terms()) == {**limits, "messages": [message], "temperature": 0, "logprobs": True}
+    chat = {"messages": messages, "temperature": 0, "logprobs": True}
+    assert wire.request("m", "p", CHAT, Terms()) == {**limits, **chat}
     drawn = Decoding(temperature=0.5, top_p=0.9, stop=tuple("abcde"))
     sampling = {"temperature": 0.5, "top_p": 0.9, "seed": drawn.draw_seed("p"), "stop": [*"abcd"]}  # at most four stops
     assert wire.request("m", "p", drawn, Terms()) == {**limits, **sampling, "prompt": "p", "logprobs": 1}
