@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from acclimate.api.budget import Limit, limit
+from acclimate.base import distributed
 from acclimate.base.content import Content
 from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import subset
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 ENOUGH_QUERIES = 20  # queries that suffice for judging
 N = Between(ENOUGH_QUERIES, 200)
-logger = logging.getLogger("acclimate")
 
 
 class Judgment(Content):
@@ -137,8 +136,8 @@ def judge(
     stage.check(run, settings)
     asked = _queries_to_judge(run, outputs, queries, log, grades, n)
     if len(asked.queries) < ENOUGH_QUERIES:
-        logger.warning(
-            "%s", f"judge: only {counted(len(asked.queries), 'query')}; only very large differences can be significant"
+        distributed.warn(
+            "judge", f"only {counted(len(asked.queries), 'query')}: only very large differences can be significant"
         )
     with run.workspace.lock(), shown(progress):
         graded = stage.make(run, outputs, asked, settings)

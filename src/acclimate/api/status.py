@@ -105,13 +105,13 @@ def status(folder: str | PathLike[str]) -> Status:
     elif state == kept.WORKS:
         state = KILLED
     fields = {name: row[name] for name in Status._fields if name in row and name not in ("state", "folder")}
-    stages = [_stage(path, name, works=state == kept.WORKS and row.get("stage") == name) for name in NAMES]
+    stages = [_stage(workspace, name, works=state == kept.WORKS and row.get("stage") == name) for name in NAMES]
     return Status(folder, state, stages, **fields)
 
 
-def _stage(folder: Path, name: str, *, works: bool) -> StageStatus:
+def _stage(workspace: Workspace, name: str, *, works: bool) -> StageStatus:
     try:
-        manifest = Workspace(folder).manifest(name)
+        manifest = workspace.manifest(name)
     except DataError:
         manifest = None
     if works or manifest is None:

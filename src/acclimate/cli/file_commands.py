@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import acclimate
-from acclimate.cli.options import Count, FilePath, Flag, Measure, Measures, Name, Seed
+from acclimate.cli.options import FilePath, Flag, Measure, Measures, Name, Positive, Seed
 
 
 def compare(
@@ -44,7 +44,7 @@ def evaluate_run(
     qrels: Path,
     *runs: Path,
     measures: Measures = "nDCG@10 R@100 RR@10 Success@5",
-    relevance_threshold: Count = 1,
+    relevance_threshold: Positive = 1,
     remove_unjudged: Flag = False,
     json: Flag = False,
     per_query: FilePath = None,
@@ -89,8 +89,8 @@ def rerank(
     *,
     corpus: str,
     queries: FilePath = None,
-    depth: Count = 1000,
-    max_tokens: Count = 512,
+    depth: Positive = 1000,
+    max_tokens: Positive = 512,
     out: FilePath = None,
     tag: Name = None,
 ) -> None:

@@ -22,7 +22,6 @@ from acclimate.report.choices import choices
 from acclimate.report.details import details
 from acclimate.report.html import render
 from acclimate.report.judgment import unusable
-from acclimate.report.steering import steering
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
@@ -64,7 +63,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "verdict_basis": basis,
         "chosen_on": evaluated.chosen_on,
         "held_out_ndcg": chosen.ndcg,
-        "steering": steering(outputs["steer"].notes["seen"], chosen),
+        "steering": {"seen": outputs["steer"].notes["seen"], "disagreement": dict(chosen.disagreement)},
         "stages": [_stage(output) for output in cast(dict[str, StageOutput], outputs).values()],
         "recipe": run.recipe,
         "settings": plain_settings(run),

@@ -30,7 +30,7 @@ QUERIES_SHOWN = 200
 _DEPTH = int(MAIN.partition("@")[2])
 
 
-def details(run: Run, outputs: Outputs, judgment: Graded | None = None) -> dict[str, Any]:
+def details(run: Run, outputs: Outputs, judgment: Graded | None) -> dict[str, Any]:
     """Additional keys for `html.render`. judgment: an LLM's grades, if the verdict rests on them.
 
     Raises DataError for an invalid `curve.json`.

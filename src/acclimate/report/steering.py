@@ -7,18 +7,12 @@ from typing import Any
 
 from acclimate.base.text import counted
 from acclimate.report.formatting import share
-from acclimate.search.systems import Chosen
 
 _MUCH = 0.3  # disagreement, 0 to 1, worth reporting
 
 
-def steering(seen: Mapping[str, Any], chosen: Chosen) -> dict[str, Any]:
-    """The `steering` part of `report.json`. seen: from the notes of the stage `steer`."""
-    return {"seen": dict(seen), "disagreement": dict(chosen.disagreement)}
-
-
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """`steering` in sentences; empty for reports of versions without that stage."""
+    """`steering` of `report.json` in sentences; empty for reports of versions without that stage."""
     if "steering" not in report:
         return []
     seen, disagreement = report["steering"]["seen"], report["steering"]["disagreement"]

@@ -28,6 +28,7 @@ from acclimate.report.layout import WIDTH, cut, cut_middle, table, wrap
 _NAME = 30  # characters of a system's name
 _ID = 40  # characters of a document's id
 _MEASURES_IN_A_ROW = 6
+_DOCS = 3  # documents of an example, each side
 
 
 def text(report: Mapping[str, Any]) -> str:
@@ -43,8 +44,8 @@ def text(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
-    """Queries before and after adapting, the first `docs` documents of each side; `*` marks relevant ones."""
+def examples(report: Mapping[str, Any]) -> str:
+    """Queries before and after adapting, the first documents of each side; `*` marks relevant ones."""
     report = safe(report)
     parts: list[str] = []
     for example in report.get("examples", []):
@@ -52,7 +53,7 @@ def examples(report: Mapping[str, Any], *, docs: int = 3) -> str:
         for when in ("before", "after"):
             side = example[when]
             lines.append(cut(f"  {when}  {side['system']}"))
-            lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:docs], 1)]
+            lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:_DOCS], 1)]
         parts.append("\n".join(lines))
     return "\n\n".join([*_caveat(report), *parts]) + "\n" if parts else ""
 

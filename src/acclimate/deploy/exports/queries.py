@@ -98,7 +98,7 @@ class QuerySide:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._encode = lru_cache(maxsize=None)(self._encoder)
-        self._readers = {name: self._reader(name, facts) for name, facts in self.members.items()}
+        self._readers = {name: self._reader(facts) for name, facts in self.members.items()}
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
@@ -109,7 +109,7 @@ class QuerySide:
         """For each member its terms, a unit vector (dim,) or unit token vectors (n_tokens, dim)."""
         return {name: read(text) for name, read in self._readers.items()}
 
-    def _reader(self, name: str, facts: dict[str, Any]) -> Read:
+    def _reader(self, facts: dict[str, Any]) -> Read:
         if facts["kind"] == BM25:
             return _bm25(Analyzer(facts["language"]), [line for _, line in read_lines(self.folder / _TERMS)])
         if facts["kind"] == SPARSE:

@@ -152,8 +152,8 @@ def rows(inspection: Inspection) -> list[Row]:
             row(f"source in top {FOUND_AT}", "", lambda group: share(group.source_in_top)),
         ]
     for score in dict.fromkeys(score for group in groups for score in group.scores):
-        read = note(score) if score in _NOTES else f"mean of {note(score)}"
-        lines.append(row(score_name(score), read, lambda group, score=score: _number(group.scores.get(score))))
+        meaning = note(score) if score in _NOTES else f"mean of {note(score)}"
+        lines.append(row(score_name(score), meaning, lambda group, score=score: _number(group.scores.get(score))))
     return lines
 
 

@@ -81,7 +81,7 @@ def _steps(inspection: Inspection) -> list[dict[str, Any]]:
 
 def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
     """An answer as template values."""
-    query, doc = answer.query, inspection.docs.get(answer.query.doc_id)
+    query, doc = answer.query, inspection.docs[answer.query.doc_id]
     text = excerpt(query.text, _QUERY)
     state = "dropped" if answer.is_query else "no query"
     if answer.reason is None:
@@ -91,14 +91,14 @@ def _shown(answer: Answer, inspection: Inspection) -> dict[str, Any]:
     if (rank := statistics.source_rank(answer)) is not None:
         facts.append(("rank", f"{rank:.0f}" if rank < math.inf else "none"))
     return {
-        "text": _marked(text, doc.default_text(), inspection) if doc and answer.is_query else text,
+        "text": _marked(text, doc.default_text(), inspection) if answer.is_query else text,
         "prompt": prompt_name(query.prompt),
         "state": state,
         "reason": single_spaced(answer.reason or ""),
         "facts": facts,
         "doc_id": single_spaced(query.doc_id),
-        "title": excerpt(doc.title, 140) if doc else "",
-        "document": _excerpt(doc, inspection.windows) if doc else "",
+        "title": excerpt(doc.title, 140),
+        "document": _excerpt(doc, inspection.windows),
     }
 
 
