@@ -10,7 +10,7 @@ a changed byte builds another.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,6 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
         return corpus
     order = corpus.path.name if corpus.path else ""  # the fingerprint ignores order
     key = fingerprint(PASSAGES_VERSION, order, corpus.fingerprint, words, overlap)
-    built = cache_dir / f"passages-{key}.arrow"
-    if is_sealed(built):
-        return Corpus.open(built, source=corpus.source)
 
     def pieces() -> Iterator[Doc]:
         for doc in corpus.values():
@@ -136,7 +133,14 @@ def passages(corpus: Corpus, cache_dir: Path, *, words: int, overlap: int) -> Co
                     )
                 yield piece
 
-    return Corpus.build(pieces(), built, source=corpus.source)
+    return _built(cache_dir / f"passages-{key}.arrow", pieces, corpus.source)
+
+
+def _built(path: Path, docs: Callable[[], Iterable[Doc]], source: str | Path) -> Corpus:
+    """The corpus in this file; made of `docs` where there is none, or one of a version that stored no fields."""
+    if is_sealed(path) and (corpus := Corpus.open(path, source=source)).field_names is not None:
+        return corpus
+    return Corpus.build(docs(), path, source=source)
 
 
 @dataclass(frozen=True)
@@ -171,10 +175,9 @@ def _path(path: Path, cache_dir: Path) -> _Source:
 
 
 def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
-    key = fingerprint(READERS_VERSION, lotte.COLLECTION, sha256(folder / lotte.COLLECTION))
-    built, source = cache_dir / f"corpus-{key}.arrow", folder / lotte.COLLECTION
-    if not is_sealed(built):
-        Corpus.build(lotte.docs(folder), built, source=source)
+    source = folder / lotte.COLLECTION
+    key = fingerprint(READERS_VERSION, lotte.COLLECTION, sha256(source))
+    corpus = _built(cache_dir / f"corpus-{key}.arrow", lambda: lotte.docs(folder), source)
 
     def queries() -> list[Query]:
         read = lotte.labels(folder, kind).queries
@@ -185,7 +188,7 @@ def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
         return {split: [(row.place, row.record) for row in rows()] for split, rows in splits.items()}
 
     name = "/".join((*folder.resolve().parts[-2:], kind)).strip("/")
-    return _Source(name, Corpus.open(built, source=source), queries, located)
+    return _Source(name, corpus, queries, located)
 
 
 def _data_file(folder: Path, stem: str) -> Path | None:
@@ -205,17 +208,15 @@ def _cached(source: Path, cache_dir: Path) -> Corpus:
     paths = find_files(source)[0] if source.is_dir() else [source]
     names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
-    built = cache_dir / f"corpus-{key}.arrow"
-    if is_sealed(built) and (corpus := Corpus.open(built, source=source)).field_names is not None:
-        return corpus
-    return Corpus.build(read_folder(source) if source.is_dir() else read_corpus(source), built, source=source)
+    read = read_folder if source.is_dir() else read_corpus
+    return _built(cache_dir / f"corpus-{key}.arrow", lambda: read(source), source)
 
 
 def _pydocs(cache_dir: Path) -> _Source:
     from acclimate.corpus import pydocs
 
-    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, __version__, platform.python_version())}.arrow"
-    corpus = Corpus.open(built) if is_sealed(built) else Corpus.build(pydocs.build(), built, source="pydocs")
+    key = fingerprint(READERS_VERSION, __version__, platform.python_version())
+    corpus = _built(cache_dir / f"corpus-{key}.arrow", pydocs.build, "pydocs")
 
     def located() -> LocatedQrels:
         return {split: [(Place(Path(f"pydocs/{split}")), qrel) for qrel in pydocs.qrels(split)] for split in SPLITS}
@@ -240,11 +241,9 @@ def _ir_dataset(name: str, cache_dir: Path) -> _Source:
         raise SettingError(
             f"ir_datasets has no documents named {dataset_id!r}; https://ir-datasets.com lists what there is"
         )
-    built = cache_dir / f"corpus-{fingerprint(READERS_VERSION, f'irds:{dataset_id}', ir_datasets.__version__)}.arrow"
-    if not is_sealed(built):
-        with named_collections.downloading(name):
-            Corpus.build(map(_doc, whole.docs_iter()), built, source=name)
-    corpus = Corpus.open(built, source=name)
+    key = fingerprint(READERS_VERSION, f"irds:{dataset_id}", ir_datasets.__version__)
+    with named_collections.downloading(name):
+        corpus = _built(cache_dir / f"corpus-{key}.arrow", lambda: map(_doc, whole.docs_iter()), name)
     if whole.has_qrels():
         last = dataset_id.rsplit("/", 1)[-1]
         parts = {last if last in SPLITS else "test": whole}
