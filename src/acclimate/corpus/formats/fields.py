@@ -37,8 +37,8 @@ TITLE = Field("title", ("title",))
 QUERY_ID = Field("query id", ("_id", "query_id", "qid", "id"))
 QUERY_TEXT = Field("query text", ("text", "query", "question"))
 
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # as C reads one
 _LARGEST = 1e15
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class Place(NamedTuple):
@@ -143,7 +143,7 @@ def number(value: Any, name: str, place: Place) -> float:
 
 def finite(cell: str, name: str, place: Place) -> float:
     """The number in a cell of a text table, as C reads it, so as trec_eval does."""
-    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
     if not math.isfinite(value):
         raise place.error(f"{name!r} is {as_json(cell)}; expected a finite number")
     return value

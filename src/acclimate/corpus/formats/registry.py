@@ -41,6 +41,11 @@ class Format(NamedTuple):
     hints: str = ""  # in file names, to decide between formats that match equally
 
 
+def _never(sample: Sample) -> int:
+    """Matches nothing: the format must be named."""
+    return 0
+
+
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
 
@@ -52,7 +57,6 @@ _EXPECTED = {  # requirements of kinds whose name does not say them
     SYNTHETIC: "synthetic queries with the documents that they were written for",
     EXAMPLES: "training examples: queries with positives and negatives",
 }
-NEVER: Callable[[Sample], int] = lambda _: 0  # noqa: E731 (a format that only --from can name)
 _DOC = "_id|doc_id|docid|docno|id|document_id text|contents|document_text|doc_text|passage"
 _ANCHOR = "anchor|query|question|sentence1 positive|document_1|answer|sentence2"
 _QREL = "query-id|query_id|qid corpus-id|corpus_id|doc_id|docid score|relevance|grade"
@@ -103,11 +107,11 @@ FORMATS = (
            nested.read_nway, nested.write_nway, room="others scores positive"),
     Format("triples", EXAMPLES, "InPars' triples: query⇥positive⇥negative, texts, quoted like CSV", samples.is_triples,
            headerless.read_triples, headerless.write_triples),
-    Format("triples-raw", EXAMPLES, "the same where a quotation mark is a letter, as of InPars v1", NEVER,
+    Format("triples-raw", EXAMPLES, "the same where a quotation mark is a letter, as of InPars v1", _never,
            partial(headerless.read_triples, is_raw=True), partial(headerless.write_triples, is_raw=True)),
     Format("triples-ids", EXAMPLES, "query_id⇥pos_id⇥neg_id", samples.is_ids, headerless.read_triples_ids,
            headerless.write_triples_ids),
-    Format("tuples-ids", EXAMPLES, "query_id⇥pos_id⇥neg_id⇥neg_id...", NEVER, headerless.read_triples_ids,
+    Format("tuples-ids", EXAMPLES, "query_id⇥pos_id⇥neg_id⇥neg_id...", _never, headerless.read_triples_ids,
            headerless.write_tuples_ids),
     Format("pairs", EXAMPLES, "InPars' pairs: query⇥passage⇥label, 0 or 1", samples.is_pairs, headerless.read_pairs,
            headerless.write_pairs),

@@ -14,13 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import exists, open_bytes, read_lines
-from acclimate.corpus.formats.fields import as_json
+from acclimate.corpus.formats.fields import NUMBER, as_json
 from acclimate.corpus.formats.rows import cells_of, is_dataset, is_parquet, objects, whole_object
 
 SPLITS = "dataset_dict.json"  # file in a folder of several saved data sets
 ROWS = 50  # maximum rows of a sample
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -120,7 +119,7 @@ def is_list(shape: Callable[[list[Any]], bool], *, facts: int = 1) -> Callable[[
 def is_run(sample: Sample) -> int:
     """Matches six words, the fourth a rank, the fifth a score."""
     words = _words(sample)
-    return int(bool(words) and all(len(row) == 6 and row[3].isdecimal() and _NUMBER.fullmatch(row[4]) for row in words))
+    return int(bool(words) and all(len(row) == 6 and row[3].isdecimal() and NUMBER.fullmatch(row[4]) for row in words))
 
 
 def is_qrels(sample: Sample) -> int:
@@ -146,7 +145,7 @@ def is_margins(sample: Sample) -> int:
     cells = sample.cells
     return int(
         bool(cells)
-        and all(len(row) == 4 and (_NUMBER.fullmatch(row[3]) or _NO_NUMBER.fullmatch(row[3])) for row in cells)
+        and all(len(row) == 4 and (NUMBER.fullmatch(row[3]) or _NO_NUMBER.fullmatch(row[3])) for row in cells)
         and any(not row[3].lstrip("+-").isdecimal() for row in cells)
         and not is_ranking(sample)
     )

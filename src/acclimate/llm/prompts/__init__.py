@@ -156,16 +156,21 @@ def _share(entry: str) -> tuple[str, float]:
     return name, float(number)
 
 
-@cache
 def names() -> list[str]:
     """The built-in prompts."""
-    return sorted(name for path in HERE.glob("*.toml") if path != files.POOL for name in _names(path))
+    return sorted(_built_in())
 
 
-def _names(path: Path) -> list[str]:
-    """The names in a file: one more for each collection that it has labels for."""
-    labels = files.read(path).labels.keys() - {"default"}
-    return [path.stem, *(f"{path.stem}-{collection}" for collection in labels)]
+@cache
+def _built_in() -> dict[str, tuple[Path, str]]:
+    """Name -> (file, collection); a file has a name for itself and one for each collection that it has labels for."""
+    named: dict[str, tuple[Path, str]] = {}
+    for path in HERE.glob("*.toml"):
+        if path != files.POOL:
+            named[path.stem] = path, ""
+            for collection in files.read(path).labels.keys() - {"default"}:
+                named[f"{path.stem}-{collection}"] = path, collection
+    return named
 
 
 def template(name_or_path: str | Path, *, collection: str = "") -> Template:
@@ -175,9 +180,9 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
     invalid file.
     """
     name = str(name_or_path)
-    if name in names():
-        stem = next(stem for stem in (name, *_stems(name)) if (HERE / f"{stem}.toml").is_file())
-        return files.read(HERE / f"{stem}.toml").labelled(name.removeprefix(stem).removeprefix("-") or collection)
+    if name in _built_in():
+        path, named = _built_in()[name]
+        return files.read(path).labelled(named or collection)
     file, _, entry = name.partition("#")
     path = Path(file)
     if path.suffix in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
@@ -197,11 +202,6 @@ def judge(name_or_path: str | Path) -> Prompt:
     if judge_template.examples is None:
         raise DataError("examples is 'yours', and a judge has none; write them into the file", path=path)
     return _prompt(judge_template, judge_template.examples)
-
-
-def _stems(name: str) -> list[str]:
-    parts = name.split("-")
-    return ["-".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
 
 
 def load(
