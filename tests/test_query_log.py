@@ -142,6 +142,7 @@ def test_nor_is_what_json_has_beside_whole_numbers(tmp_path, value):
         ("a.csv", "query,query\na,b\n", '2 columns are named "query"'),
         ("a.csv", "query,count\na b\n", "a.csv:2: found 1 cell; expected 2"),
         ("a.jsonl", '{"query": "a b"}\n{"query": \n', "a.jsonl:2: not JSON"),
+        ("a.jsonl", '[{"query": "a b"}]\n', "unpack it first: jq -c '.[]' a.jsonl"),
         ("a.jsonl", '{"query": ["a b"]}\n', "a.jsonl:1: 'query' is [\"a b\"]; expected text"),
         ("a.jsonl", '{"query": "\\ud800 a"}\n', "half a surrogate pair"),
         ("a.txt.gz", b"\x1f\x8b\x08\x00 nonsense", "a broken gzip file"),

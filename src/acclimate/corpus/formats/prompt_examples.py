@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import read_jsonl
 from acclimate.corpus.formats.fields import Field, Place, identifier, pick, text
+from acclimate.corpus.formats.rows import json_rows
 from acclimate.records import Doc, PromptExample
 
 QUERY = Field("query", ("query", "question"))
@@ -21,7 +21,7 @@ DOCUMENT = ("document", "doc_text", "passage", "text")
 
 def read_prompt_examples(path: Path, corpus: Mapping[str, Doc]) -> list[PromptExample]:
     """All examples of a file, in its order. corpus: for documents that the file gives by id only."""
-    examples = [_example(row, Place(path, line), corpus) for line, row in read_jsonl(path)]
+    examples = [_example(row, place, corpus) for place, row in json_rows(path)]
     if not examples:
         raise DataError("an empty file; expected one JSON object per line, with query and document", path=path)
     return examples

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import open_bytes, read_jsonl, read_lines
+from acclimate.base.files import open_bytes, read_lines
 from acclimate.corpus.formats import fields, tables
 from acclimate.corpus.formats.fields import Field, Place
+from acclimate.corpus.formats.rows import json_rows
 
 TEXT = (".txt", ".log")
 JSONL = (".jsonl", ".ndjson")
@@ -115,7 +116,7 @@ def read_query_log(path: Path) -> Iterator[Entry]:
     if name.endswith(TEXT):
         return _lines(path)
     if name.endswith(JSONL):
-        return _entries((Place(path, line), _source(row)) for line, row in read_jsonl(path))
+        return _entries((place, _source(row)) for place, row in json_rows(path))
     if name.endswith(TABLES):
         return _entries(tables.text_rows(path))
     raise DataError(f"unknown format; {expected}", path=path)
