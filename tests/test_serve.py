@@ -238,8 +238,10 @@ def test_a_key_is_wanted_of_all_but_the_page_and_health(service):
         assert client.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
         for headers in ({b"authorization": "Bearer sésame".encode()}, {b"x-api-key": "sésame".encode()}):
             assert client.get(path, headers=headers).status_code == 200
+    mounted = TestClient(client.app, root_path="/sub")
     for path in ("/", "/health", "/ready"):
-        assert client.get(path).status_code == 200
+        assert client.get(path).status_code == mounted.get(f"/sub{path}").status_code == 200
+    assert mounted.get("/sub/metrics").status_code == 401
 
 
 def test_names_of_other_hosts_are_refused(service):

@@ -75,10 +75,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, path = time.perf_counter(), scope["path"]
+        began = time.perf_counter()
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # where it is mounted in another application
         answer = _Answer(send)
         try:
-            await self._admitted(scope, receive, answer)
+            await self._admitted(scope, path, receive, answer)
         except Refused as refusal:
             await answer.refuse(refusal)
         except Exception:
@@ -88,7 +89,7 @@ class Guard:
             name = path if path in self._paths else "other"
             self._metrics.request(name, answer.status or 499, time.perf_counter() - began)  # 499: the client left
 
-    async def _admitted(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _admitted(self, scope: Scope, path: str, receive: Receive, answer: _Answer) -> None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1").casefold()
         if (
@@ -96,7 +97,7 @@ class Guard:
             and (host[1:].partition("]")[0] if host[:1] == "[" else host.partition(":")[0]) not in self._hosts
         ):
             raise Refused(421, "host not allowed; allow it with --allow-host")
-        is_open = scope["path"] in self._open_paths
+        is_open = path in self._open_paths
         if not (is_open or self._key is None or self._has_key(headers)):
             raise Refused(401, "no valid key; send it as Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
         body = await self._body(headers, receive)  # a slow body does not occupy a slot yet
