@@ -133,19 +133,19 @@ class Service:
         if isinstance(feedback, schemas.PreferenceGiven):
             left, right = run.named(feedback.left), run.named(feedback.right)
             preference = Preference(feedback.query, left, right, feedback.preference, feedback.blind, feedback.seed)
-            self._read(lambda: self.feedback.prefer(preference, feedback.rater))
+            self._use_feedback(lambda: self.feedback.prefer(preference, feedback.rater))
         elif isinstance(feedback, schemas.GradeGiven):
             self.keep_grades(feedback.query, {feedback.doc_id: feedback.grade}, feedback.rater)
         else:
             self._check_documents([feedback.doc_id])
             click = Click(feedback.query, feedback.doc_id, run.named(feedback.system), feedback.rank)
-            self._read(lambda: self.feedback.click(click, feedback.rater))
+            self._use_feedback(lambda: self.feedback.click(click, feedback.rater))
 
     def keep_grades(self, query: str, grades: Mapping[str, int], rater: str) -> None:
         """Store grades, all or none."""
         self.check_query(query)
         self._check_documents(grades)
-        self._read(lambda: self.feedback.grade([Grade(query, *pair) for pair in grades.items()], rater))
+        self._use_feedback(lambda: self.feedback.grade([Grade(query, *pair) for pair in grades.items()], rater))
 
     async def to_judge(self, after: str | None) -> schemas.ToJudge:
         """The next ungraded query (after the query `after`, if given), with the results of both sides for it."""
@@ -174,11 +174,11 @@ class Service:
         return [query.text for query in run.queries_to_judge if len(query.text) <= self.limits.max_query_chars]
 
     def _graded(self) -> set[str]:
-        return {grade.query for grade in self._read(self.feedback.grades)}
+        return {grade.query for grade in self._use_feedback(self.feedback.grades)}
 
     def grades_of(self, query: str) -> dict[str, int]:
         """Grades for a query: doc_id -> grade."""
-        return {grade.doc_id: grade.grade for grade in self._read(lambda: self.feedback.grades(query))}
+        return {grade.doc_id: grade.grade for grade in self._use_feedback(lambda: self.feedback.grades(query))}
 
     def health(self) -> schemas.Health:
         run = self.run
@@ -200,10 +200,10 @@ class Service:
                 raise Refused(422, f"no document has the id {quoted(doc_id)}")
 
     @staticmethod
-    def _read(read: Callable[[], T]) -> T:
-        """Call `read`. Raises Refused if the feedback file cannot be used."""
+    def _use_feedback(work: Callable[[], T]) -> T:
+        """Call `work`, which reads or writes feedback. Raises Refused if its file cannot be used."""
         try:
-            return read()
+            return work()
         except DataError as error:
             raise again(503, str(error)) from None
 
