@@ -179,7 +179,7 @@ def test_from_documents_to_measures(collection, written, tiny_encoder, tmp_path,
     few.write_text("".join(run.open().readlines()[:1]))
     assert inpars("evaluate", run=few, dataset=collection) == 0
     assert json.loads(capsys.readouterr().out)["num_q"] == 12  # that the means are over
-    left = {path.name for path in tmp_path.iterdir() if path.name.endswith((".partial", ".work"))}
+    left = {path.name for path in tmp_path.iterdir() if path.name.endswith(".partial")}
     assert left == set()
 
 

@@ -207,6 +207,23 @@ def test_measures_are_of_the_judgments_given_at_the_threshold_given(collection, 
     assert strict["recip_rank"] == 0
 
 
+def test_two_runs_are_measured_at_once(collection, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluate_run = ranking.evaluate_run
+    options = {"dataset": collection, "relevance_threshold": 1, "remove_unjudged": False}
+    alone = ranking.evaluate("bm25", **options)
+
+    def meanwhile(*files, **others):
+        monkeypatch.setattr(ranking, "evaluate_run", evaluate_run)
+        (tmp_path / "qrels.trec").write_text(f"q3 0 {DOCS[3].doc_id} 1\n")
+        ranking.evaluate("bm25", qrels=tmp_path / "qrels.trec", **options)
+        return evaluate_run(*files, **others)
+
+    monkeypatch.setattr(ranking, "evaluate_run", meanwhile)
+    assert ranking.evaluate("bm25", **options) == alone
+    assert not [*tmp_path.glob("*.partial")]
+
+
 @pytest.mark.parametrize(
     ("error", "is_new", "stays"),
     [(None, False, False), (DataError("no"), True, False), (DataError("no"), False, True), (OSError(), True, True)],

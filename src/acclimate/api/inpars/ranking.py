@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from acclimate.api.evaluate_run import evaluate_run
@@ -47,8 +48,9 @@ def evaluate(
     """The toolkit's measures of a run by the toolkit's names, also written to `json`; `bm25` needs a `dataset`."""
     if dataset is None and (qrels is None or run == BM25_RUN):
         raise SettingError("neither --qrels nor --dataset says what is relevant; bm25 needs --dataset")
-    with partial_folder((json or Path("evaluate.json")).with_suffix(".work")) as folder:
-        source, judged = Path(run), qrels or folder / "qrels.trec"
+    with tempfile.TemporaryDirectory() as name:
+        folder, source = Path(name), Path(run)
+        judged = qrels or folder / "qrels.trec"
         if dataset is not None:
             collection = judged_collection(dataset, folder)
             if qrels is None:
