@@ -22,8 +22,8 @@ def evaluate_run(
 ) -> EvaluatedRuns:
     """Evaluate one or several runs, equal to trec_eval and ir_measures in all four digits.
 
-    Every judged query counts; one without results counts 0. Equal scores rank by doc id. Each measure is always
-    computed by the same library, whatever else is installed (`providers`).
+    Every judged query counts; one without results counts 0. Equal scores rank by doc id, the larger first. Each
+    measure is always computed by the same library, whatever else is installed (`providers`).
 
     qrels: BEIR or TREC qrels. runs: TREC runs or ColBERT rankings, also .gz. measures: ir-measures names, as a list or
     as text separated by blanks or commas: nDCG@10, R@1000, RR, AP(rel=2), Judged@10. relevance_threshold: the lowest
