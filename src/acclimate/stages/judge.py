@@ -203,11 +203,15 @@ def _runs(
 ) -> dict[str, list[ScoredDoc]]:
     """Hits of each system for the queries: from `evaluate` if it has them all, else searched now."""
     evaluated, query_ids = outputs["evaluate"], {query.query_id for query in queries}
-    names = evaluated.names
-    measured = {qrel.query_id for qrel in read_qrels(evaluated.folder / "qrels.trec")}
-    searched = evaluated.folder
-    if not query_ids <= measured:
+    names, searched = evaluated.names, evaluated.folder
+    drawn = {qrel.query_id for qrel in read_qrels(evaluated.folder / "qrels.trec")}
+    measured = outputs["steer"].measuring(run, outputs["sample"]).queries
+    if not {*queries} <= {query for query in measured if query.query_id in drawn}:
         searched, names = folder, [name for name in names if name.is_servable]
+        if (candidate := evaluated.chosen.candidate) not in names:
+            raise SettingError(
+                f"judge: the verdict is on {candidate}, which answers only the queries of its run; expected these"
+            )
         members, scoring = members_of(run, outputs.get("distill")), rerankers(run, outputs.get("train"))
         with run.store.scores() as kept:
             scorers = {name: CachedScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
