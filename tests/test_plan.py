@@ -40,7 +40,7 @@ def run_with(manifests, log=False, first_stage=None) -> Any:
         ),
         seed=SEED, seeds_prompts=False, budget=SimpleNamespace(prices=None),
         settings={stage: {"setting": 1, "log_queries": 5, "n_docs": 0} for stage in STAGES},
-        workspace=SimpleNamespace(manifest=manifests.get), llms=dict.fromkeys(ASKS, LLM),
+        workspace=SimpleNamespace(usable_manifest=manifests.get), llms=dict.fromkeys(ASKS, LLM),
     )  # fmt: skip
 
 

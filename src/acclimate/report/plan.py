@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
 from acclimate.base.text import columns, counted
 from acclimate.base.version import __version__
@@ -95,10 +94,7 @@ def _current(run: Run) -> set[str]:
         **{f"{stage}.{name}": str(value) for stage, each in run.settings.items() for name, value in each.items()},
     }
     for stage in STAGES:
-        try:
-            manifest = run.workspace.manifest(stage)
-        except DataError:  # a damaged stage is made again
-            continue
+        manifest = run.workspace.usable_manifest(stage)
         if manifest is None or (manifest["seed"], manifest["versions"]["acclimate"]) != (run.seed, __version__):
             continue
         settings, made_from = plain(run.settings[stage]), dict(manifest["inputs"])

@@ -134,12 +134,16 @@ class Workspace:
         """The manifest of a finished stage, else None. Raises DataError for a damaged one."""
         return manifests.read(self.folder / stage)
 
+    def usable_manifest(self, stage: str) -> dict[str, Any] | None:
+        """The manifest of a finished stage; None also if it is damaged, so that the stage will be made again."""
+        try:
+            return self.manifest(stage)
+        except DataError:
+            return None
+
     def is_made(self, stage: str) -> bool:
         """True for a finished stage; False if its manifest is damaged."""
-        try:
-            return self.manifest(stage) is not None
-        except DataError:
-            return False
+        return self.usable_manifest(stage) is not None
 
     def make(
         self,

@@ -26,7 +26,6 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.workspace import Workspace
 from acclimate.search import measuring
-from acclimate.search.members import Member
 from acclimate.search.names import SystemName
 from acclimate.search.systems import HYBRID, of_documents, system_of
 from acclimate.stages import index
@@ -75,7 +74,8 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
         weights |= {name: chosen[name] for name in (HYBRID.adapted(), HYBRID.adapted().origin) if name in chosen}
         values: dict[str, dict[str, float]] = {}
         for name, of in weights.items():
-            values[name] = measuring.ndcg(_retriever(outside, members, of), judged)
+            retriever = of_documents(system_of(outside.base.ids, members, of), outside.base.ids)
+            values[name] = measuring.ndcg(retriever, judged)
             progress(len(values) * len(queries), len(weights) * len(queries))
         systems = [name for name in map(SystemName, weights) if name.is_adapted and name.origin in weights]
         measured = {
@@ -104,8 +104,7 @@ def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
     distilled = outputs.get("distill")
     measured: list[dict[str, Any]] = []
     for folder in sorted((run.workspace.folder / FOLDER).glob(f"*/{MEASURED}")):
-        workspace = Workspace(folder.parent)
-        manifest = workspace.manifest(MEASURED) if workspace.is_made(MEASURED) else None
+        manifest = Workspace(folder.parent).usable_manifest(MEASURED)
         if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
             measured.append(Forgetting(folder, manifest, resumed=True).measured)
     return measured
@@ -121,10 +120,6 @@ def _adapted_and_origin(kind: str) -> tuple[SystemName, SystemName]:
     """The adapted and the unadapted name of a kind of student."""
     name = SystemName(kind).adapted()
     return name, name.origin
-
-
-def _retriever(outside: Run, members: Mapping[str, Member], weights: Mapping[str, float]) -> Any:
-    return of_documents(system_of(outside.base.ids, members, weights), outside.base.ids)
 
 
 def _row(name: SystemName, values: Mapping[str, Mapping[str, float]], seed: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate.base import distributed
 from acclimate.base.domains import AtLeast, Between, OneOf
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted
 from acclimate.corpus import passages
@@ -194,7 +194,7 @@ def make(run: Run) -> Indexed:
         dropped = run.input.documents.dropped
         return Account(len(run.input.documents) + sum(dropped.values()), len(run.input.corpus), dropped, notes=notes)
 
-    manifest = _manifest(run)
+    manifest = run.workspace.usable_manifest("index")
     if manifest:
         _say_changed(run, manifest)
     encoded = {
@@ -218,14 +218,6 @@ def make(run: Run) -> Indexed:
     for warning in indexed.warnings:
         distributed.warn("index", warning)
     return indexed
-
-
-def _manifest(run: Run) -> dict[str, Any] | None:
-    """The manifest of the existing index; None if there is none, or it is damaged and will be made again."""
-    try:
-        return run.workspace.manifest("index")
-    except DataError:
-        return None
 
 
 def _say_changed(run: Run, manifest: Mapping[str, Any]) -> None:

@@ -83,7 +83,7 @@ def resume_run(folder: Path, changes: Changes = ()) -> Run:
     """
     run = load_run(folder, changes)
     missing = run.input.missing
-    if missing and run.workspace.is_made("index") and (index := run.workspace.manifest("index")):
+    if missing and (index := run.workspace.usable_manifest("index")):
         distributed.say("corpus", f"{missing} no longer exists; continuing with the run's own copy")
         run.input.kept = CorpusFiles(CorpusFiles(**index["notes"]["kept"]).documents)
     return run

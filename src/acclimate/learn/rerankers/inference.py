@@ -72,13 +72,14 @@ class _Scores:
 @contextmanager
 def _scoring(model: CrossEncoder, scores: Callable[[Features], torch.Tensor]) -> Iterator[None]:
     instance = vars(model)
-    before = {name: instance[name] for name in ("forward",) if name in instance}
+    wrapped = instance.get("forward")
     instance["forward"] = _Scores(scores, model.device)
     try:
         yield
     finally:
         del instance["forward"]
-        instance.update(before)
+        if wrapped is not None:
+            instance["forward"] = wrapped
 
 
 def _keys(rows: Rows) -> Iterator[tuple[tuple[int, ...], ...]]:
