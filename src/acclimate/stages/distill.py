@@ -131,7 +131,7 @@ def distill(
     document_ways
         Documents per list, the source document included, for students whose document vectors change during training.
     token_ways
-        Documents per list for students that compare token vectors with those of the index.
+        Documents per list for students whose document vectors do not change; with negatives=corpus, all are read.
     ways_by
         Which documents of a list to read: best (by teacher score) or random (new ones each time; GPL reads 2).
     negatives

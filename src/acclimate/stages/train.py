@@ -142,7 +142,7 @@ def train(
         Maximum tokens of query and document together, prompt included; the document is truncated.
     rerankers
         Rerankers to train: one; prompt (one per prompt that wrote queries, as in UDAPDR); or a number, which splits the
-        queries into that many equal parts.
+        queries into that many parts of about equal size.
     min_queries
         Minimum queries per reranker. Prompts with fewer are pooled into one reranker; a part with fewer is an error.
     merge

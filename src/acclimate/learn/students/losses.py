@@ -39,9 +39,9 @@ class DistillationLoss:
     ) -> torch.Tensor:
         """(n,) loss of each example.
 
-        scores: the teacher's, in [0, 1] if `mask_above` is below 1. priors: (n,) total probability that the untrained
-        student gave to an example's documents, if its softmax covers the corpus; else None. has_positive: the first
-        document of each is known to be relevant.
+        scores: the teacher's, in [0, 1] if `mask_above` is below 1. priors: (n,) total probability that the student
+        gave to an example's documents before it learned from this teacher, if its softmax covers the corpus; else None.
+        has_positive: the first document of each is known to be relevant.
         """
         contrastive = self.contrastive if has_positive else 0.0
         taught = similarities.within_list() if self.within_list else similarities

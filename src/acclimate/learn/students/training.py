@@ -193,7 +193,7 @@ class StudentTraining:
 
     @torch.no_grad()
     def _priors(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """List -> total probability that the untrained student gives to its documents."""
+        """List -> total probability that the student gives to its documents before this training."""
         lists: list[NWay] = []
         probabilities: list[torch.Tensor] = []
         for batch, read in self._in_batches([*self.train, *self.dev]):
