@@ -18,12 +18,12 @@ from acclimate.records import Query, ScoredDoc, Scorer
 from acclimate.search import systems
 from acclimate.search.candidates import Candidates, fuse
 from acclimate.search.members import Ids, LateInteractionMember, Member
-from acclimate.search.names import FEEDBACK, SystemName
+from acclimate.search.names import FEEDBACK, RERANKER, SystemName
 from acclimate.search.reranked import reordered
 from acclimate.search.scales import as_it_is
 from acclimate.search.scorers.lists import score_lists
 from acclimate.search.system import System
-from acclimate.search.systems import BASE, EQUAL, HYBRID, RERANKER, TUNED, Chosen, sources_of, system_of
+from acclimate.search.systems import BASE, EQUAL, HYBRID, TUNED, Chosen, sources_of, system_of
 from acclimate.search.weights import ChosenWeights, choose_weights, mean_ndcg, relevance_of
 
 _FUSED = "fused"

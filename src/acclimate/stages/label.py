@@ -25,7 +25,6 @@ from acclimate.learn.teachers.selection import (
     CHOSEN,
     FALSE_NEGATIVES,
     MODES,
-    RERANKER,
     check_teaching,
     teacher_warnings,
 )
@@ -37,6 +36,7 @@ from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
 from acclimate.search.candidates import Find
 from acclimate.search.members import Ids
+from acclimate.search.names import RERANKER
 from acclimate.search.scales import NAMES, NONE
 from acclimate.search.scorers import named
 from acclimate.search.scorers.cached import CachedScorer

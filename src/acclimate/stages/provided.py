@@ -26,13 +26,14 @@ from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.corpus.sides import sides_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
-from acclimate.learn.teachers.selection import RERANKER, TEACHER
+from acclimate.learn.teachers.selection import TEACHER
 from acclimate.measure.measures import MAIN
 from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
 from acclimate.run.output import Account
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
 from acclimate.search.candidates import Candidates
+from acclimate.search.names import RERANKER
 from acclimate.search.scales import scale
 from acclimate.search.scorers import named
 from acclimate.search.weights import Relevance, mean_ndcg

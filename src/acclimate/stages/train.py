@@ -20,7 +20,6 @@ from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warnings, train_rerankers
-from acclimate.learn.teachers.selection import RERANKER
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
 from acclimate.run.estimate import TRAINING_FACTOR, Estimate, token_flop
@@ -28,6 +27,7 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
 from acclimate.search import scorers
+from acclimate.search.names import RERANKER
 from acclimate.search.scorers import named
 from acclimate.search.scorers.template import AUTO, TEMPLATES
 from acclimate.stages.filter import Filtered

@@ -13,9 +13,10 @@ from acclimate.base.draw import draw
 from acclimate.base.errors import SettingError
 from acclimate.base.text import counted
 from acclimate.records import NWay
+from acclimate.search.names import RERANKER
 
 ONE, PROMPT = "one", "prompt"
-NAME = "reranker"
+NAME = RERANKER  # of the only one, and how the names of several begin
 _OTHERS = "others"
 
 

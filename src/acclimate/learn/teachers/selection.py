@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import counted, quoted
 from acclimate.search.candidates import Candidates
+from acclimate.search.names import RERANKER
 from acclimate.search.scales import NONE, PERCENTILE, Scale, combine, scale
 from acclimate.search.weights import ChosenWeights, Relevance, choose_weights, mean_ndcg
 
-RERANKER = "reranker"
 TEACHER = "teacher"  # all of them together
 _FUSION = "fusion"  # of the retrievers
 CHOSEN, EQUAL = "chosen", "equal"
