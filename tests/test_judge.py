@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -18,14 +17,12 @@ import acclimate.llm
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
 from acclimate.cli.main import main
-from acclimate.corpus.formats.trec import read_run, run_writer, write_qrels
+from acclimate.corpus.formats.trec import read_run
 from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, Query, ScoredDoc
 from acclimate.report import sentences
 from acclimate.report.formatting import signed
-from acclimate.search.measuring import run_file
-from acclimate.search.names import SystemName
 from acclimate.stages import judge
 from acclimate.stages.pairs import pairs_of
 
@@ -170,30 +167,6 @@ def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
     for kind in ("synthetic", "log", "given"):
         judge._evaluation(run, outputs, judge.JudgeQueries(kind, [], 0), {})
     assert asked == [0.025, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(("asked", "candidate"), [("lava", "bm25"), ("lava", "x"), ("salt", "bm25"), ("salt", "x")])
-def test_queries_are_searched_unless_these_very_ones_were_measured(asked, candidate, monkeypatch, tmp_path):
-    def search(_, queries, __, ___, folder, ____):
-        with run_writer(run_file(folder, "bm25"), tag="bm25") as write:
-            write([ScoredDoc("1", queries[0].text, 1.0)])
-
-    for name in ("members_of", "rerankers", "contenders"):
-        monkeypatch.setattr(judge, name, lambda *_: {})
-    monkeypatch.setattr(judge, "write_runs", search)
-    old, new, queries = tmp_path / "evaluate", tmp_path / "judge", [Query("1", asked)]
-    search(None, [Query("1", "lava")], None, None, old, None)
-    write_qrels(old / "qrels.trec", [Qrel("1", "d", 1)])
-    chosen = SimpleNamespace(candidate=candidate)
-    evaluated = SimpleNamespace(folder=old, names=[SystemName("bm25")], chosen=chosen)
-    measured = SimpleNamespace(queries=[Query("1", "lava"), Query("2", "salt")])
-    outputs: Any = {"evaluate": evaluated, "steer": SimpleNamespace(measuring=lambda *_: measured), "sample": None}
-    run: Any = SimpleNamespace(input=SimpleNamespace(corpus=DOCS), store=SimpleNamespace(scores=nullcontext))
-    if asked != "lava" and candidate == "x":
-        with pytest.raises(SettingError, match="the verdict is on x, which answers only the queries of its run"):
-            judge._runs(run, outputs, queries, new, lambda *_: None)
-    else:
-        assert judge._runs(run, outputs, queries, new, lambda *_: None) == {"bm25": [ScoredDoc("1", asked, 1.0)]}
 
 
 def test_a_control_is_drawn_by_seed_from_what_was_not_found():

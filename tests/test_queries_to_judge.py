@@ -1,7 +1,8 @@
-"""Which queries a judge is asked about: those of people first, and none that anything learned from."""
+"""Which queries a judge is asked about: people's first, and none that anything learned from; and what is found."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 
 from acclimate.api import judge
 from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.formats.trec import run_writer, write_qrels
 from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
-from acclimate.records import Qrel, Query
+from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.search.measuring import run_file
+from acclimate.search.names import SystemName
+from acclimate.stages import judge as stage
 
 QUERIES = [Query(f"q{n:02}", f"query {n}") for n in range(30)]
 QRELS = [Qrel(query.query_id, "d", 1) for query in QUERIES]
@@ -102,3 +107,27 @@ def test_the_llm_is_that_of_the_filter_unless_named_and_has_limits_and_no_secret
         assert (told["limits"][""].cost, told["limits"][""].tokens) == (2.0, 70)
     with pytest.raises(SettingError, match="secret"):
         judge.judge(tmp_path, llm="openai:m@http://me:hunter2@there/v1")
+
+
+@pytest.mark.parametrize(("asked", "candidate"), [("lava", "bm25"), ("lava", "x"), ("salt", "bm25"), ("salt", "x")])
+def test_queries_are_searched_unless_these_very_ones_were_measured(asked, candidate, monkeypatch, tmp_path):
+    def search(_, queries, __, ___, folder, ____):
+        with run_writer(run_file(folder, "bm25"), tag="bm25") as write:
+            write([ScoredDoc("1", queries[0].text, 1.0)])
+
+    for name in ("members_of", "rerankers", "contenders"):
+        monkeypatch.setattr(stage, name, lambda *_: {})
+    monkeypatch.setattr(stage, "write_runs", search)
+    old, new, queries = tmp_path / "evaluate", tmp_path / "judge", [Query("1", asked)]
+    search(None, [Query("1", "lava")], None, None, old, None)
+    write_qrels(old / "qrels.trec", [Qrel("1", "d", 1)])
+    chosen = SimpleNamespace(candidate=candidate)
+    evaluated = SimpleNamespace(folder=old, names=[SystemName("bm25")], chosen=chosen)
+    measured = SimpleNamespace(queries=[Query("1", "lava"), Query("2", "salt")])
+    outputs: Any = {"evaluate": evaluated, "steer": SimpleNamespace(measuring=lambda *_: measured), "sample": None}
+    run: Any = SimpleNamespace(input=SimpleNamespace(corpus=()), store=SimpleNamespace(scores=nullcontext))
+    if asked != "lava" and candidate == "x":
+        with pytest.raises(SettingError, match="the verdict is on x, which answers only the queries of its run"):
+            stage._runs(run, outputs, queries, new, lambda *_: None)
+    else:
+        assert stage._runs(run, outputs, queries, new, lambda *_: None) == {"bm25": [ScoredDoc("1", asked, 1.0)]}
