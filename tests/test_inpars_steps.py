@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from acclimate.api.inpars import queries, ranking, training
-from acclimate.api.inpars.shared import bm25_hits, judged_collection, partial_folder
-from acclimate.base.errors import DataError, SettingError
+from acclimate.api.inpars.shared import bm25_hits, judged_collection
+from acclimate.api.partial import partial_folder
+from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.testing import DOCS
 from acclimate.llm.lengths import about_tokens, characters_in
 from acclimate.llm.prompts import load
@@ -226,14 +227,20 @@ def test_two_runs_are_measured_at_once(collection, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("error", "is_new", "stays"),
-    [(None, False, False), (DataError("no"), True, False), (DataError("no"), False, True), (OSError(), True, True)],
+    [
+        (None, False, False),
+        (DataError("no"), True, False),
+        (DataError("no"), False, True),
+        (OSError(), True, True),
+        (MissingExtra("it", "pip"), True, False),
+    ],
 )
 def test_what_is_half_done_stays_for_the_next_call_unless_that_call_could_not_begin(error, is_new, stays, tmp_path):
     folder = tmp_path / "out.jsonl.partial"
     if not is_new:
         folder.mkdir()
         (folder / "earlier").write_text("")
-    with suppress(DataError, OSError), partial_folder(tmp_path / "out.jsonl") as made:
+    with suppress(DataError, OSError, MissingExtra), partial_folder(tmp_path / "out.jsonl") as made:
         assert made == folder and folder.is_dir()
         if error is not None:
             raise error

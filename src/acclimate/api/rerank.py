@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from os import PathLike, fspath
 from pathlib import Path
 
+from acclimate.api.partial import partial_folder
 from acclimate.base.domains import AtLeast
-from acclimate.base.errors import AcclimateError, DataError, SettingError
-from acclimate.base.files import make_folder, tidied_above
+from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
@@ -56,39 +55,28 @@ def rerank(
     depth = whole_number(depth, "depth", AtLeast(1))
     max_tokens = whole_number(max_tokens, "max_tokens", AtLeast(_FEWEST_TOKENS))
     source, target, name, documents = Path(run), Path(out), fspath(model), fspath(corpus)
-    if target.is_dir():
-        raise DataError("is a folder; expected a file to write to", path=target)
     named.check_is_reranker(name)
-    partial = target.with_name(f"{target.name}.partial")
-    is_new = not partial.exists()
-    with tidied_above(partial):
-        make_folder(partial)
-        try:
-            collection = collections.load(documents, partial)
-            asked = collection.queries if queries is None else _queries(Path(queries))
-            texts = {query.query_id: query for query in asked}
-            if not texts:
-                raise SettingError(
-                    f"{corpus} has no queries; expected a collection with queries, such as a BEIR folder, or a file of "
-                    "them (acclimate rerank --queries)"
-                )
-            n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
-        except AcclimateError:
-            if is_new:  # an error leaves nothing behind
-                shutil.rmtree(partial)
-            raise
-    scorer = named.load_reranker(name, collection.corpus, max_tokens=max_tokens)
-    with ValueCache(partial / "scores.sqlite") as kept, shown(progress):
-        tell = Progress("rerank", "queries")
-        hits = rerank_run(
-            read_run(source),
-            texts,
-            CachedScorer(scorer, kept, collection.corpus.fingerprint),
-            depth=depth,
-            progress=lambda done: tell(done, n_queries),
-        )
-        write_run(target, hits, tag=tag or name)
-    shutil.rmtree(partial)
+    with partial_folder(target) as partial:
+        collection = collections.load(documents, partial)
+        asked = collection.queries if queries is None else _queries(Path(queries))
+        texts = {query.query_id: query for query in asked}
+        if not texts:
+            raise SettingError(
+                f"{corpus} has no queries; expected a collection with queries, such as a BEIR folder, or a file of "
+                "them (acclimate rerank --queries)"
+            )
+        n_queries = check_run(read_run(source), source, texts, collection.corpus, depth)
+        scorer = named.load_reranker(name, collection.corpus, max_tokens=max_tokens)
+        with ValueCache(partial / "scores.sqlite") as kept, shown(progress):
+            tell = Progress("rerank", "queries")
+            hits = rerank_run(
+                read_run(source),
+                texts,
+                CachedScorer(scorer, kept, collection.corpus.fingerprint),
+                depth=depth,
+                progress=lambda done: tell(done, n_queries),
+            )
+            write_run(target, hits, tag=tag or name)
     return target
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from acclimate.api.inpars.shared import partial_folder
+from acclimate.api.partial import partial_folder
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress, shown

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from acclimate.api.evaluate_run import evaluate_run
-from acclimate.api.inpars.shared import bm25_hits, judged_collection, partial_folder
+from acclimate.api.inpars.shared import bm25_hits, judged_collection
+from acclimate.api.partial import partial_folder
 from acclimate.api.rerank import rerank as rerank_run
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_json

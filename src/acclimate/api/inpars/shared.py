@@ -1,42 +1,18 @@
-"""Shared by the steps: a folder for intermediate files, a collection with judgments, and BM25."""
+"""Shared by the steps: a collection with judgments, and BM25."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import make_folder, tidied_above
+from acclimate.base.errors import SettingError
 from acclimate.corpus import collections
 from acclimate.corpus.collections import Collection
 from acclimate.records import Doc, Query, ScoredDoc
 from acclimate.search.bm25 import BM25
-
-
-@contextmanager
-def partial_folder(output: Path) -> Iterator[Path]:
-    """A folder for intermediate files, removed when the work is done and kept if it is interrupted.
-
-    Raises DataError for an output that a file cannot replace.
-    """
-    if output.is_dir():
-        raise DataError("is a folder; expected a file to write to", path=output)
-    folder = output.with_name(f"{output.name}.partial")
-    is_new = not folder.exists()
-    with tidied_above(folder):
-        make_folder(folder)
-        try:
-            yield folder
-        except (SettingError, DataError):
-            if is_new:  # an error leaves nothing behind
-                shutil.rmtree(folder)
-            raise
-        shutil.rmtree(folder)
 
 
 def judged_collection(dataset: str, folder: Path) -> Collection:

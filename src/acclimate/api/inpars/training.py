@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from acclimate.api.inpars.shared import bm25_hits, partial_folder
+from acclimate.api.inpars.shared import bm25_hits
+from acclimate.api.partial import partial_folder
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError
