@@ -32,7 +32,8 @@ dynamic:
 
 
 def test_inpars_templates_are_read_as_the_toolkit_fills_them(tmp_path):
-    path = tmp_path / "templates.yaml"
+    path = tmp_path / "C#" / "templates.yaml"
+    path.parent.mkdir()
     path.write_text(YAML)
     plain = prompts.load(f"{path}#plain")
     assert plain.render("{document} {query}") == (

@@ -106,7 +106,7 @@ def test_an_unknown_name_gets_a_suggestion_and_a_missing_file_its_path(tmp_path)
     with pytest.raises(SettingError, match="Did you mean 'inpars'"):
         prompts.load("inparz")
     with pytest.raises(DataError, match=r"none\.toml: no such file"):
-        prompts.load(tmp_path / "none.toml")
+        prompts.load(tmp_path / "C#" / "none.toml")
 
 
 TYPES = ["question", "keyword", "claim", "title", "conversational", "long", "msmarco"]

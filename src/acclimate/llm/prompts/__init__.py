@@ -183,7 +183,9 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
     if name in _built_in():
         path, named = _built_in()[name]
         return files.read(path).labelled(named or collection)
-    file, _, entry = name.partition("#")
+    file, _, entry = name.rpartition("#")
+    if not file.endswith((".yaml", ".yml")):  # a folder may have # in its name
+        file, entry = name, ""
     path = Path(file)
     if path.suffix in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
         return files.read(path, entry).labelled(collection)
