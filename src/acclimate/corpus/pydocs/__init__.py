@@ -18,7 +18,6 @@ import sysconfig
 import types
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -55,7 +54,10 @@ def build() -> list[Doc]:
 
 
 def queries() -> list[Query]:
-    """The queries of both splits that have an answer, a doc of grade 2, among the docs of this Python."""
+    """The queries of both splits that have an answer, a doc of grade 2, among the docs of this Python.
+
+    On the Python that was judged, CPython 3.11 on Linux, all have one.
+    """
     answered = {qrel.query_id for split in JUDGED_SPLITS for qrel in qrels(split)}
     return [query for query in _all_queries() if query.query_id in answered]
 
@@ -74,20 +76,6 @@ def qrels(split: str) -> list[Qrel]:
     kept = [qrel for qrel in _all_qrels(split) if qrel.doc_id in doc_ids]
     answered = {qrel.query_id for qrel in kept if qrel.relevance == ANSWER}
     return [qrel for qrel in kept if qrel.query_id in answered]
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """How many judgments and queries were left out because this Python lacks their docs."""
-
-    queries: int
-    qrels: int
-
-
-def left_out() -> LeftOut:
-    """What is missing here. On the Python that was judged, CPython 3.11 on Linux, no query is."""
-    judged = sum(len(_all_qrels(split)) - len(qrels(split)) for split in JUDGED_SPLITS)
-    return LeftOut(queries=len(_all_queries()) - len(queries()), qrels=judged)
 
 
 def _all_queries() -> list[Query]:
