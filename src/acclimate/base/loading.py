@@ -20,7 +20,7 @@ from typing import Any
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, is_out_of_memory
 from acclimate.base.kinds import kind_of
-from acclimate.base.text import single_spaced
+from acclimate.base.text import reason_of
 
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors
 _TOKENIZERS = (
@@ -63,8 +63,7 @@ def naming(name: str | Path) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"not enough memory for {name}; choose a smaller model") from error
-        reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"the model could not be loaded: {reason}", path=name) from error
+        raise DataError(f"the model could not be loaded: {reason_of(error)}", path=name) from error
 
 
 @contextmanager
@@ -213,8 +212,7 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
         with torch.device("meta"):
             return auto_class.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
     except Exception as error:
-        reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"no {kind} can be made from it: {reason}", path=folder / "config.json") from None
+        raise DataError(f"no {kind} can be made from it: {reason_of(error)}", path=folder / "config.json") from None
 
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, sha256_once
 from acclimate.base.errors import DataError, MissingExtra, SettingError, unknown
-from acclimate.base.text import command, quoted, single_spaced
+from acclimate.base.text import command, quoted, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -179,8 +179,7 @@ def download(model: ModelName, weights: str) -> Path:
     try:
         path = Path(snapshot_download(model.path_or_id, revision=model.revision, allow_patterns=patterns))
     except Exception as error:  # from the hub, the network or the disk
-        reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"the model could not be downloaded: {reason}", path=model.path_or_id) from error
+        raise DataError(f"the model could not be downloaded: {reason_of(error)}", path=model.path_or_id) from error
     if weights == ".safetensors":
         check_tokenizer_library(path)
     return path

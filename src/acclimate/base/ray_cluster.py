@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from acclimate.base import distributed, models
 from acclimate.base.errors import AcclimateError, MissingExtra, SettingError
 from acclimate.base.ray_workers import RayWorkers
-from acclimate.base.text import counted, quoted, single_spaced
+from acclimate.base.text import counted, quoted, reason_of
 
 _FORM = re.compile(r"ray(?P<address>://[^\s,/]+:\d+)?(?P<options>(,\w+=[^\s,=]+)*)")
 _OPTIONS = {"workers": int, "cpus": float, "gpus": float}
@@ -140,9 +140,7 @@ def _connected(ray: Any, executor: Executor) -> Iterator[None]:
         address = executor.address or os.environ.get("RAY_ADDRESS")
         where = f"at {address}" if address else "of this machine"
         hint = "; ray://HOST:PORT has the port of Ray's client, mostly 10001" if executor.address else ""
-        raise AcclimateError(
-            f"no Ray cluster {where} that could be joined: {single_spaced(str(error))}{hint}"
-        ) from None
+        raise AcclimateError(f"no Ray cluster {where} that could be joined: {reason_of(error)}{hint}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's handler would end this process silently

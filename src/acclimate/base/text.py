@@ -35,6 +35,11 @@ def single_spaced(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def reason_of(error: Exception) -> str:
+    """The message of a library's error on one line; its class where it has none."""
+    return single_spaced(str(error)) or type(error).__name__
+
+
 def quoted(value: object) -> str:
     """The `repr` of a value, with long values shortened and deep nesting elided."""
     try:

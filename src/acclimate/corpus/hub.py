@@ -8,7 +8,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import exists
-from acclimate.base.text import quoted, single_spaced
+from acclimate.base.text import quoted, reason_of
 
 PREFIX = "hf:"
 
@@ -36,8 +36,7 @@ def download(name: str) -> Path:
     try:
         folder = Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except Exception as error:  # from the hub, the network or the disk
-        reason = single_spaced(str(error)) or type(error).__name__
-        raise DataError(f"the data set could not be downloaded: {reason}", path=name) from error
+        raise DataError(f"the data set could not be downloaded: {reason_of(error)}", path=name) from error
     if not exists(folder / path):
         raise DataError(f"the data set has no {path}; expected a file or folder of it", path=name)
     return folder / path

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from acclimate.base.errors import AcclimateError, DataError, SettingError, unknown
-from acclimate.base.text import single_spaced
+from acclimate.base.text import reason_of
 
 _BEIR = {
     "arguana": "",
@@ -108,8 +108,8 @@ def downloading(name: str) -> Iterator[None]:
     except AcclimateError:
         raise
     except Exception as error:
-        reason = single_spaced(str(error)) or type(error).__name__
         raise DataError(
-            f"could not be downloaded or read: {reason}; the same command tries again, or give a folder that has it",
+            f"could not be downloaded or read: {reason_of(error)}; the same command tries again, or give a folder that "
+            "has it",
             path=name,
         ) from error

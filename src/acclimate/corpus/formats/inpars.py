@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from acclimate.corpus.formats import synthetic
 from acclimate.corpus.formats.content import Content, Row
-from acclimate.corpus.formats.fields import Place, pick, without
+from acclimate.corpus.formats.fields import pick, without
 from acclimate.corpus.formats.rows import objects
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -28,7 +28,6 @@ USED = {"query_id", "doc_id", "query", "question", "logprob", "log_probs", "prom
 
 def read(path: Path) -> Content:
     """Read ours and InPars'. In InPars' files, which have no ids, lines without a query are skipped and counted."""
-
     notes: Counter[str] = Counter()
 
     def rows() -> Iterator[Row[SyntheticQuery]]:
@@ -85,10 +84,10 @@ def _rows(source: Source, names: tuple[str, str]) -> Iterator[dict[str, Any]]:
                 "prompt_text": others.get("prompt_text", ""),
                 "fewshot_examples": others.get("fewshot_examples", []),
             }
-        yield values | without(_kept(query, others, place), values)
+        yield values | without(_kept(query, others), values)
 
 
-def _kept(query: SyntheticQuery, others: Any, place: Place) -> dict[str, Any]:
+def _kept(query: SyntheticQuery, others: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that InPars lacks, including a query id that could not be restored from the file."""
     kept = {name: value for name, value in others.items() if name != "text"}
     if query.query_id != synthetic.synthetic_id(query.doc_id, query.text):

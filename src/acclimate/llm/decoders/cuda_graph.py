@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acclimate.base import distributed
 from acclimate.base.errors import is_out_of_memory
-from acclimate.base.text import single_spaced
+from acclimate.base.text import reason_of
 
 _WARM_UPS = 2  # calls before recording, as libraries initialize on first use
 
@@ -35,7 +35,7 @@ class RecordedStep:
                 if is_out_of_memory(error):
                     raise
                 RecordedStep.has_failed = True
-                distributed.warn("", f"no CUDA graph, so decoding is slower: {single_spaced(str(error))}")
+                distributed.warn("", f"no CUDA graph, so decoding is slower: {reason_of(error)}")
 
     def __call__(self) -> Tensor:
         return self._run()
