@@ -201,7 +201,8 @@ def test_a_real_collection_loads_whole(name: str, cache: Path) -> None:
 def lotte_folder(tmp_path: Path) -> Path:
     home = tmp_path / "lotte" / "lifestyle" / "dev"
     home.mkdir(parents=True)
-    (home / "collection.tsv").write_text('0\ta "quoted text\n1\tno, 001\n2\tthe third\n')
+    # Of headers, ColBERT takes this one.
+    (home / "collection.tsv").write_text('id\tpassage\n0\ta "quoted text\n1\tno, 001\n2\tthe third\n')
     for kind, pids in (("search", [0, 2]), ("forum", [1])):
         (home / f"questions.{kind}.tsv").write_text(f"0\twhat {kind}\n7\tunanswered\n")
         (home / f"qas.{kind}.jsonl").write_text(
