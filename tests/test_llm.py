@@ -187,6 +187,11 @@ def test_a_prompt_without_room_is_refused_by_size(tiny, prompt):
         tiny.complete(["fine", prompt])
 
 
+def test_threads_find_the_model_and_its_tokenizer_loaded(folder):
+    llm = local(folder)
+    assert llm.cores and {"decoder", "tokenizer"} <= vars(llm._loaded).keys()
+
+
 def test_no_prompts_no_completions(tiny):
     assert tiny.complete([]) == []
 

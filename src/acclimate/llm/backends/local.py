@@ -82,6 +82,7 @@ class LocalLLM:
     @property
     def cores(self) -> int:
         """Number of batches to answer at once on a CPU, one per core; 1: one on all cores. Loads the model."""
+        self._loaded.tokenizer  # noqa: B018 (here, as several threads would load it several times)
         is_packed = isinstance(self._loaded.decoder, Packed)  # thread-safe
         return CORES if is_packed and uses_single_core(self._loaded.width) else 1
 
