@@ -154,9 +154,9 @@ def read_docs(path: Path) -> Content:
 
 
 def docs(path: Path) -> Iterator[tuple[Place, Doc]]:
-    """The documents of a file with their places, in its order, without the header that ColBERT takes: `id` comes first."""
-    for number, (place, (doc_id, text, *title)) in enumerate(same_width(path)):
-        if number == 0 and doc_id == "id":
+    """The documents of a file with their places, in its order."""
+    for place, (doc_id, text, *title) in same_width(path):
+        if place.line == 1 and doc_id == "id":  # the only header that ColBERT takes
             continue
         yield place, Doc(identifier(doc_id, "document id", place), text, title[0] if title else "")
 
