@@ -70,23 +70,16 @@ def _checked(
     source: Source, name: str, sides: dict[Task, Side], exported: dict[Task, checks.Exported]
 ) -> dict[str, float]:
     """The lowest cosine with the run's own vectors, for each side and library that read it."""
-    member: Any = source.system.members[name]
-    kind, documents = sides["query"].kind, checks.documents(source)
-    queries = [query.text for query in source.queries]
-    texts = {"query": queries, "document": [doc.default_text() for _, doc in documents]}
-    ours = {
-        "query": checks.of_queries(member, source.queries),
-        "document": checks.in_index(member, [row for row, _ in documents]),
-    }
     lowest: dict[str, float] = {}
     for task, side in sides.items():
-        vectors = exported[task].vectors(texts[task])
-        if kind == "sparse" and task == "document":  # the index keeps the heaviest
-            vectors = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours[task], vectors, strict=True)]
-        lowest[f"{task} cosine"] = checks.least_cosine(ours[task], vectors)
-        if kind == "dense" and pooling_in_words(side):
-            plain = checks.by_transformers(exported[task].folder, side, texts[task])
-            lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours[task], list(plain))
+        texts, ours = checks.sample(source, name, task)
+        vectors = exported[task].vectors(texts)
+        if side.kind == "sparse" and task == "document":  # the index keeps the heaviest
+            vectors = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours, vectors, strict=True)]
+        lowest[f"{task} cosine"] = checks.least_cosine(ours, vectors)
+        if side.kind == "dense" and pooling_in_words(side):
+            plain = checks.by_transformers(exported[task].folder, side, texts)
+            lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours, list(plain))
     checks.refuse_others(name, lowest, exported["query"].folder.parent)
     return lowest
 

@@ -77,13 +77,10 @@ def write_members(
 
 
 def _compared(source: Source, name: str, of_queries: checks.Exported, of_documents: Path) -> dict[str, float]:
-    member: Any = source.system.members[name]
-    documents = checks.documents(source)
-    read = checks.Exported(of_documents, "late-interaction", "document")
-    our_documents = checks.in_index(member, [row for row, _ in documents])
-    their_documents = read.vectors([doc.default_text() for _, doc in documents])
-    our_queries = checks.of_queries(member, source.queries)
-    their_queries = of_queries.vectors([query.text for query in source.queries])
+    documents, our_documents = checks.sample(source, name, "document")
+    queries, our_queries = checks.sample(source, name, "query")
+    their_documents = checks.Exported(of_documents, "late-interaction", "document").vectors(documents)
+    their_queries = of_queries.vectors(queries)
     lowest = {
         "document cosine": checks.least_cosine(our_documents, their_documents),
         "cosine of a query's words": checks.least_cosine(our_queries, list(map(_words, our_queries, their_queries))),

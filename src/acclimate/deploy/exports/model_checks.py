@@ -86,7 +86,16 @@ def documents(source: Source) -> list[tuple[int, Doc]]:
     return [(row, source.corpus[doc_ids[row]]) for row in rows]
 
 
-def in_index(member: Any, rows: Sequence[int]) -> list[np.ndarray]:
+def sample(source: Source, name: str, task: Task) -> tuple[list[str], list[np.ndarray]]:
+    """Texts of one side, and the run's own vectors of them: the queries of an export, or some documents."""
+    member = source.system.members[name]
+    if task == "query":
+        return [query.text for query in source.queries], _of_queries(member, source.queries)
+    some = documents(source)
+    return [doc.default_text() for _, doc in some], _in_index(member, [row for row, _ in some])
+
+
+def _in_index(member: Any, rows: Sequence[int]) -> list[np.ndarray]:
     """The vectors of these documents in the run's index; for a sparse index, as long as the vocabulary."""
     if isinstance(member, SparseMember):
         wanted = {row: place for place, row in enumerate(rows)}
@@ -101,7 +110,7 @@ def in_index(member: Any, rows: Sequence[int]) -> list[np.ndarray]:
     return [np.asarray(member.vectors.pooled[row]) for row in rows]
 
 
-def of_queries(member: Any, queries: Sequence[Query]) -> list[np.ndarray]:
+def _of_queries(member: Any, queries: Sequence[Query]) -> list[np.ndarray]:
     """The run's own vectors of queries."""
     texts = [query.text for query in queries]
     if isinstance(member, SparseMember):

@@ -28,7 +28,7 @@ from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.onnx_graph import write_graph
 from acclimate.deploy.exports.source import Source
 from acclimate.measure.measures import MAIN, measured
-from acclimate.search.encoded import Encoded
+from acclimate.search.encoded import Encoded, Task
 from acclimate.search.names import SystemName
 
 WHOLE, EIGHT_BITS = "model.onnx", "model_int8.onnx"
@@ -100,7 +100,7 @@ def write(source: Source, folder: Path) -> Written:
         for task, side in sides.items():
             for file, by_member in graphs.items():
                 graph = Graph(into / task / "onnx" / file, side.prompt, side.max_tokens)
-                notes[f"{name} {task} {file}"] = note = _compared(source, name, graph, is_query=task == "query")
+                notes[f"{name} {task} {file}"] = note = _compared(source, name, graph, task)
                 lines.append(
                     f"{name} {task}, {file}: cosine {note['mean']:.5f} in the mean, {note['lowest']:.5f} at least"
                 )
@@ -145,17 +145,9 @@ def _write_graphs(side: Side, folder: Path) -> None:
         logging.disable(logging.NOTSET)
 
 
-def _compared(source: Source, name: str, graph: Graph, *, is_query: bool) -> dict[str, float]:
+def _compared(source: Source, name: str, graph: Graph, task: Task) -> dict[str, float]:
     """Mean and lowest cosine with the run's own vectors."""
-    member: Any = source.system.members[name]
-    if is_query:
-        texts, ours = [query.text for query in source.queries], checks.of_queries(member, source.queries)
-    else:
-        documents = checks.documents(source)
-        texts, ours = (
-            [doc.default_text() for _, doc in documents],
-            checks.in_index(member, [row for row, _ in documents]),
-        )
+    texts, ours = checks.sample(source, name, task)
     theirs = [encoded.pooled for encoded in graph.encode(texts)]
     cosines = [float(left @ right) for left, right in zip(ours, theirs, strict=True)]
     return {"mean": float(np.mean(cosines)), "lowest": min(cosines)}
