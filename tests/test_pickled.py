@@ -220,6 +220,9 @@ def test_an_adapter_is_converted(tmp_path):
     (tmp_path / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "x"}')
     made = acclimate.convert_model(tmp_path / "lora", tmp_path / "made")
     assert sorted(path.name for path in made.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    (tmp_path / "lora" / "modules.json").write_text("5")
+    with pytest.raises(DataError, match=r"modules\.json: expected a list of modules"):
+        acclimate.convert_model(tmp_path / "lora", tmp_path / "again")
 
 
 def test_an_encoder_saved_in_half_precision_with_the_heads_of_its_training_becomes_a_reranker(tiny_encoder, tmp_path):

@@ -113,21 +113,17 @@ def transformer_folder(folder: Path) -> Path | None:
 
     None for an adapter. Raises DataError if the first module is not a transformer.
     """
-    path = folder / "modules.json"
-    if not path.exists():
+    modules = models.modules_of(folder)
+    if not modules:
         return folder if (folder / "config.json").exists() or not (folder / "adapter_config.json").exists() else None
-    modules = files.read_json(path)
-    first = modules[0] if isinstance(modules, list) and modules else None
-    if not isinstance(first, dict) or not all(isinstance(module, dict) for module in modules):
-        raise DataError("expected a list of modules, the first one a transformer", path=path)
-    kind = str(first.get("type")).rpartition(".")[2]
+    kind = str(modules[0].get("type")).rpartition(".")[2]
     if kind != "Transformer":
         raise DataError(
             f"the first module is a {kind}; expected a Transformer, with a vector for each token (no student whose "
             "index stays, and no static model)",
-            path=path,
+            path=folder / "modules.json",
         )
-    return folder / str(first.get("path", ""))
+    return folder / str(modules[0].get("path", ""))
 
 
 def tensor_shapes(path: Path) -> Shapes:

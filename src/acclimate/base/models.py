@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files
 from acclimate.base.digests import fingerprint, sha256_once
@@ -185,10 +185,20 @@ def download(model: ModelName, weights: str) -> Path:
     return path
 
 
+def modules_of(folder: Path) -> list[dict[str, Any]]:
+    """The modules that a sentence-transformers model lists; [] for any other model. Raises DataError for no list."""
+    path = folder / "modules.json"
+    if not path.exists():
+        return []
+    modules = files.read_json(path)
+    if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
+        raise DataError("expected a list of modules, the first one a transformer", path=path)
+    return modules
+
+
 def check_modules(folder: Path) -> None:
     """Raise DataError for a sentence-transformers model with a module whose weights are not safetensors."""
-    listing = folder / "modules.json"
-    for module in files.read_json(listing) if listing.exists() else ():
+    for module in modules_of(folder):
         module_folder = folder / str(module.get("path", ""))
         suffixes = {path.suffix for path in module_folder.glob("*")}
         has_weights = str(module.get("type")).endswith(".Dense") or not suffixes.isdisjoint(_PICKLED)

@@ -73,13 +73,11 @@ def _source(name: str) -> Path:
 
 def _parts(source: Path) -> list[Path]:
     """The folder, and the subfolders of its sentence-transformers modules."""
-    listing = source / "modules.json"
-    modules = files.read_json(listing) if listing.is_file() else []
-    paths = [str(module.get("path", "")) for module in modules if isinstance(module, dict)]
+    paths = [str(module.get("path", "")) for module in models.modules_of(source)]
     parts = [source, *(source / path for path in paths if path)]
     for part in parts:
         if not part.resolve().is_relative_to(source.resolve()) or not part.is_dir():
-            raise DataError(f"names {part}; expected a folder next to it", path=listing)
+            raise DataError(f"names {part}; expected a folder next to it", path=source / "modules.json")
     return parts
 
 
