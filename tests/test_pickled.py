@@ -126,6 +126,9 @@ def test_shards_stay_shards_with_an_index_of_their_own(t5, plain, tmp_path):
     torch.save({"a": torch.ones(1)}, t5 / "pytorch_model-00002-of-00002.bin")
     with pytest.raises(DataError, match=r"pytorch_model-00002-of-00002.bin: no .*, which .*index.json lists"):
         acclimate.convert_model(t5, tmp_path / "less")
+    (t5 / "pytorch_model.bin.index.json").write_text("[]")
+    with pytest.raises(DataError, match=r"index\.json: expected a weight_map"):
+        acclimate.convert_model(t5, tmp_path / "less")
 
 
 BAD = {

@@ -174,15 +174,20 @@ def _weight_shapes(folder: Path) -> Shapes:
         tensors |= tensor_shapes(path)
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
-        content = files.read_json(index)
-        parts = content.get("weight_map") if isinstance(content, dict) else None
-        if not isinstance(parts, dict):
-            raise DataError("expected a weight_map, of tensors and their files", path=index)
-        if missing := sorted({str(part) for name, part in parts.items() if name not in tensors}):
+        if missing := sorted({str(part) for name, part in weight_map(index).items() if name not in tensors}):
             raise DataError(f"{missing[0]} is missing or incomplete; download it again", path=folder)
     if not tensors:
         raise models.no_weights(folder)
     return tensors
+
+
+def weight_map(index: Path) -> dict[str, Any]:
+    """The file of each tensor, from the index of a model in shards. Raises DataError if it has none."""
+    content = files.read_json(index)
+    parts = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(parts, dict):
+        raise DataError("expected a weight_map, of tensors and their files", path=index)
+    return parts
 
 
 def empty_model(folder: Path, kind: str | None = None) -> Any:

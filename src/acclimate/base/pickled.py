@@ -111,7 +111,7 @@ def _pickles(part: Path) -> list[Path]:
 def _convert_weights(part: Path, target: Path, model: Any) -> None:
     from safetensors.torch import save_file
 
-    index = files.read_json(part / _INDEX).get("weight_map", {}) if (part / _INDEX).is_file() else {}
+    index = loading.weight_map(part / _INDEX) if (part / _INDEX).is_file() else {}
     file_of: dict[str, str] = {}
     size = 0
     for path in _pickles(part):
