@@ -173,9 +173,9 @@ def _weight_shapes(folder: Path) -> Shapes:
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= tensor_shapes(path)
     index = folder / "model.safetensors.index.json"
-    if index.is_file() and not (folder / "model.safetensors").is_file():
-        if missing := sorted({str(part) for name, part in weight_map(index).items() if name not in tensors}):
-            raise DataError(f"{missing[0]} is missing or incomplete; download it again", path=folder)
+    parts = weight_map(index) if index.is_file() and not (folder / "model.safetensors").is_file() else {}
+    if missing := sorted({str(part) for name, part in parts.items() if name not in tensors}):
+        raise DataError(f"{missing[0]} is missing or incomplete; download it again", path=folder)
     if not tensors:
         raise models.no_weights(folder)
     return tensors
