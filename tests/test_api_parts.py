@@ -150,14 +150,17 @@ def test_a_reproduction_runs_each_seed_in_its_folder_with_all_published_measures
 def test_a_stage_that_is_made_again_works_and_a_damaged_one_is_missing(tmp_path, monkeypatch):
     manifest = {"in": 9, "out": 7, "seconds": 1.5}
     monkeypatch.setattr(status.Workspace, "manifest", lambda self, stage: manifest)
-    assert status._stage(tmp_path, "index", works=False) == ("index", "made", 9, 7, 1.5)
-    assert status._stage(tmp_path, "index", works=True).state == "works"
+    assert status._stage(status.Workspace(tmp_path), "index", works=False) == ("index", "made", 9, 7, 1.5)
+    assert status._stage(status.Workspace(tmp_path), "index", works=True).state == "works"
 
     def damaged(self, stage):
         raise DataError("damaged")
 
     monkeypatch.setattr(status.Workspace, "manifest", damaged)
-    assert [status._stage(tmp_path, "index", works=works).state for works in (False, True)] == ["missing", "works"]
+    assert [status._stage(status.Workspace(tmp_path), "index", works=works).state for works in (False, True)] == [
+        "missing",
+        "works",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,10 @@ def test_a_stage_that_is_made_again_works_and_a_damaged_one_is_missing(tmp_path,
         ("0.0.0.0", "a key", ("mine.example",), "is reachable from other machines"),
     ],
 )
-def test_this_machine_is_known_by_all_its_names_and_others_are_warned_of(host, key, hosts, warns, monkeypatch, caplog):
+@pytest.mark.parametrize("allowed", [("mine.example",), "mine.example"])
+def test_this_machine_is_known_by_all_its_names_and_others_are_warned_of(
+    host, key, hosts, warns, allowed, monkeypatch, caplog
+):
     server = pytest.importorskip("acclimate.deploy.serving.server", reason="the serve extra is not installed")
     told: dict[str, Any] = {}
     listener: Any = nullcontext()
@@ -177,7 +183,7 @@ def test_this_machine_is_known_by_all_its_names_and_others_are_warned_of(host, k
     monkeypatch.setattr(server, "run", lambda app, listener, limits: told.update(app=app))
     monkeypatch.setattr(serve, "application", lambda folder, **options: options)
     with caplog.at_level(logging.INFO, "acclimate"):
-        serve.serve("run", host=host, port=0, api_key=key, allowed_hosts=("mine.example",))
+        serve.serve("run", host=host, port=0, api_key=key, allowed_hosts=allowed)
     assert tuple(told["app"]["allowed_hosts"]) == hosts and told["app"]["api_key"] == key
     said = "\n".join(record.getMessage() for record in caplog.records)
     assert f"running on http://{host}:4321;" in said

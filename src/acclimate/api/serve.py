@@ -50,7 +50,7 @@ def application(
     system: answers requests that name none; by default the run's recommendation, also after later calls of `adapt`.
     api_key: required of requests. allowed_hosts: accepted Host headers; none: any. reload_seconds: interval of checks
     for a newer run; 0: never. Raises MissingExtra without FastAPI, DataError without a finished run, SettingError for
-    an unknown system.
+    an unknown system and an empty key.
     """
     try:
         from acclimate.deploy.serving.app import create_app
@@ -59,8 +59,10 @@ def application(
         raise _missing(error) from None
     if not isinstance(limits, Limits | None):
         raise SettingError(f"limits is {quoted(limits)}; expected acclimate.Limits(...)")
+    if api_key is not None and not api_key.strip():
+        raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
     service = Service(Path(folder), system, limits or Limits())
-    return create_app(service, api_key=api_key, hosts=allowed_hosts, reload_seconds=reload_seconds)
+    return create_app(service, api_key=api_key, hosts=_hosts(allowed_hosts), reload_seconds=reload_seconds)
 
 
 def serve(
@@ -80,8 +82,8 @@ def serve(
     listener = server.bound(host, whole_number(port, "port", Between(0, 65_535)))
     with listener:
         is_local = _is_local(listener.getsockname()[0])
-        if is_local:
-            options["allowed_hosts"] = (*_LOCAL_NAMES, host, *options.get("allowed_hosts", ()))
+        hosts = _hosts(options.get("allowed_hosts", ()))
+        options["allowed_hosts"] = (*_LOCAL_NAMES, host, *hosts) if is_local else hosts
         app = application(folder, **options)
         log = logging.getLogger("acclimate")
         if not is_local:
@@ -95,6 +97,11 @@ def serve(
         log.info("serve: running on http://%s:%d; press Ctrl-C to stop", shown, listener.getsockname()[1])
         server.run(app, listener, limits)
         log.info("serve: stopped")
+
+
+def _hosts(given: Sequence[str]) -> Sequence[str]:
+    """Host names; a text alone is one of them."""
+    return [given] if isinstance(given, str) else given
 
 
 def _is_local(address: str) -> bool:

@@ -10,12 +10,10 @@ from cyclopts import Parameter
 
 import acclimate
 from acclimate.api.serve import PORT
-from acclimate.base.errors import SettingError
 from acclimate.cli.options import Folder, Name, Port, Positive, Seconds, Text
 from acclimate.deploy.serving.limits import Limits
 
 LIMITS = Limits()
-_KEY = "ACCLIMATE_API_KEY"
 Host = Annotated[str, Parameter(metavar="ADDRESS")]
 Hosts = Annotated[list[str] | None, Parameter(metavar="NAME")]
 
@@ -72,14 +70,11 @@ def serve(
         Maximum seconds for an answer.
     """
     arguments = locals()
-    key = os.environ.get(_KEY) if api_key is None else api_key
-    if key is not None and not key.strip():
-        raise SettingError(f"the key (--api-key, or {_KEY}) is empty; expected one, or none at all")
     acclimate.open(run_dir).serve(
         host=host,
         port=port,
         system=system,
-        api_key=key,
+        api_key=os.environ.get("ACCLIMATE_API_KEY") if api_key is None else api_key,
         allowed_hosts=tuple(allow_host or ()),
         reload_seconds=reload_seconds,
         limits=Limits(**{name: arguments[name] for name in arguments.keys() & Limits.__dataclass_fields__}),
