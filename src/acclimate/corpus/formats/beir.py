@@ -19,7 +19,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, text_writer, write_jsonl
 from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, trec
-from acclimate.corpus.formats.fields import Field, Located, Place
+from acclimate.corpus.formats.fields import Field, Located, Place, identifier, read_field
 from acclimate.corpus.formats.rows import is_dataset, is_parquet, json_rows, objects
 from acclimate.records import Doc, Qrel, Query
 
@@ -133,15 +133,8 @@ def _is_of_objects(first: str) -> bool:
 def _named_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
     """Judgments as objects, as in data sets on hubs."""
     for place, values in objects(path):
-        query_id, doc_id, grade = (fields.pick(values, field, place) for field in (QREL_QUERY, QREL_DOC, QREL_GRADE))
-        yield (
-            place,
-            Qrel(
-                fields.identifier(values[query_id], query_id, place),
-                fields.identifier(values[doc_id], doc_id, place),
-                trec.grade(str(values[grade]), grade, place),
-            ),
-        )
+        query_id, doc_id = (read_field(values, field, identifier, place) for field in (QREL_QUERY, QREL_DOC))
+        yield place, Qrel(query_id, doc_id, read_field(values, QREL_GRADE, trec.grade, place))
 
 
 def _is_trec(first: str) -> bool:
@@ -173,8 +166,8 @@ def _rows_of_qrels(path: Path) -> Iterator[tuple[Place, Qrel]]:
         yield (
             place,
             Qrel(
-                fields.identifier(trec.unescaped(query_id), header[columns[0]], place),
-                fields.identifier(trec.unescaped(doc_id), header[columns[1]], place),
+                identifier(trec.unescaped(query_id), header[columns[0]], place),
+                identifier(trec.unescaped(doc_id), header[columns[1]], place),
                 trec.grade(grade, header[columns[2]], place),
             ),
         )

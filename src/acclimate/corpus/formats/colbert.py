@@ -26,7 +26,7 @@ from acclimate.base.files import write_jsonl
 from acclimate.base.spilled import collect
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, finite, identifier, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, finite, identifier, number, read_field, text, without
 from acclimate.corpus.formats.headerless import write_ids
 from acclimate.corpus.formats.rows import json_list, lists, objects, whole_object
 from acclimate.corpus.formats.source import Source
@@ -161,9 +161,9 @@ def read_qas(path: Path, *, split: str = "") -> Content:
 
     def rows() -> Iterator[tuple[Place, Query, list[Qrel], dict[str, Any]]]:
         for place, values in objects(path):
-            query_id = identifier(values[pick(values, QID, place)], "qid", place)
-            query = Query(query_id, text(values[pick(values, QUERY, place)], "query", place))
-            pids = json_list(values[pick(values, ANSWERS, place)], "answer_pids", place)
+            query_id = read_field(values, QID, identifier, place)
+            query = Query(query_id, read_field(values, QUERY, text, place))
+            pids = read_field(values, ANSWERS, json_list, place)
             grades = json_list(values.get("answer_scores", [1] * len(pids)), "answer_scores", place)
             if len(grades) != len(pids) or not all(isinstance(grade, int) for grade in grades):
                 raise place.error(f"'answer_scores' is {as_json(grades)}; expected one grade per answer, {len(pids)}")

@@ -14,7 +14,7 @@ mine_hard_negatives, and negatives as a list in one column.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, number, pick, read_field, text, without
 from acclimate.corpus.formats.rows import json_list, objects
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -83,13 +83,11 @@ def read_pairs(path: Path) -> Content:
     """Consecutive rows of a query: label 1 marks a positive; with scores, the first row is the positive."""
 
     def examples() -> Iterator[Row[Example]]:
-        def named(row: tuple[Place, Mapping[str, Any]]) -> str:
-            name = pick(row[1], PAIR[0], row[0])
-            return text(row[1][name], name, row[0])
-
-        for query, rows in groupby(objects(path), named):
-            docs = [(place, text(values[(name := pick(values, PAIR[1], place))], name, place), _label(values, place))
-                    for place, values in rows]  # fmt: skip
+        for query, rows in groupby(objects(path), lambda row: read_field(row[1], PAIR[0], text, row[0])):
+            docs = [
+                (place, read_field(values, PAIR[1], text, place), read_field(values, LABEL, _label, place))
+                for place, values in rows
+            ]
             labels = tuple(label for _, _, label in docs)
             if set(labels) <= {0.0, 1.0}:
                 negatives = [doc for _, doc, label in docs if not label]
@@ -197,9 +195,8 @@ def _scores(value: Any, name: str, n_docs: int, place: Place) -> tuple[float, ..
     return scores
 
 
-def _label(values: Mapping[str, Any], place: Place) -> float:
-    name = pick(values, LABEL, place)
-    return number(_as_number(values[name]), name, place)
+def _label(value: Any, name: str, place: Place) -> float:
+    return number(_as_number(value), name, place)
 
 
 def _as_number(value: Any) -> Any:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -88,6 +88,12 @@ def pick(names: Iterable[str], field: Field, place: Place) -> str:
             f"{' and '.join(map(repr, present))} could both be the {field.what}; name the right one {field.names[0]!r}"
         )
     raise place.error(missing(list(columns), field))
+
+
+def read_field(values: Mapping[str, Any], field: Field, read: Callable[[Any, str, Place], T], place: Place) -> T:
+    """What `read`, such as `identifier`, makes of the value in the column that holds `field`."""
+    name = pick(values, field, place)
+    return read(values[name], name, place)
 
 
 def missing(columns: list[str], field: Field) -> str:

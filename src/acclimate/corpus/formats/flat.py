@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, identifier, number, pick, read_field, text, without
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -47,12 +47,10 @@ class Keys(NamedTuple):
         return write_objects(path, (self._row(row, source) for row in rows))
 
     def _examples(self, values: dict[str, Any], place: Place) -> Iterator[Row[Example]]:
-        query = text(values[pick(values, Field("query", (self.query,)), place)], self.query, place)
+        query = read_field(values, Field("query", (self.query,)), text, place)
         query_id = ""
         if self.query_id:
-            query_id = identifier(
-                values[pick(values, Field("query id", (self.query_id,)), place)], self.query_id, place
-            )
+            query_id = read_field(values, Field("query id", (self.query_id,)), identifier, place)
         positive = values[pick(values, Field("positive", (self.positives,)), place)]
         positives = self._docs([positive] if self.has_one_positive else positive, self.positives, place)
         negatives = self._docs(optional_list(values, self.negatives, place), self.negatives, place)

@@ -15,7 +15,7 @@ from typing import Any
 from acclimate.base.files import atomic_folder, write_json
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, read_field, text, without
 from acclimate.corpus.formats.rows import optional_list, whole_object
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -41,8 +41,8 @@ def read(path: Path) -> Content:
             positives, negatives = (
                 [_id(doc, place) for doc in optional_list(values, name, place)] for name in ("pos_doc", "neg_doc")
             )
-            query_id = identifier(values[pick(values, QUESTION_ID, place)], "question_id", place)
-            query = text(values[pick(values, QUESTION, place)], "question", place)
+            query_id = read_field(values, QUESTION_ID, identifier, place)
+            query = read_field(values, QUESTION, text, place)
             others = without(values, ("question_id", "question", "corpus_id", "pos_doc", "neg_doc"))
             if not positives:
                 raise place.error(f"question {query_id!r} has no 'pos_doc'; expected one, or remove it")

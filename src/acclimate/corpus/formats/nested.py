@@ -16,7 +16,7 @@ from typing import Any
 from acclimate.base.text import counted
 from acclimate.corpus.formats import fields, nway
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, pick, text, without
+from acclimate.corpus.formats.fields import Field, Place, as_json, identifier, number, read_field, text, without
 from acclimate.corpus.formats.rows import json_list, objects, optional_list
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -59,7 +59,7 @@ def read_gpl(path: Path) -> Content:
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
-            query_id = identifier(values[pick(values, Field("query id", ("qid",)), place)], "qid", place)
+            query_id = read_field(values, Field("query id", ("qid",)), identifier, place)
             mined = values.get("neg", {})
             if not isinstance(mined, dict):
                 raise place.error(f"'neg' is {as_json(mined)}; expected an object of lists, by miner")
@@ -93,8 +93,8 @@ def read_tevatron(path: Path) -> Content:
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
-            query_id = identifier(values[pick(values, Field("query id", ("query_id",)), place)], "query_id", place)
-            query = text(values[pick(values, Field("query", ("query",)), place)], "query", place)
+            query_id = read_field(values, Field("query id", ("query_id",)), identifier, place)
+            query = read_field(values, Field("query", ("query",)), text, place)
             positives, negatives = (
                 [_passage(passage, name, place) for passage in optional_list(values, name, place)]
                 for name in ("positive_passages", "negative_passages")

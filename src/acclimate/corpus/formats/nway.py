@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_jsonl
-from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick
+from acclimate.corpus.formats.fields import Field, Located, Place, as_json, identifier, number, pick, read_field
 from acclimate.corpus.formats.rows import json_objects
 from acclimate.records import NWay
 
@@ -66,7 +66,7 @@ def nway_of(row: dict[str, Any], place: Place) -> NWay:
     if not isinstance(has_positive, bool):
         raise place.error(f"'has_positive' is {as_json(has_positive)}; expected true or false")
     return NWay(
-        query_id=identifier(row[pick(row, QUERY_ID, place)], "query_id", place),
+        query_id=read_field(row, QUERY_ID, identifier, place),
         doc_ids=ids,
         scores=tuple(number(score, "scores", place) for score in scores),
         has_positive=has_positive,

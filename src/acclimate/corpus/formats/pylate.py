@@ -16,7 +16,7 @@ from acclimate.base.files import atomic_folder
 from acclimate.base.text import counted
 from acclimate.corpus.formats import collection_files
 from acclimate.corpus.formats.content import Content, Example, Row
-from acclimate.corpus.formats.fields import Field, identifier, number, pick, without
+from acclimate.corpus.formats.fields import Field, identifier, number, read_field, without
 from acclimate.corpus.formats.rows import json_list, objects, table
 from acclimate.corpus.formats.source import Source
 from acclimate.corpus.formats.writing import write_objects
@@ -42,10 +42,9 @@ def read_train(path: Path) -> Content:
 
     def examples() -> Iterator[Row[Example]]:
         for place, values in objects(path):
-            query_id = identifier(values[pick(values, QUERY_ID, place)], "query_id", place)
+            query_id = read_field(values, QUERY_ID, identifier, place)
             doc_ids = tuple(
-                identifier(doc_id, "document_ids", place)
-                for doc_id in json_list(values[pick(values, DOC_IDS, place)], "document_ids", place)
+                identifier(doc_id, "document_ids", place) for doc_id in read_field(values, DOC_IDS, json_list, place)
             )
             listed = values.get("scores")
             scores = [] if listed is None else json_list(listed, "scores", place)

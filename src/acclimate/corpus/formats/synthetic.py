@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_jsonl
-from acclimate.corpus.formats.fields import Field, Located, Place, identifier, number, pick, text
+from acclimate.corpus.formats.fields import Field, Located, Place, identifier, number, pick, read_field, text
 from acclimate.corpus.formats.rows import json_list, json_objects
 from acclimate.records import SyntheticQuery
 
@@ -60,7 +60,7 @@ def synthetic_of(row: dict[str, Any], place: Place) -> SyntheticQuery:
     query = text(row[name], name, place).strip()
     if not query:
         raise place.error(f"{name!r} is empty; remove the line")
-    doc_id = identifier(row[pick(row, DOC_ID, place)], "doc_id", place)
+    doc_id = read_field(row, DOC_ID, identifier, place)
     query_id = identifier(row["query_id"], "query_id", place) if "query_id" in row else synthetic_id(doc_id, query)
     prompt = text(row["prompt"], "prompt", place) if "prompt" in row else ""
     logprob, log_probs = _logprobs(row, place)

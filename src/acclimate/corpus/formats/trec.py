@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import open_bytes, read_lines, text_writer
@@ -147,11 +147,11 @@ def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Pl
     return list(first.values())
 
 
-def grade(value: str, name: str, place: Place) -> int:
-    """A relevance grade: an integer."""
-    if not GRADE.fullmatch(value.strip()):
+def grade(value: Any, name: str, place: Place) -> int:
+    """A relevance grade: an integer, or its text."""
+    if not GRADE.fullmatch(str(value).strip()):
         raise place.error(f"{name!r} is {as_json(value)}; expected an integer grade")
-    return int(value.partition(".")[0])
+    return int(str(value).partition(".")[0])
 
 
 def _run_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Place, ScoredDoc]]:
