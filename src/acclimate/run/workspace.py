@@ -22,7 +22,6 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.disk import missing_file_errors, refuse_read_only, writing
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.files import exists, is_file, make_folder, read_state, sweep, tidied_above, write_json
-from acclimate.base.gpu import return_memory
 from acclimate.base.progress import Progress, duration
 from acclimate.base.text import command
 from acclimate.base.version import __version__
@@ -163,6 +162,8 @@ class Workspace:
         else the first does and shares out work. keeps: `run` reuses valid parts of an earlier folder itself, and
         removes the rest; folders with damaged files are always emptied.
         """
+        from acclimate.base.gpu import return_memory  # here, as a status is read without making a stage
+
         if not distributed.is_main():
             return self._made_by_first(stage, run, together=together)
         folder = self.folder / stage
@@ -218,6 +219,8 @@ class Workspace:
 
     def _made_by_first(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> StageOutput:
         """The output of a stage that the first process makes, as seen by the others, which may help."""
+        from acclimate.base.gpu import return_memory
+
         is_made = distributed.broadcast(False)
         if not is_made:
             if together:
