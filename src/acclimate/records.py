@@ -1,4 +1,4 @@
-"""The records that stages exchange, and the protocols of what rates and what finds (what writes: `llm/protocol.py`).
+"""The records that stages exchange, and the protocols of scorers and retrievers (that of LLMs: `llm/protocol.py`).
 
 Records are named tuples with the field names of ir_datasets and ir_measures, so both take them unconverted. Ids are
 strings everywhere. A reranked retriever is a retriever; a teacher is a scorer.

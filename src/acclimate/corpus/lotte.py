@@ -11,6 +11,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError
 from acclimate.corpus.formats import colbert, headerless
+from acclimate.corpus.formats.colbert_folders import files_by_kind
 from acclimate.corpus.formats.content import Content
 from acclimate.corpus.formats.fields import Located
 from acclimate.corpus.named_collections import KINDS
@@ -38,7 +39,7 @@ def labels(folder: Path, kind: str) -> Content:
 
     Raises DataError for a missing kind, and if there are several kinds and none is named.
     """
-    answers, questions = _by_kind(folder, "qas"), _by_kind(folder, "questions")
+    answers, questions = files_by_kind(folder, "qas"), files_by_kind(folder, "questions")
     present = answers or questions
     if not present and not kind:
         return Content()
@@ -51,9 +52,3 @@ def labels(folder: Path, kind: str) -> Content:
     if answers:
         return colbert.read_qas(answers[kind], split="test")
     return headerless.read_queries(questions[kind])
-
-
-def _by_kind(folder: Path, stem: str) -> dict[str, Path]:
-    """The files stem.KIND.suffix by kind; "all" for a name without a kind."""
-    paths = [path for suffix in ("jsonl", "tsv") for path in sorted(folder.glob(f"{stem}.*{suffix}"))]
-    return {path.name.split(".")[1] if path.name.count(".") > 1 else "all": path for path in paths}

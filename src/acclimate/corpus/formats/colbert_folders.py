@@ -71,12 +71,9 @@ def read_lotte(path: Path) -> Content:
 
     LoTTE numbers the queries of each kind from 0: a folder with both is refused where they have an id in common.
     """
-    contents: dict[str, Content] = {}
-    for file in sorted(path.glob("qas.*")) or sorted(path.glob("questions*.tsv")):
-        _, *kinds, _ = file.name.split(".")
-        kind = kinds[0] if kinds else "test"
-        is_judged = file.name.startswith("qas.")
-        contents[kind] = colbert.read_qas(file, split=kind) if is_judged else headerless.read_queries(file)
+    answers, questions = files_by_kind(path, "qas"), files_by_kind(path, "questions")
+    contents = {kind or "test": colbert.read_qas(file, split=kind or "test") for kind, file in answers.items()}
+    contents = contents or {kind: headerless.read_queries(file) for kind, file in questions.items()}
 
     def queries() -> Iterator[Row[Query]]:
         kind_of: dict[str, str] = {}
@@ -95,6 +92,12 @@ def read_lotte(path: Path) -> Content:
         qrels={kind: rows for content in contents.values() for kind, rows in content.qrels.items()},
     )
     return _named(content, path)
+
+
+def files_by_kind(folder: Path, stem: str) -> dict[str, Path]:
+    """The files stem.KIND.jsonl and stem.KIND.tsv by kind; "" is that of a name without one, as of UDAPDR."""
+    paths = [path for suffix in ("jsonl", "tsv") for path in sorted(folder.glob(f"{stem}.*{suffix}"))]
+    return {path.name.removeprefix(stem).rpartition(".")[0].removeprefix("."): path for path in paths}
 
 
 def write_lotte(path: Path, source: Source) -> int:

@@ -78,7 +78,7 @@ def attend(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, sca
     return _by_token(mixed, length)
 
 
-def attend_unwritten(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, scale: float) -> Tensor:
+def attend_fused(q: Tensor, shared: Tensor, suffix: Tensor, masks: AttentionMasks, scale: float) -> Tensor:
     """The same with a fused kernel that does not store scores, most of the memory traffic.
 
     Each prompt gets a copy of the prefix for the duration of a layer.

@@ -24,7 +24,7 @@ from torch import Tensor
 from acclimate.base import models
 from acclimate.base.cores import check_cancelled
 from acclimate.llm.decoders.architectures import WINDOWED, architecture_of
-from acclimate.llm.decoders.attention import Reading, attend, attend_unwritten, mask_of, rotated
+from acclimate.llm.decoders.attention import Reading, attend, attend_fused, mask_of, rotated
 from acclimate.llm.decoders.configuration import text_config
 from acclimate.llm.decoders.decoder import Rows
 from acclimate.llm.decoders.packed_cache import Cache, FixedCaches, empty
@@ -71,9 +71,8 @@ class Packed:
         ]
         self._for_gpu: bool = self._head.is_cuda if for_gpu is None else for_gpu
         self._fixed = FixedCaches() if self._for_gpu else None
-        fewest = WORTH_TILES if models.uses_amx(self._head) else math.inf
         # Tokens read at once from which fused attention is used.
-        self._fewest_unwritten = 2 if self._for_gpu else fewest
+        self._fewest_fused = 2 if self._for_gpu else WORTH_TILES if models.uses_amx(self._head) else math.inf
 
     @torch.inference_mode()
     def prefix(self, ids: Sequence[int]) -> Tensor:
@@ -236,7 +235,7 @@ class Packed:
             span: [angles[:, :, None] for angles in span.rotary(x, reading.positions)]  # (B or 1, T, 1, D)
             for span in spans
         }
-        attention = attend_unwritten if x.shape[1] >= self._fewest_unwritten else attend
+        attention = attend_fused if x.shape[1] >= self._fewest_fused else attend
         for layer, shared, suffix_layer in zip(self._layers, prefix, suffix, strict=True):
             masks = masks_by[layer.span]
             qkv = layer.qkv(layer.before_attention(x)).unflatten(-1, (-1, self._head_size))
