@@ -82,8 +82,8 @@ def files_of_judgments(folder: Path, *, prefix: str = "") -> dict[str, Path]:
 
 
 def split_of(path: Path) -> str:
-    """The split that a file is named after, such as validation-00000-of-00001.parquet; `test` for any other name."""
-    split = _split(re.split("[.-]", path.name)[0])
+    """The split that a file is named after; `test` for any other name."""
+    split = _split(path.name.split(".")[0])
     return split if split in SPLITS else "test"
 
 
@@ -122,6 +122,8 @@ def write_qrels(path: Path, qrels: Iterable[Qrel]) -> int:
 
 
 def _split(name: str) -> str:
+    """The split of that name, of which the file may be the shard: validation-00000-of-00001 is dev."""
+    name = re.sub("-[0-9]{5}-of-[0-9]{5}$", "", name)
     return "dev" if name in _DEV else name
 
 
