@@ -43,7 +43,7 @@ def trained_retriever(
     training = [pair for pair in pairs if pair.doc_ids[0] not in held_out]
     checks = [pair for pair in pairs if pair.doc_ids[0] in held_out]
     settings = {**settings, "student": ("dense-query",), "loss": CONTRASTIVE, "negatives": AUTO}
-    settings |= {"max_steps": 0, "max_queries": 0}
+    settings |= {"max_steps": 0, "max_queries": 0, "dim": 0}
     train_students(training, checks, encoder, data, folder, settings=settings, seed=seed, progress=progress)
     student = Encoder.load_student(folder / "dense", max_tokens=encoder.max_tokens)
     return System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})
