@@ -13,7 +13,8 @@ export async function call(path, body) {
     if (body !== undefined) headers["content-type"] = "application/json";
     let answer;
     try {
-      answer = await fetch(path, {
+      // relative to the page, which may lie below a path of another service
+      answer = await fetch(`.${path}`, {
         method: body === undefined ? "GET" : "POST",
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
