@@ -172,6 +172,15 @@ def test_a_stream_of_events_is_one_answer():
     assert read('data: {"error": {"message": "no"}}\n\n')["error"]
 
 
+def test_a_stream_of_a_completion_is_one_answer():
+    parts = [" what", " is\u2028", "a dhow\n"]  # a line separator that ends no line of the stream
+    rows = [{"choices": [{"text": part, "logprobs": {"tokens": [part], "token_logprobs": [-1.0]}}]} for part in parts]
+    rows += [{"choices": [{"text": "", "finish_reason": "stop"}]}]
+    text = "".join(f"data: {json.dumps(row, ensure_ascii=False)}\r\n\r\n" for row in rows) + "data: [DONE]\r\n"
+    found = wire.completion("a prompt", read(text), Decoding())
+    assert (found.text, found.finish_reason, len(found.logprobs)) == (" what is\u2028a dhow", "stop", 3)
+
+
 def test_a_stream_that_was_cut_is_no_answer():
     row = {"choices": [{"delta": {"content": "what is"}, "finish_reason": None}]}
     with pytest.raises(ValueError, match="finish_reason"):

@@ -94,25 +94,28 @@ def read(text: str) -> Any:
 
 def _merged(text: str) -> dict[str, Any]:
     """The complete answer from a stream of events."""
-    events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    lines = re.split(r"\r\n?|\n", text)  # not splitlines: JSON may have other line separators within a text
+    events = [line[5:].strip() for line in lines if line.startswith("data:")]
     rows = [row for event in events if event != "[DONE]" and isinstance(row := json.loads(event), Mapping)]
     failed = next((row for row in rows if row.get("error")), None)
     if failed is not None or not rows:
         return dict(failed or {})
     texts: dict[str, str] = {}
     choice: dict[str, Any] = {}
-    pieces: list[Any] = []
+    logprobs: dict[str, list[Any]] = {}
     choice_lists = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
     for part in (part for choices in choice_lists for part in choices if isinstance(part, Mapping)):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
             if isinstance(value, str):
                 texts[name] = texts.get(name, "") + value
-        logprobs = part.get("logprobs")
-        if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
-            pieces += logprobs["content"]
+        of_part = part.get("logprobs")
+        for name, values in of_part.items() if isinstance(of_part, Mapping) else ():
+            if isinstance(values, list):
+                logprobs.setdefault(name, []).extend(values)
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     if "[DONE]" not in events:  # a stream without its end was cut off
         choice["finish_reason"] = choice.get("finish_reason") or "error"
-    choice |= {"message": texts, "text": texts.get("text"), "logprobs": {"content": pieces}}
+    text_alone = texts.pop("text", None)  # what completions have instead of a message
+    choice |= {"message": texts if text_alone is None else None, "text": text_alone, "logprobs": logprobs}
     return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}
