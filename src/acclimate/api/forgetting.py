@@ -38,7 +38,7 @@ def forgetting(folder: StrPath, collection: StrPath, *, progress: Shown = "auto"
     DataError if it has none, SettingError for a run that adapted no retriever.
 
     >>> print(acclimate.forgetting("run", "beir/scifact"))  # doctest: +SKIP
-    Outside, on scifact (300 labelled queries, 5,183 documents), dense:adapted forgot something: ...
+    Outside this corpus, on scifact (300 labelled queries, 5,183 documents), dense:adapted got worse: nDCG@10 ...
     """
     run, outputs = open_run(Path(path_text(folder, "folder")), "evaluate")
     with run.workspace.lock(), shown(progress):

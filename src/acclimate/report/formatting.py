@@ -59,9 +59,9 @@ def p_value(p: float) -> str:
 
 def milliseconds(value: float) -> str:
     """`0.42 ms`, `12 ms`, `1.3 s`."""
-    if value >= 1000:
+    if value >= 999.5:
         return f"{value / 1000:.1f} s"
-    return f"{value:.2f} ms" if value < 1 else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+    return f"{value:.{2 if value < 0.995 else 1 if value < 9.95 else 0}f} ms"
 
 
 def size(count: float) -> str:

@@ -31,8 +31,8 @@ def write(source: Source, folder: Path) -> Written:
     (folder / "parts").mkdir(exist_ok=True)
     n_docs = arrays.write(source, folder / "parts")
     shutil.copyfile(_READER, folder / "search.py")
-    line = "load it with: python search.py URL, or with --url URL (or a folder), which also checks the results"
-    return Written({"documents": n_docs}, lines=[line])
+    how = "load it with: python search.py URL, or with --url URL (or a folder), which also checks the results"
+    return Written({"documents": n_docs}, lines=[how])
 
 
 def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:

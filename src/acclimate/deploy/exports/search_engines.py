@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _DOCS_PER_FILE = 512
-_DIGITS = 6  # significant digits of a vector's component
+_DECIMALS = 6  # of a vector's component
 _LONGEST = 8191  # characters of an id that is indexed: a longer one can be more than Lucene's 32,766 bytes
 
 
@@ -93,7 +93,7 @@ def _rows(
         for name, kind in source.kinds.items():
             if kind == DENSE:
                 if of_part[name][place].any():  # Elasticsearch refuses the zero vector
-                    row[identifier(name)] = [round(value, _DIGITS) for value in of_part[name][place].tolist()]
+                    row[identifier(name)] = [round(value, _DECIMALS) for value in of_part[name][place].tolist()]
             elif kind in LEXICAL:
                 span = slice(*of_part[f"{name}.starts"][place : place + 2])
                 terms, weights = (

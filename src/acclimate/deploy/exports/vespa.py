@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _DOCS_PER_FILE = 512
 _TEXTS = ("title", "text")
-_DIGITS = 6  # significant digits of weights and vector components
+_DECIMALS = 6  # of weights and vector components
 _NONCHARACTERS = "".join(
     map(chr, (end for plane in range(17) for end in (0x10000 * plane + 0xFFFE, 0x10000 * plane + 0xFFFF)))
 )
@@ -132,4 +132,4 @@ def _of_member(field: str, name: str, kind: str, of_part: arrays.Arrays, place: 
 
 
 def _rounded(values: Iterable[float]) -> list[float]:
-    return [round(value, _DIGITS) for value in values]
+    return [round(value, _DECIMALS) for value in values]
