@@ -163,7 +163,7 @@ def test_a_stream_of_events_is_one_answer():
     rows = [{"choices": [{"delta": {"role": "assistant", "content": part}, "finish_reason": None}]} for part in parts]
     for number, (row, part) in enumerate(zip(rows, parts, strict=True), 1):
         row["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -float(number)}]}
-    rows += [{"choices": [{"delta": {}, "finish_reason": reason}]} for reason in ("length", None)]
+    rows += [{"choices": [{"delta": {}, "text": "", "finish_reason": reason}]} for reason in ("length", None)]
     rows += [{"choices": [], "usage": {"prompt_tokens": 50}}]
     text = ": ping\n\n" + "".join(f"data: {json.dumps(row)}\n\n" for row in rows) + "data: [DONE]\n\n"
     found = wire.completion("a prompt", read(text), CHAT)

@@ -116,6 +116,6 @@ def _merged(text: str) -> dict[str, Any]:
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     if "[DONE]" not in events:  # a stream without its end was cut off
         choice["finish_reason"] = choice.get("finish_reason") or "error"
-    text_alone = texts.pop("text", None)  # what completions have instead of a message
-    choice |= {"message": texts if text_alone is None else None, "text": text_alone, "logprobs": logprobs}
+    alone = texts.pop("text", None)  # what completions have instead of a message, and some chats beside it
+    choice |= {"message": texts if texts or alone is None else None, "text": alone, "logprobs": logprobs}
     return {"choices": [choice], "usage": next((row["usage"] for row in reversed(rows) if row.get("usage")), None)}
