@@ -166,6 +166,7 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
         (["--system", "hybird", "--port", "0"], "Did you mean 'hybrid'?"),
         (["--host", "127.0.0.1.5"], "cannot listen on"),
         (["--max-k", "0"], "--max-k is 0"),
+        (["--reload-seconds", "none"], "--reload-seconds is 'none'; expected a number"),
         (["--request-seconds", "0"], "request_seconds is 0"),
     ],
 )

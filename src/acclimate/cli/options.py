@@ -20,7 +20,7 @@ def _option(kind: Any, domain: Domain, **named: Any) -> Parameter:
 
     def convert(_: Any, tokens: Sequence[Any]) -> Any:
         text, name = tokens[0].value, tokens[0].keyword
-        if kind is not int and text == "none":
+        if kind == tuple[int, ...] and text == "none":
             return ()
         return check(text, Setting(name, kind, None, "", domain), name)
 
