@@ -51,12 +51,10 @@ _JUDGED_ON = {  # the judged queries, by kind
     "log": "log queries",
     "synthetic": "held-out synthetic queries",
 }
-
 _SYNTHETIC = (
     " Scores on such queries are usually too high; expect less on real ones. Differences below "
     f"{score(ERROR_WITHOUT_LABELS)} are within their error and do not count."
 )
-
 TUNING = "Students are trained with the settings of the run and with the alternatives in distill.tune, if set."
 
 
@@ -68,10 +66,8 @@ def key_comparison(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def comparison_of(report: Mapping[str, Any], system: str) -> Mapping[str, Any] | None:
     """A system's comparison with the baseline on nDCG@10; None if there is none, as for the baseline."""
     wanted = (system, report["baseline"], MAIN)
-    for comparison in report["comparisons"]:
-        if (comparison["system"], comparison["baseline"], comparison["measure"]) == wanted:
-            return comparison
-    return None
+    rows = (row for row in report["comparisons"] if (row["system"], row["baseline"], row["measure"]) == wanted)
+    return next(rows, None)
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -224,9 +220,8 @@ def reason(report: Mapping[str, Any]) -> str:
     picked = report.get("recommendation")
     if not picked or "reason" in picked:
         return (picked or {}).get("reason", "")
-    best = next(system for system in report["systems"] if system["name"] == picked["best"])
-    measured = f"{best['name']} measured best ({score(best['measures'][MAIN])})"
     means = {system["name"]: system["measures"][MAIN] for system in report["systems"]}
+    measured = f"{picked['best']} measured best ({score(means[picked['best']])})"
     not_served = [name for name in means if not SystemName(name).is_servable and means[name] > means[picked["best"]]]
     if not_served:
         measured = (
@@ -234,12 +229,17 @@ def reason(report: Mapping[str, Any]) -> str:
         )
     if not picked["equals"]:
         return f"{measured}, and every other system is significantly different."
-    equals = ", ".join(f"{equal['system']} (p {_compared(equal['p'])})" for equal in picked["equals"])
+    equals = ", ".join(f"{equal['system']} ({_equality(equal['p'])})" for equal in picked["equals"])
     recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
         f"{measured}; not significantly different from it: {equals}. Of these, {recommended['name']} costs least "
         f"({_TAKES[effort(recommended)]}); ties go to the faster system, then to the better one."
     )
+
+
+def _equality(p: float) -> str:
+    """Why two systems count as equal: by chance, or because nobody judged and their difference is within the error."""
+    return f"p {_compared(p)}" if p >= ALPHA else f"less than {score(ERROR_WITHOUT_LABELS)} apart"
 
 
 def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
