@@ -43,7 +43,7 @@ def test_what_each_step_adds_and_costs_is_said(report):
             "21 ms -> 1.3 s",
         ):
             assert text in written.replace("→", "->")
-        assert "Adds: late interaction. No significant effect: weights chosen here." in written
+        assert "Adds: late interaction. No clear effect: weights chosen here." in written
         assert "Makes it worse: reranker behind hybrid." in written
 
 

@@ -9,7 +9,7 @@ Word = Literal["adds", "unclear", "worse"]
 
 IN_WORDS: dict[Word, str] = {
     "adds": "adds",
-    "unclear": "no significant effect",
+    "unclear": "no clear effect",
     "worse": "makes it worse",
 }
 WHAT_IT_IS = {
@@ -38,7 +38,7 @@ def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:
 
 
 def summary(steps: Sequence[Mapping[str, Any]]) -> str:
-    """`Adds: late interaction. No significant effect: weights chosen here, adapted students.`"""
+    """`Adds: late interaction. No clear effect: weights chosen here, adapted students.`"""
     by_word: dict[Word, list[str]] = {}
     for step in steps:
         by_word.setdefault(in_a_word(step), []).append(step["step"] + _where(step))
