@@ -46,7 +46,7 @@ class MeasuredSystem(NamedTuple):
     latency_ms: dict[str, float]  # p50 and p95 of single queries
     index_bytes: int
     weights: dict[str, float]  # of its members; empty for reciprocal rank fusion
-    untouched: bool = False  # True for what exists before adapting: bm25, dense and hybrid
+    untouched: bool = False  # True for what exists before adapting: bm25, dense, hybrid and a provided run
 
 
 class Report(Content):
