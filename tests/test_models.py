@@ -35,10 +35,11 @@ def test_a_fingerprint_is_of_weights_and_what_is_read_with_them_and_of_their_nam
 
     others = [{name: f"{text} "} for name, text in files.items()] + [
         {"tokenizer.model": "x"},
+        {"chat_template.jinja": "x"},
         {"2_Dense/config.json": ""},
     ]
-    assert len({fingerprint(), *(fingerprint(n, **other) for n, other in enumerate(others, 1))}) == 7
-    assert fingerprint(8, **{"README.md": "read by nobody"}) == (before := fingerprint())
+    assert len({fingerprint(), *(fingerprint(n, **other) for n, other in enumerate(others, 1))}) == 8
+    assert fingerprint(9, **{"README.md": "read by nobody"}) == (before := fingerprint())
     (tmp_path / "0" / "merges.txt").rename(tmp_path / "0" / "other.txt")
     assert models.weights_fingerprint(str(tmp_path / "0")) != before
 

@@ -24,7 +24,8 @@ from acclimate.base.text import command, quoted, reason_of
 if TYPE_CHECKING:
     import torch
 
-CONFIGURATION = (".json", ".txt", ".model", ".metadata")  # suffixes of files with tokenizers, prompts, pooling, lengths
+# Suffixes of files with tokenizers, chat templates, prompts, pooling, lengths.
+CONFIGURATION = (".json", ".txt", ".model", ".metadata", ".jinja")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl")
 _SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
