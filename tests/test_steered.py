@@ -17,7 +17,7 @@ from acclimate.base.words import normalized
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.judged_queries import JUDGED, LOG, NOTHING_JUDGED, JudgedQueries, Labels
-from acclimate.corpus.query_log import NO_LOG, LoggedQuery, QueryLog
+from acclimate.corpus.query_log import LoggedQuery, QueryLog
 from acclimate.corpus.self_matches import SelfMatches
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.members import Ids
@@ -121,14 +121,12 @@ def test_judged_queries_that_prompts_show_do_not_choose(steered):
     assert len(steered.choosing(run_with(many), sampled).queries) == 1
     sampled.shown.add(normalized(many.queries[0].text))
     assert len(steered.choosing(run_with(few), sampled).queries) == len(ROWS)
-    run = run_with(many)
-    run.input.unjudged_log, run.input.corpus = NO_LOG, SimpleNamespace(fingerprint="")
-    run.settings = {"steer": {"log_queries": 5}, "generate": {"log_examples": 0}}
-    run.seed, run.read = 0, lambda *_: {}
-    run.make = lambda *_, **__: steered
-    other = SimpleNamespace(name="other", fingerprint="")
-    with pytest.raises(DataError, match="prompts show all 100 queries of the dev split"):
-        stage.make(run, other, sampled, other)
+    other, test = SimpleNamespace(name="other", fingerprint=""), replace(few, split="test")
+    for labels, said in (((many,), "100 queries of the dev"), ((NOTHING_JUDGED, test), "2 queries of the test")):
+        run = run_with(*labels)
+        run.settings = {"steer": {}}
+        with pytest.raises(DataError, match=f"prompts show all {said} split, so none is left to"):
+            stage.make(run, other, sampled, other)
 
 
 def test_the_dev_split_chooses_only_beside_a_test_split_and_only_with_relevant_documents():

@@ -26,9 +26,9 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted
-from acclimate.base.words import length_of, words_of
+from acclimate.base.words import length_of, normalized, words_of
 from acclimate.corpus import judged_queries
-from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT, LOG, SYNTHETIC, JudgedQueries
+from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT, LOG, NOTHING_JUDGED, SYNTHETIC, JudgedQueries
 from acclimate.measure.importance import effective, importance_weights
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
@@ -251,6 +251,13 @@ def estimate(run: Run, n_queries: float) -> Estimate:
 def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> Steered:
     """Build the queries and grades that choices are made on."""
     settings, labels = run.settings["steer"], run.input.labels
+    used = {"choose": labels.choosing if _is_enough(labels.choosing) else NOTHING_JUDGED, "measure": labels.measuring}
+    for use, labelled in used.items():
+        if labelled.queries and all(normalized(query.text) in sampled.shown for query in labelled.queries):
+            raise DataError(
+                f"prompts show all {counted(len(labelled.queries), 'query')} of the {labelled.split} split, so none is "
+                f"left to {use} on; show fewer (sample.n_examples), or others (sample.examples)"
+            )
     n_shown = run.settings["generate"]["log_examples"]
     drawn = run.input.unjudged_log.draw(n_shown + n_log_choosing(run), run.seed)[n_shown:]
     log = sorted(query.as_query() for query in drawn)
@@ -276,13 +283,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
         "labelled": f"{_is_enough(labels.choosing)}, {len(labels.measuring.queries) > 0}",
         **({"log": fingerprint(log)} if log else {}),
     }
-    steered = run.make(Steered, work, inputs=inputs, unit="queries")
-    if _is_enough(labels.choosing) and not steered.choosing(run, sampled).queries:
-        raise DataError(
-            f"prompts show all {counted(len(labels.choosing.queries), 'query')} of the {labels.choosing.split} split, "
-            "so none is left to choose on; show fewer (sample.n_examples), or others (sample.examples)"
-        )
-    return steered
+    return run.make(Steered, work, inputs=inputs, unit="queries")
 
 
 def _is_enough(labelled: JudgedQueries) -> bool:
