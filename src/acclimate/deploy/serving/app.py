@@ -143,7 +143,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def counted() -> Response:
         """For Prometheus."""
         info = {"system": str(service.run.system), "run": service.run.fingerprint, "version": __version__}
-        return Response(service.metrics.text(info), media_type=metrics.CONTENT_TYPE)
+        return Response(service.metrics.text(info, service.worker.n_waiting), media_type=metrics.CONTENT_TYPE)
 
 
 def _only_known(request: Request) -> None:

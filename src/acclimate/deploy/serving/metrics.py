@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -47,7 +47,6 @@ class Metrics:
         self._seconds = Histogram("acclimate_request_seconds", "Seconds from request to answer.", _SECONDS)
         self._batches = Histogram("acclimate_batch_questions", "Queries per batch.", _SIZES)
         self._reloads: Counter[str] = Counter()
-        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}  # name -> (help text, value)
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count an answered request. path: that of a route, so that clients cannot create new labels."""
@@ -65,8 +64,8 @@ class Metrics:
         with self._lock:
             self._reloads[outcome] += 1
 
-    def text(self, info: Mapping[str, str]) -> str:
-        """All metrics in text format. info: labels of the served run."""
+    def text(self, info: Mapping[str, str], n_waiting: int) -> str:
+        """All metrics in text format. info: labels of the served run. n_waiting: queries that wait."""
         with self._lock:
             lines = _counter("acclimate_requests_total", "Requests answered.", [
                 (f'path="{path}",status="{status}"', count) for (path, status), count in sorted(self._requests.items())
@@ -75,16 +74,19 @@ class Metrics:
             lines += _counter("acclimate_reloads_total", "Reloads of the run, successful and failed.", [
                 (f'outcome="{outcome}"', count) for outcome, count in sorted(self._reloads.items())
             ])  # fmt: skip
-        for name, (what, value) in self.gauges.items():
-            lines += [f"# HELP {name} {what}", f"# TYPE {name} gauge", f"{name} {value()}"]
+        lines += _gauge("acclimate_questions_waiting", "Queries that wait.", "", n_waiting)
         labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in info.items())
-        lines += ["# HELP acclimate_run_info The served run.", "# TYPE acclimate_run_info gauge"]
-        return "\n".join([*lines, f"acclimate_run_info{{{labels}}} 1", ""])
+        lines += _gauge("acclimate_run_info", "The served run.", f"{{{labels}}}", 1)
+        return "\n".join([*lines, ""])
 
 
 def _counter(name: str, what: str, values: list[tuple[str, int]]) -> list[str]:
     lines = [f"# HELP {name} {what}", f"# TYPE {name} counter"]
     return lines + [f"{name}{{{labels}}} {value}" for labels, value in values]
+
+
+def _gauge(name: str, what: str, braces: str, value: int) -> list[str]:
+    return [f"# HELP {name} {what}", f"# TYPE {name} gauge", f"{name}{braces} {value}"]
 
 
 def _escaped(value: str) -> str:

@@ -44,7 +44,6 @@ class Service:
         self.worker = Worker(run, on_batch=self.metrics.batch)
         self.reloading = Reloading(self.worker, load, folder, state)
         self.feedback = Feedback(folder)
-        self.metrics.gauges["acclimate_questions_waiting"] = ("Queries that wait.", lambda: self.worker.n_waiting)
 
     @property
     def run(self) -> LoadedRun:
