@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import pwd
 import shutil
 from dataclasses import dataclass
 
+import gguf as package
 import numpy as np
 import pytest
 
-package = pytest.importorskip("gguf", reason="gguf is not installed")
-
 from acclimate.base import models
-from acclimate.base.errors import MissingExtra
-from acclimate.llm.decoders import gguf
 from acclimate.llm.decoders.gguf import read_once
 from acclimate.llm.decoders.unpacked import load_unpacked
 
@@ -60,21 +56,11 @@ def test_a_cache_is_made_with_the_folders_above_it(cache, monkeypatch):
     assert load_unpacked("m", "float32", never, load) == Saved("weights")
 
 
-def test_what_reads_no_gguf_file_leaves_its_package_alone():
+def test_the_package_of_gguf_files_is_as_before_once_one_is_read():
     before = package.GGUFReader
-    with read_once(None):
-        assert package.GGUFReader is before
-    with read_once("a.gguf"):
+    with read_once():
         assert package.GGUFReader is not before
     assert package.GGUFReader is before
-
-
-def test_a_gguf_file_needs_the_package_that_reads_it(monkeypatch):
-    assert (gguf.options(None), gguf.options("a.gguf")) == ({}, {"gguf_file": "a.gguf"})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r"A GGUF model needs .*: pip install gguf$"):
-        gguf.options("a.gguf")
-    assert gguf.options(None) == {}
 
 
 def test_another_file_precision_or_part_is_another(cache):
@@ -202,7 +188,7 @@ def test_a_gguf_file_is_parsed_once_and_as_its_package_does(tmp_path):
     writer.close()
 
     expected = package.GGUFReader(path)
-    with read_once(path):
+    with read_once():
         parsed = package.GGUFReader(path)
         assert package.GGUFReader(path) is parsed
     assert package.GGUFReader is type(expected)

@@ -43,14 +43,15 @@ class Loaded(Tokenizer):
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GgufConfig
 
         model = models.resolve(self.name)
-        revision, options = model.revision or "main", gguf.options(model.gguf_file)
+        revision = model.revision or "main"
 
         def load(path: str | Path, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
             return kind.from_pretrained(path, revision=revision, dtype=self.dtype, use_safetensors=True, **options)
 
         def unpack() -> Any:
-            with gguf.read_once(model.gguf_file):
-                return load(model.path_or_id, quantization_config=GgufConfig(dequantize=True), **options)
+            quantization = GgufConfig(dequantize=True)
+            with gguf.read_once():
+                return load(model.path_or_id, quantization_config=quantization, gguf_file=model.gguf_file)
 
         with loading(self.name):
             if model.gguf_file:

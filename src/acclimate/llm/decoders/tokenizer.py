@@ -26,16 +26,15 @@ class Tokenizer:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The transformers tokenizer. Raises MissingExtra for a GGUF model without the gguf package."""
+        """The transformers tokenizer."""
         from transformers import AutoTokenizer
 
         model = models.resolve(self.name)
-        options = gguf.options(model.gguf_file)
         load = functools.partial(AutoTokenizer.from_pretrained, revision=model.revision or "main")
 
         def unpack() -> Any:
-            with gguf.read_once(model.gguf_file):
-                return load(model.path_or_id, **options)
+            with gguf.read_once():
+                return load(model.path_or_id, gguf_file=model.gguf_file)
 
         with naming(self.name):
             if model.gguf_file:
