@@ -71,12 +71,13 @@ def test_a_deberta_with_spm_model_alone_is_converted(tmp_path):
     assert len(set(plain)) == 3
 
 
-def test_a_missing_tokenizer_library_is_named_with_the_command(t5, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model"])
+def test_a_missing_tokenizer_library_is_named_with_the_command(t5, tmp_path, monkeypatch, name):
     write_t5(t5, WORDS)
     (t5 / "tokenizer.json").unlink()
-    (t5 / "spiece.model").write_bytes(b"")
+    (t5 / name).write_bytes(b"")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
-    said = r"spiece.model, a tokenizer, needs an optional package: pip install 'acclimate\[sentencepiece\]'"
+    said = rf"{name}, a tokenizer, needs an optional package: pip install 'acclimate\[sentencepiece\]'"
     with pytest.raises(MissingExtra, match=said):
         score(t5)
     with pytest.raises(MissingExtra, match=said):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Suffixes of files with tokenizers, chat templates, prompts, pooling, lengths.
 CONFIGURATION = (".json", ".txt", ".model", ".metadata", ".jinja")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl")
-_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
+_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _LONGEST_ID = 200  # characters: the hub allows 96, plus a revision
 
