@@ -220,16 +220,19 @@ def test_a_mistake_is_the_same_mistake_in_both(home, capsys, wrong, typed):
 def test_what_is_no_path_is_never_taken_for_the_name_of_one(run, tmp_path):
     """Nor is it shown whole: a message with a hundred rows in it would help nobody."""
     rows = [{"_id": str(n), "text": "lava"} for n in range(100)]
-    for name, call in {
-        "corpus": lambda: acclimate.adapt(3, out=tmp_path / "run"),
-        "out": lambda: acclimate.adapt("docs/", out=None),
-        "recipe": lambda: acclimate.plan("docs/", out=tmp_path / "run", recipe=rows),
-        "log": lambda: acclimate.adapt("docs/", out=tmp_path / "run", log=rows),
-        "prices": lambda: acclimate.adapt("docs/", out=tmp_path / "run", prices=rows),
-        "folder": lambda: acclimate.open(rows),
-        "newdocs": lambda: run.update(3),
-        "remove": lambda: run.update(remove=["1"]),
-    }.items():
+    for name, call in (
+        ("corpus", lambda: acclimate.adapt(3, out=tmp_path / "run")),
+        ("out", lambda: acclimate.adapt("docs/", out=None)),
+        ("out", lambda: run.export("sqlite", 3)),
+        ("out", lambda: run.feedback(3)),
+        ("recipe", lambda: acclimate.plan("docs/", out=tmp_path / "run", recipe=rows)),
+        ("log", lambda: acclimate.adapt("docs/", out=tmp_path / "run", log=rows)),
+        ("prices", lambda: acclimate.adapt("docs/", out=tmp_path / "run", prices=rows)),
+        ("folder", lambda: acclimate.open(rows)),
+        ("newdocs", lambda: run.update(3)),
+        ("remove", lambda: run.update(remove=["1"])),
+        ("llm", lambda: run.judge(llm=3)),
+    ):
         with pytest.raises(acclimate.SettingError, match=f"^{name} is .*; expected a path$") as error:
             call()
         assert len(str(error.value)) < 300

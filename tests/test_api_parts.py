@@ -136,7 +136,7 @@ def test_a_reproduction_runs_each_seed_in_its_folder_with_all_published_measures
         return SimpleNamespace(report=SimpleNamespace(systems=[SimpleNamespace(name=headline, measures=figures)]))
 
     monkeypatch.setattr(reproduce, "adapt", adapt)
-    made = acclimate.reproduce("inpars-v2", out=tmp_path, collections=["beir/scifact"], seeds=(3, 5))
+    made = acclimate.reproduce("inpars-v2", out=tmp_path, collections="beir/scifact", seeds=(3, 5))
     assert made.rows[0].reached == {3: 0.3, 5: 0.5} and made.rows[0].mean == 0.4
     assert [(each["seed"], each["recipe"], each["out"].name) for each in told] == [
         (3, "inpars-v2", "seed-3"),

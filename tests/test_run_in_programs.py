@@ -127,10 +127,12 @@ def test_progress_that_cannot_be_called_is_refused_before_anything_is_made(progr
     assert not (tmp_path / "run").exists()
 
 
-def test_limits_of_another_type_and_empty_keys_are_refused(finished):
+def test_limits_of_another_type_and_options_that_cannot_be_are_refused(finished):
     pytest.importorskip("fastapi")
     with pytest.raises(acclimate.SettingError, match=r"limits is {'max_k': 3}; expected acclimate\.Limits"):
         acclimate.open(finished).asgi(limits={"max_k": 3})
+    with pytest.raises(acclimate.SettingError, match=r"reload_seconds is -1\.0; expected a number"):
+        acclimate.open(finished).asgi(reload_seconds=-1)
     for key in ("", " "):  # else anybody could read
         with pytest.raises(acclimate.SettingError, match=r"the key .* is empty"):
             acclimate.open(finished).asgi(api_key=key)

@@ -22,7 +22,7 @@ from acclimate.llm.server.address import check_no_secrets
 from acclimate.records import Qrel, Query
 from acclimate.report import assemble
 from acclimate.report.judgment import text
-from acclimate.run.provided import StrPath
+from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
 from acclimate.search.measuring import draw_queries
 from acclimate.stages import judge as stage
@@ -130,7 +130,7 @@ def judge(
     if queries is not None and log is not None:
         raise SettingError("--queries and --log are alternatives; give one of them")
     run, outputs = open_run(folder, "evaluate")
-    settings["llm"] = llm or run.settings["filter"]["llm"]
+    settings["llm"] = path_text(llm, "llm") if llm else run.settings["filter"]["llm"]
     check_no_secrets({"judge": settings})
     limit(run, max_cost, max_tokens, prices)
     stage.check(run, settings)

@@ -136,6 +136,7 @@ def reproduce(
     left_out: list[str] = []
     if collections is None:
         collections, left_out = by_name(figures)
+    collections = [collections] if isinstance(collections, str) else collections
     for collection in collections:
         check_name(collection)
     changes = merged(settings, {"evaluate": {"measures": _measures(changed, figures)}})

@@ -208,7 +208,7 @@ class Run:
 
         run, outputs = open_latest(self.folder)
         with shown(progress):
-            return export(run, outputs, format, None if out is None else Path(out), system, url)
+            return export(run, outputs, format, None if out is None else Path(path_text(out, "out")), system, url)
 
     def update(
         self,
@@ -263,7 +263,7 @@ class Run:
 
         Raises DataError if there is no feedback.
         """
-        return exported_feedback.export(self.folder, Path(out))
+        return exported_feedback.export(self.folder, Path(path_text(out, "out")))
 
     def judge(self, **options: Unpack[JudgeOptions]) -> Judgment:
         """Have an LLM grade the top results of every system, measure the systems by its grades, and rewrite the report.

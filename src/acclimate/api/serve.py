@@ -13,9 +13,10 @@ from acclimate.base.domains import Between
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.text import quoted
 from acclimate.deploy.serving.limits import Limits
-from acclimate.run.settings import whole_number
+from acclimate.run.settings import Setting, check, whole_number
 
 PORT = 8765
+_RELOAD_SECONDS = Setting("reload_seconds", float, 2.0, "", Between(0, 86_400))
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -61,6 +62,7 @@ def application(
         raise SettingError(f"limits is {quoted(limits)}; expected acclimate.Limits(...)")
     if api_key is not None and not api_key.strip():
         raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
+    reload_seconds = check(reload_seconds, _RELOAD_SECONDS, "reload_seconds")
     service = Service(Path(folder), system, limits or Limits())
     return create_app(service, api_key=api_key, hosts=_hosts(allowed_hosts), reload_seconds=reload_seconds)
 
