@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from acclimate.base import distributed
@@ -70,6 +69,7 @@ class ServerLLM:
         self.model, self.url = self.address.model, self.address.url
         self.decoding = replace(decoding, chat=self.address.chats)
         self._fleet = Fleet([self.url, *self.address.more_urls])
+        self._clients: dict[str, Any] = {}  # by address, made before threads ask for them
         self.concurrency, self.patience = concurrency * len(self._fleet.urls), patience
         self.terms = Terms()
         self._gate = Gate(self.concurrency)
@@ -94,7 +94,7 @@ class ServerLLM:
         return fingerprint("server", where, self.model, self.decoding.fingerprint)
 
     def decoding_as(self, decoding: Decoding) -> ServerLLM:
-        """The same model with another decoding; all that was learned about the server is shared."""
+        """The same model with another decoding; connections, and all that was learned about the server, are shared."""
         llm = copy.copy(self)
         llm.decoding = replace(decoding, chat=self.address.chats)
         return llm
@@ -157,12 +157,10 @@ class ServerLLM:
 
     def check(self) -> None:
         """Raises MissingExtra without the client, SettingError without a key that is needed."""
-        self._clients  # noqa: B018 (made once, before threads ask for them)
-
-    @cached_property
-    def _clients(self) -> dict[str, Any]:
-        addresses = {url: self.address._replace(url=url) for url in self._fleet.urls}
-        return {url: client(self.name, each, self.patience.request_seconds) for url, each in addresses.items()}
+        for url in self._fleet.urls:
+            if url not in self._clients:
+                address = self.address._replace(url=url)
+                self._clients[url] = client(self.name, address, self.patience.request_seconds)
 
     def _ask(self, prompt: str, stop: threading.Event) -> Completion | None:
         """One completion, with retries; None after `stop`. Raises LLMError."""
