@@ -70,7 +70,7 @@ def _seal(path: Path) -> Path:
 
 
 def fingerprint(*parts: Any) -> str:
-    """32 hex digits that identify JSON-serialisable values, the same on every machine."""
+    """32 hex digits that identify JSON-serializable values, the same on every machine."""
     payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

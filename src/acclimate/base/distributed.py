@@ -85,7 +85,7 @@ def take_gpu() -> None:
 
 
 def join() -> None:
-    """Initialise the process group, unless that is done or there is one process."""
+    """Initialize the process group, unless that is done or there is one process."""
     import torch
     from torch import distributed
 

@@ -217,7 +217,7 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
 
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
-    """Raise DataError for tensors of a wrong shape, or missing ones, which transformers would initialise randomly."""
+    """Raise DataError for tensors of a wrong shape, or missing ones, which transformers would initialize randomly."""
     shapes = {canonical_name(name, model): shape for name, shape in weights.items()}
     tied: dict[int, list[str]] = {}  # the names of each parameter, of which the file must have at least one
     expected: dict[int, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""Sanitising untrusted text (documents, LLM answers, names, values) for messages and terminals.
+"""Sanitizing untrusted text (documents, LLM answers, names, values) for messages and terminals.
 
 Control characters and marks of reading direction are removed, and long values shortened.
 """

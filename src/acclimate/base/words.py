@@ -33,7 +33,7 @@ _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 
 
 def folded(text: str, *, is_turkish: bool = False) -> str:
-    """Normalise a text for comparison: NFKC, case-folded, without vowel points and invisible characters.
+    """Normalize a text for comparison: NFKC, case-folded, without vowel points and invisible characters.
 
     is_turkish: lower-case I as ı, not i.
     """

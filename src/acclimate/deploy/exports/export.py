@@ -82,7 +82,7 @@ def export(
     out = out or run.workspace.folder / "exports" / form.name
     facts = {"format": form.name, "system": str(source.name)}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
-    # No format has options any more; the key stays so that exports of earlier versions are recognised.
+    # No format has options any more; the key stays so that exports of earlier versions are recognized.
     recipe = {**facts, "options": {}, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
     key = fingerprint(recipe, __version__)
     _refuse_other(out, facts)
