@@ -1,7 +1,7 @@
 """Cache of candidates, shared by the stages that rank (filter), sample (mine) and score (label) them.
 
-Stored per query: rows, which source found each, and every member's scores, about 3 kB. They depend only on query, depth
-and extra row (see `system`), and on the index, whose fingerprint the cache has.
+Stored per query: rows, which source found each, and every member's scores, about 3 kB. They depend only on the query's
+text, its extra row, how candidates are found (`Finding`), and the index, whose fingerprint the cache has.
 """
 
 from __future__ import annotations
