@@ -76,7 +76,7 @@ def fingerprint_of(name: str) -> str:
     return _class(name)(name).fingerprint
 
 
-def load(name: str, decoding: Decoding = Decoding()) -> LLM:  # noqa: B008 (immutable)
+def load(name: str, decoding: Decoding = Decoding()) -> LLM:
     """The LLM of that name: `openai:MODEL`, `vllm:MODEL`, `llama.cpp:FILE` or another of `BACKENDS`.
 
     Raises SettingError for a name that no backend serves.

@@ -29,7 +29,7 @@ from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Decoding
 from acclimate.llm.estimate import Calls, calls_of
 from acclimate.llm.lengths import characters_in, cut_at
-from acclimate.llm.prompts import ADAPTED, Material, plain_names
+from acclimate.llm.prompts import ADAPTED, NO_MATERIAL, Material, plain_names
 from acclimate.llm.prompts.adapted import GOOD_AND_BAD
 from acclimate.llm.protocol import LLM, Tokenizing
 from acclimate.records import Doc, PromptExample, SyntheticQuery
@@ -62,7 +62,7 @@ class Generation:
 def generate(
     docs: Sequence[Doc],
     completions: Completions,
-    material: Material = Material(),  # noqa: B008 (immutable)
+    material: Material = NO_MATERIAL,
     *,
     llm: str | LLM = "embedded:smollm2-135m-instruct",
     prompt: tuple[str, ...] = ("question", "keyword", "claim"),

@@ -160,7 +160,7 @@ class LlamaCppLLM:
     temperature 1.
     """
 
-    def __init__(self, name: str | _Gguf, decoding: Decoding = Decoding()) -> None:  # noqa: B008 (immutable)
+    def __init__(self, name: str | _Gguf, decoding: Decoding = Decoding()) -> None:
         self._gguf = _Gguf(name.removeprefix(PREFIX)) if isinstance(name, str) else name
         self.decoding = decoding
 

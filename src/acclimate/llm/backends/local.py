@@ -42,7 +42,7 @@ class LocalLLM:
     def __init__(
         self,
         model: str | Loaded,
-        decoding: Decoding = Decoding(),  # noqa: B008 (immutable)
+        decoding: Decoding = Decoding(),
         *,
         dtype: torch.dtype | None = None,
         share_prefix: bool = True,

@@ -60,10 +60,10 @@ class ServerLLM:
     def __init__(
         self,
         name: str,
-        decoding: Decoding = Decoding(),  # noqa: B008 (immutable)
+        decoding: Decoding = Decoding(),
         *,
         concurrency: int = 16,
-        patience: Patience = Patience(),  # noqa: B008 (immutable)
+        patience: Patience = Patience(),
     ) -> None:
         self.address = parse(name)
         self.model, self.url = self.address.model, self.address.url

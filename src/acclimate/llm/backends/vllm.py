@@ -82,7 +82,7 @@ class VllmLLM:
     The first special token ends an answer. Log-probabilities are the model's own, at temperature 1.
     """
 
-    def __init__(self, name: str | _Engine, decoding: Decoding = Decoding()) -> None:  # noqa: B008 (immutable)
+    def __init__(self, name: str | _Engine, decoding: Decoding = Decoding()) -> None:
         self._engine = _Engine(name.removeprefix(PREFIX)) if isinstance(name, str) else name
         self.decoding = decoding
 

@@ -112,6 +112,9 @@ class Material(NamedTuple):
     log: QueryLog = NO_LOG  # real queries
 
 
+NO_MATERIAL = Material()
+
+
 def hints(task: str = "", language: str = "", style: str = "", searches: Sequence[str] = ()) -> str:
     """Text to put before a prompt. searches: real queries, as examples of how people ask."""
     sentences = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
@@ -120,7 +123,7 @@ def hints(task: str = "", language: str = "", style: str = "", searches: Sequenc
     return "\n".join([*([wishes] if wishes else []), *(["People here ask like this:", *queries] if queries else [])])
 
 
-def load_mix(entries: Sequence[str], material: Material = Material(), *, hints: str = "") -> Mix:  # noqa: B008
+def load_mix(entries: Sequence[str], material: Material = NO_MATERIAL, *, hints: str = "") -> Mix:
     """Load prompts by name or path, each with an optional `:SHARE`; hints as in `load`.
 
     Raises SettingError for an unknown name, a share that is not above 0 and two prompts of one name; DataError for an
