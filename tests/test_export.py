@@ -187,6 +187,8 @@ def test_the_command_says_what_it_wrote_and_which_formats_and_systems_there_are(
     assert "no format to export named 'plan'. Did you mean 'plain'? There are: " in capsys.readouterr().err
     assert main(["export", str(copied), "plain", "--system", "bm52"]) == 2
     assert "no system named 'bm52'. Did you mean 'bm25'?" in capsys.readouterr().err
+    assert main(["export", str(copied), "plain", "--system", ""]) == 2  # such as an unset shell variable
+    assert "no system named ''. There are: " in capsys.readouterr().err
 
 
 def test_a_reranked_system_is_exported_as_what_is_reranked_and_that_is_said(finished, tmp_path, plain, caplog):

@@ -76,7 +76,7 @@ class Source:
     @classmethod
     def of(cls, run: Run, outputs: Outputs, system: str | None) -> Source:
         """Raises SettingError for an unknown system, and for a run file from elsewhere, which cannot answer queries."""
-        return cls(run, outputs, outputs["evaluate"].servable(system or None))
+        return cls(run, outputs, outputs["evaluate"].servable(system))
 
     @cached_property
     def system(self) -> System:
