@@ -168,7 +168,8 @@ class Completions:
         streams = isinstance(llm, StreamingLLM)
         size = llm.batch_size if isinstance(llm, Batching) else BatchSize(BATCH_PROMPTS, BATCH_TOKENS)
         batches = iter(_runs(different, STREAMED_PROMPTS) if streams else batches_of(different, size))
-        plans, ahead = tee(self._planned(llm, batch) for batch in batches)
+        planned = (self._planned(llm, batch) for batch in batches)
+        plans, ahead = (planned, ()) if streams else tee(planned)  # read ahead where a batch is answered as a whole
         asked = replicas.complete_batches(llm, (list(plan.missing.values()) for plan in ahead if plan.missing))
         for batch, cached, missing in plans:
             if missing:
