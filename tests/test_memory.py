@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -212,10 +213,13 @@ def test_a_stage_without_models_loads_nothing_for_that(tmp_path, monkeypatch):
     Workspace(tmp_path / "run").make("index", lambda *_: Account(1, 1), settings={}, inputs={}, seed=0)
 
 
-@pytest.mark.skipif(
+glibc = pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
     reason="a C library that keeps no freed memory",
 )
+
+
+@glibc
 def test_what_a_stage_freed_is_given_back_to_the_system(tmp_path):
     kept = []
 
@@ -231,3 +235,30 @@ def test_what_a_stage_freed_is_given_back_to_the_system(tmp_path):
 
     Workspace(tmp_path / "run").make("index", work, settings={}, inputs={}, seed=0)
     assert own_mb() < kept[-1] - 40
+
+
+THREADS = """
+import ctypes, threading
+from acclimate.base import heap
+
+started = threading.Barrier(64)
+
+def work():
+    bytearray(50_000)
+    started.wait()
+
+with heap.releasing():
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+ctypes.CDLL(None).malloc_info(0, ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stdout"))
+"""
+
+
+@glibc
+def test_threads_share_an_arena_per_core(monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    printed = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True).stdout
+    assert 1 <= printed.count("<heap ") <= len(os.sched_getaffinity(0))

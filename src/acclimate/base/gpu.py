@@ -1,13 +1,9 @@
-"""GPU helpers: non-blocking copies, a prefetch thread, fused optimizers, and free memory (a CPU's, too)."""
+"""GPU helpers: non-blocking copies, a prefetch thread, fused optimizers, and free memory."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING
 
 from acclimate.base import models
@@ -51,22 +47,10 @@ def free_memory() -> None:
         torch.mps.empty_cache()
 
 
-def return_memory() -> None:
-    """Give memory that a finished stage no longer uses back to the system.
-
-    glibc keeps freed memory: by the end of a run some 1.5 GB, of which later stages reuse little, as it is in pieces.
-    """
-    _malloc_trim()(0)
-    if "torch" in sys.modules and models.device() != "cpu":  # on a CPU, collecting cycles takes longer than it gains
+def free_gpu_memory() -> None:
+    """`free_memory`, unless the device is the CPU, where collecting cycles takes longer than it gains."""
+    if models.device() != "cpu":
         free_memory()
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int]:
-    """glibc's `malloc_trim`; a function that does nothing where there is another C library."""
-    if sys.platform != "linux":
-        return lambda pad: 0
-    return getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)
 
 
 def free_bytes() -> int:

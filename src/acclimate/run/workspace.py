@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import distributed, locks
+from acclimate.base import distributed, heap, locks
 from acclimate.base.digests import fingerprint
 from acclimate.base.disk import missing_file_errors, refuse_read_only, writing
 from acclimate.base.errors import AcclimateError, DataError
@@ -162,8 +162,6 @@ class Workspace:
         else the first does and shares out work. keeps: `run` reuses valid parts of an earlier folder itself, and
         removes the rest; folders with damaged files are always emptied.
         """
-        from acclimate.base.gpu import return_memory  # here, as a status is read without making a stage
-
         if not distributed.is_main():
             return self._made_by_first(stage, run, together=together)
         folder = self.folder / stage
@@ -193,9 +191,8 @@ class Workspace:
         distributed.broadcast(False)
         progress = Progress(stage, unit, self.lease.check)
         started = time.monotonic()
-        with writing(folder), nullcontext() if together else distributed.helped():
+        with writing(folder), nullcontext() if together else distributed.helped(), heap.releasing():
             account = run(folder, progress)
-        return_memory()
         self.lease.check()
         manifest = {
             **recipe,
@@ -219,14 +216,12 @@ class Workspace:
 
     def _made_by_first(self, stage: str, run: Callable[[Path, Progress], Account], *, together: bool) -> StageOutput:
         """The output of a stage that the first process makes, as seen by the others, which may help."""
-        from acclimate.base.gpu import return_memory
-
         is_made = distributed.broadcast(False)
         if not is_made:
-            if together:
-                run(self.folder / stage, Progress(stage, ""))
-            distributed.help_first()
-            return_memory()
+            with heap.releasing():
+                if together:
+                    run(self.folder / stage, Progress(stage, ""))
+                distributed.help_first()
         manifest = self.manifest(stage)
         assert manifest is not None
         return StageOutput(self.folder / stage, manifest, resumed=is_made)
