@@ -260,7 +260,7 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
         # Examples have ids of queries, of provided ones their own; filter has the texts and prompts.
         **{output.name: output.fingerprint for output in (mined, sampled, filtered)},
         DOCUMENTS: run.input.corpus.fingerprint,
-        "base": models.weights_fingerprint(settings["base"]),
+        "base": named.fingerprint_of(settings["base"]),
     }
     keeps = settings["rerankers"] != ONE
     return run.make(Trained, work, inputs=inputs, unit="queries", together=True, keeps=keeps)
