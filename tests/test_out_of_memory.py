@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from test_memory import SAID
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate.base import models
+from acclimate.base import memory, models
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.memory import Halving, batches
 from acclimate.base.testing import DOCS, QUERIES
@@ -197,7 +197,9 @@ def test_halves_keep_the_order_of_any_work():
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), max_size=20), st.integers(9, 30), st.integers(1, 5))
 def test_batches_are_of_rows_of_like_length_and_as_large_as_may_be(lengths, max_tokens, max_texts):
-    groups = list(batches(lengths, max_tokens=max_tokens, max_texts=max_texts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_TEXTS_AT_ONCE", max_texts)
+        groups = list(batches(lengths, max_tokens=max_tokens))
     assert [row for group in groups for row in group] == sorted(
         range(len(lengths)), key=lambda row: -lengths[row]
     )  # ties by position

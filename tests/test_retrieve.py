@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npt
 
+from acclimate.base import memory
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.testing import DOCS, QRELS, QUERIES
 from acclimate.deploy.updating.indexes import joined
@@ -196,10 +195,8 @@ def test_texts_without_a_known_token_have_a_vector(base):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    from acclimate.base.memory import batches
-    from acclimate.search import vectors
-
-    monkeypatch.setattr(vectors, "batches", partial(batches, max_texts=7))
+    monkeypatch.setattr(memory, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(memory, "TOKENS_AT_ONCE", 7 * 64)
 
 
 @pytest.mark.usefixtures("small_batches")
