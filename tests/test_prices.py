@@ -61,8 +61,9 @@ def test_a_limit_in_dollars_needs_a_price(own):
     Budget(read_limits([], ["generate=1"])).check_names({"seed": "openai:other", "generate": "here"})
     with pytest.raises(SettingError, match="price of openai:other is not known"):
         Budget(read_limits([], ["1.0"]), own).check_names({"generate": "openai:other"})
-    with pytest.raises(SettingError, match="--max-tokens is '-1'; expected a number: 0 to"):
-        Budget(read_limits(["-1"], [])).check_names({})
+    for text in ("-1", "1.5", "generate=1.5"):
+        with pytest.raises(SettingError, match=f"--max-tokens is '{text}'; expected a whole number: 0 to"):
+            read_limits([text], [])
     with pytest.raises(SettingError, match="'sed', which asks no LLM in this run; these do: seed, generate"):
         Budget(read_limits(["sed=5"], [])).check_names({"seed": "here", "generate": "here"})
 

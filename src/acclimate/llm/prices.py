@@ -112,8 +112,9 @@ def read_limits(max_tokens: Sequence[str], max_cost: Sequence[str]) -> dict[str,
                 most = float(number)
             except ValueError:
                 raise SettingError(f"--max-{option} {quoted(text)}: expected a number, or STAGE=NUMBER") from None
-            if most not in domain:
-                raise SettingError(f"--max-{option} is {quoted(text)}; expected a number: {domain}")
+            kind = "whole number" if option == "tokens" else "number"
+            if most not in domain or (option == "tokens" and not most.is_integer()):
+                raise SettingError(f"--max-{option} is {quoted(text)}; expected a {kind}: {domain}")
             most = int(most) if option == "tokens" else most
             limits[stage] = replace(limits.get(stage, Limit()), **{option: most})
     return limits
