@@ -120,7 +120,7 @@ def test_synthetic_queries_beside_the_judgments_of_others_are_themselves(tmp_pat
 def test_a_saved_data_set_and_a_table_are_read_as_json_lines_are(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = [{"anchor": "why", "positive": "lava erupts", "negative_1": "deep sea", "label": [2.0, 1.0]}]
-    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "x")
     for path in (tmp_path / "saved", tmp_path / "x", put(tmp_path / "y", *rows)):
         assert read_any_nway(path, DOCS).examples[0][1:3] == (("1", "3"), (2.0, 1.0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -86,15 +87,15 @@ def take_gpu() -> None:
 
 def join() -> None:
     """Initialize the process group, unless that is done or there is one process."""
-    import torch
-    from torch import distributed
+    import torch.distributed
 
-    if size() == 1 or distributed.is_initialized():
+    if size() == 1 or torch.distributed.is_initialized():
         return
     take_gpu()
     if "MASTER_ADDR" not in os.environ:
         raise SettingError(f"WORLD_SIZE is {size()} without MASTER_ADDR; start with torchrun, or unset WORLD_SIZE")
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
 
 
 def leave() -> None:
@@ -103,6 +104,7 @@ def leave() -> None:
         from torch import distributed
 
         if distributed.is_initialized():
+            time.sleep(0.05)  # torch 2.6 waits for gloo's threads with the GIL, which they need to free a last tensor
             distributed.destroy_process_group()
 
 
@@ -288,13 +290,11 @@ def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
     """Replace each gradient by its sum over all processes; a missing one counts as zeros."""
     if size() == 1:
         return
-    import torch
-    from torch import distributed
+    import torch.distributed
 
     join()
-    for weight in weights:
-        if weight.requires_grad:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            with _peer_errors():
-                distributed.all_reduce(weight.grad)
+    for weight in (weight for weight in weights if weight.requires_grad):
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        with _peer_errors():
+            torch.distributed.all_reduce(weight.grad)
