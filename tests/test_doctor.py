@@ -45,7 +45,7 @@ NEEDED = "torch transformers sentence-transformers bm25s PyStemmer ir-measures p
 OPTIONAL = {
     "ray, for cluster workers": "ray",
     "ir_datasets, for collections by name": "datasets",
-    "pypdf, for PDF files in folders of documents": "pdf",
+    "pypdfium2, for PDF files in folders of documents": "pdf",
     "docx, for Word files in folders of documents": "docx",
     "sentencepiece, for published T5s and DeBERTas without tokenizer.json": "sentencepiece",
 }

@@ -14,16 +14,18 @@ from acclimate.base.errors import DataError
 from acclimate.corpus import formats
 from acclimate.corpus.formats import office
 
-pytest.importorskip("pypdf", reason="pypdf is not installed: pip install 'acclimate[pdf]'")
+pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed: pip install 'acclimate[pdf]'")
 docx = pytest.importorskip("docx", reason="python-docx is not installed: pip install 'acclimate[docx]'")
 
 
 def pdf_of(*pages: str, title: str = "") -> bytes:
-    """A PDF file with these lines of text on its pages."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    """A PDF file with these lines of text on its pages; "[(a) -250 (b)]" is a line with a gap."""
+    widths = f"/FirstChar 32 /LastChar 126 /Widths [{'600 ' * 95}]"
+    font = f"<< /Type /Font /Subtype /Type1 /BaseFont /Courier {widths} >>"
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", font]
     kids = []
     for page in pages:
-        lines = " ".join(f"({line}) Tj T*" for line in page.splitlines())
+        lines = " ".join(f"{line} TJ T*" if line.startswith("[") else f"({line}) Tj T*" for line in page.splitlines())
         content = f"BT /F1 12 Tf 14 TL 72 720 Td {lines} ET" if page else ""
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
         kids.append(len(objects) + 1)
@@ -68,6 +70,44 @@ def test_the_text_of_pages_paragraphs_and_tables_is_that_of_the_document(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        ("[(Lava) -250 (flows)]", "Lava flows"),  # typesetters write no spaces
+        ("to the sur-\nface", "to the surface"),
+        ("the Navier-\nStokes equations", "the Navier-Stokes equations"),
+        ("Scope . . . . . . 3\nWords.......... 4\nwait ...", "Scope ... 3\nWords ... 4\nwait ..."),
+    ],
+)
+def test_the_words_of_a_page_are_those_that_its_readers_see(tmp_path, printed, text):
+    (tmp_path / "a.pdf").write_bytes(pdf_of(printed))
+    assert office.read(tmp_path / "a.pdf")[1].startswith(text)
+
+
+def test_nothing_that_a_reader_of_word_sees_is_lost(tmp_path):
+    names = " ".join(f'xmlns:{name}="{docx.oxml.ns.nsmap[name]}"' for name in ("w", "m"))
+    run = "<w:r><w:t>{}</w:t></w:r>"
+    parts = (
+        "<w:sdt><w:sdtContent><w:p>" + run.format("A form") + "</w:p></w:sdtContent></w:sdt>",
+        "<w:p>"
+        + run.format("for ")
+        + "<w:sdt><w:sdtContent>"
+        + run.format("Ms. Ito")
+        + "</w:sdtContent></w:sdt></w:p>",
+        "<w:p><w:ins>" + run.format("new") + "</w:ins><w:del><w:r><w:delText>old</w:delText></w:r></w:del>"
+        "<w:moveFrom>"
+        + run.format("moved")
+        + "</w:moveFrom><w:r><w:tab/><w:t>tab</w:t><w:br/><w:t>line</w:t></w:r></w:p>",
+    )
+    document = docx.Document()
+    for part in parts:
+        document.element.body.insert(
+            len(document.element.body) - 1, docx.oxml.parse_xml(part.replace(">", f" {names}>", 1))
+        )
+    document.save(str(tmp_path / "a.docx"))
+    assert office.read(tmp_path / "a.docx") == ("", "A form\nfor Ms. Ito\nnew\ttab\nline")
+
+
+@pytest.mark.parametrize(
     ("title", "kept"),
     [("Volcanoes of  Iceland", "Volcanoes of Iceland"), ("Microsoft Word - draft3.doc", ""), ("", "")],
 )
@@ -77,19 +117,27 @@ def test_a_title_is_one_that_readers_see(tmp_path, title, kept):
     assert [doc.title for doc in formats.read_folder(tmp_path)] == [kept, kept]
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_title_of_a_word_file_without_one_is_its_first_heading(tmp_path, level):
+    document = docx.Document()
+    document.add_paragraph("Draft")
+    document.add_heading("Volcanoes of Iceland", level)
+    document.add_heading("Lava", 1)
+    document.save(str(tmp_path / "a.docx"))
+    assert office.read(tmp_path / "a.docx")[0] == "Volcanoes of Iceland"
+
+
 def test_letters_are_those_that_people_type():
     assert office._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
 
 
 def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, monkeypatch):
-    from pypdf import PdfReader, PdfWriter
-
     word(tmp_path / "good.docx", "Lava.")
     good = pdf_of("Lava.")
     (tmp_path / "good.pdf").write_bytes(good)
-    writer = PdfWriter(clone_from=PdfReader(tmp_path / "good.pdf"))
-    writer.encrypt("secret", algorithm="RC4-128")
-    writer.write(tmp_path / "locked.pdf")
+    key = f"<{'00' * 32}>"
+    locked = f"/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O {key} /U {key} >> /ID [<00> <00>] /Root"
+    (tmp_path / "locked.pdf").write_bytes(good.replace(b"/Root", locked.encode()))
     (tmp_path / "scan.pdf").write_bytes(pdf_of(""))
     damaged = {"cut.pdf": good[:20], "none.pdf": b"", "other.pdf": b"PK" * 99}
     damaged |= {"cut.docx": b"PK\x03\x04", "text.docx": b"x"}

@@ -39,7 +39,7 @@ _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer
 _OPTIONAL = {
     "ray": ("cluster workers", "pip install 'acclimate[ray]'"),
     "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
-    "pypdf": ("PDF files in folders of documents", "pip install 'acclimate[pdf]'"),
+    "pypdfium2": ("PDF files in folders of documents", "pip install 'acclimate[pdf]'"),
     "docx": ("Word files in folders of documents", "pip install 'acclimate[docx]'"),
     "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
 }

@@ -1,16 +1,17 @@
 """PDF and Word files, each read by a package of its own: `pip install 'acclimate[pdf]'`, `'acclimate[docx]'`.
 
-title   what the file's properties say, if its text begins with it or has it on the first page; else none
+title   what the file's properties say, or else Word's first title or heading, if its text begins with it or has it on
+        the first page; else none
 text    PDF: pages, a blank line between them, words put together that a line's end divides; Word: paragraphs and the
-        rows of tables, a line each
+        rows of tables, a line each, with the text of forms, boxes and insertions, without what was deleted
 """
 
 from __future__ import annotations
 
-import logging
 import re
+import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +20,14 @@ from unicodedata import normalize
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST
 
-_DIVIDED = re.compile(r"(?<=[^\W\d_])-\n(?=[^\W\d_])")  # by a hyphen at the end of a line
+_DIVIDED = re.compile(r"\x02(.?)")  # PDFium's mark for a hyphen between a letter and the next line's first character
+_LEADER = re.compile(r"(?: ?\.){4,}")  # from an entry of a table of contents to its page
 _LETTERS = {ord(ligature): normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"} | {0xAD: ""}  # and soft hyphens
 _FIRST_PAGE = 3_000  # characters in which a title is looked for
+_HEADINGS = {"Title", "Heading 1"}  # styles, whatever the language
+_CHARACTERS = {"br": "\n", "cr": "\n", "tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}  # elements of Word's XML
+_WITHOUT_TEXT = {"pPr", "rPr", "moveFrom", "rt", "Fallback"}
+_PDFIUM = threading.Lock()  # it is not safe for threads
 
 
 class _Format(NamedTuple):
@@ -29,7 +35,7 @@ class _Format(NamedTuple):
 
     name: str
     package: str  # as it is imported
-    read: Callable[[Path], tuple[str, str]]  # (title in the properties, text)
+    read: Callable[[Path], tuple[list[str], str]]  # (what may be the title, the best first; text)
 
 
 def needs(suffix: str) -> str:
@@ -41,16 +47,16 @@ def read(path: Path) -> tuple[str, str]:
     """(title, text) of a file. Raises DataError for one that cannot be read."""
     kind = FORMATS[path.suffix.lower()]
     try:
-        title, text = kind.read(path)
+        titles, text = kind.read(path)
     except DataError:
         raise
     except Exception as error:  # parsers meet damage of any kind anywhere
         what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(f"cannot be read as {kind.name} ({what})", path=path) from None
-    title, text = (_valid(part) for part in (title, text))
-    title = " ".join(title.split())
-    start = " ".join(text[:_FIRST_PAGE].split())
-    return title if title and title.casefold() in start.casefold() else "", text
+    text = _valid(text)
+    start = " ".join(text[:_FIRST_PAGE].split()).casefold()
+    spaced = (" ".join(_valid(title).split()) for title in titles)
+    return next((title for title in spaced if title and title.casefold() in start), ""), text
 
 
 def _valid(text: str) -> str:
@@ -58,37 +64,55 @@ def _valid(text: str) -> str:
     return text.translate(_LETTERS).encode("utf-8", "replace").decode("utf-8").replace("\0", "")
 
 
-def _pdf(path: Path) -> tuple[str, str]:
-    import pypdf
+def _pdf(path: Path) -> tuple[list[str], str]:
+    import pypdfium2
 
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it says of every odd object how it reads it
-    with pypdf.PdfReader(path) as reader:
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise DataError("needs a password", path=path)
-        pages = (_DIVIDED.sub("", page.extract_text()).strip() for page in reader.pages)
-        title = reader.metadata.title if reader.metadata else None
-        return title or "", "\n\n".join(filter(None, pages))
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(path)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
+                raise DataError("needs a password", path=path) from None
+            raise
+        with document:
+            pages = [_page(page.get_textpage().get_text_bounded()) for page in document]
+            return [document.get_metadata_value("Title")], "\n\n".join(filter(None, pages))
 
 
-def _word(path: Path) -> tuple[str, str]:
+def _page(text: str) -> str:
+    """The text of a page. A hyphen at the end of a line is kept before a capital or a number: it is the word's own."""
+    text = _DIVIDED.sub(lambda mark: mark[1] if mark[1].islower() else f"-{mark[1]}", text.replace("\r\n", "\n"))
+    return _LEADER.sub(" ...", text).strip()
+
+
+def _word(path: Path) -> tuple[list[str], str]:
     import docx
 
     with zipfile.ZipFile(path) as parts:
         if sum(part.file_size for part in parts.infolist()) > 10 * LONGEST:
             raise DataError(f"holds more than {10 * LONGEST:,} bytes", path=path)
     document = docx.Document(str(path))
-    return document.core_properties.title or "", "\n".join(_lines(document))
+    headings = (
+        paragraph.text for paragraph in document.paragraphs if (style := paragraph.style) and style.name in _HEADINGS
+    )
+    lines = (line.strip() for line in _text(document.element.body).split("\n"))
+    return [document.core_properties.title or "", next(headings, "")], "\n".join(filter(None, lines))
 
 
-def _lines(part: Any) -> Iterator[str]:
-    """The paragraphs of a document or of a cell, and the rows of its tables."""
-    for block in part.iter_inner_content():
-        if hasattr(block, "rows"):
-            for row in block.rows:
-                cells = dict.fromkeys(row.cells)  # one that spans several columns is there several times
-                yield " ".join(line for cell in cells for line in _lines(cell))
-        elif text := block.text.strip():
-            yield text
+def _text(element: Any) -> str:
+    """The text of an element of Word's XML, line breaks around paragraphs and rows.
+
+    Other elements hold parts of them. Moved text is where it went; a fallback repeats a box for older programs.
+    """
+    _, _, name = str(element.tag).rpartition("}")
+    if name == "t":
+        return element.text or ""
+    if name in _CHARACTERS:
+        return _CHARACTERS[name]
+    if name in _WITHOUT_TEXT:
+        return ""
+    text = "".join(map(_text, element))
+    return f"\n{text}\n" if name == "p" else f"\n{' '.join(text.split())}\n" if name == "tr" else text
 
 
-FORMATS = {".pdf": _Format("PDF", "pypdf", _pdf), ".docx": _Format("Word's .docx", "docx", _word)}
+FORMATS = {".pdf": _Format("PDF", "pypdfium2", _pdf), ".docx": _Format("Word's .docx", "docx", _word)}
