@@ -1,7 +1,7 @@
 """A folder of text, Markdown, HTML, PDF and Word files: one document per file, its id the path below, with slashes.
 
 title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
-        HTML: <title>; text: none
+        HTML: <title>, or else the first <h1>; text: none
 text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts, styles and
         navigation (see `html`)
 others  Markdown: the front matter, which stays in the text too

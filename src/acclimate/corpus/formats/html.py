@@ -2,7 +2,8 @@
 
 A page that marks its main content (`<main>`, or `role="main"`, as Sphinx writes it) is that content alone: menus and
 sidebars are the same on all pages of a site, and often fill the part of a text that an encoder reads. Of other pages,
-`<nav>` is left out. A page with nothing else keeps it.
+`<nav>` is left out, and lists of nothing but links before the first heading or paragraph below the page's header,
+which are menus. A page with nothing else keeps it.
 
 The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
 kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
@@ -23,7 +24,12 @@ INLINE = frozenset(
     "a abbr b bdi bdo cite code dfn em font i ins del kbd label mark q s samp small span strike strong sub sup "
     "time tt u var wbr".split()
 )
-_WITHIN_A_LINE = INLINE | HIDDEN | {"title"}
+_CELLS = frozenset({"td", "th"})  # of a row, which is a line
+_WITHIN_A_LINE = INLINE | HIDDEN | _CELLS | {"title"}
+_LISTS = frozenset({"ul", "ol"})
+_SECTIONS = frozenset({"article", "section"})  # whose headers are no header of the page
+_BEGINNING = frozenset("p h1 h2 h3 h4 h5 h6".split())  # of the content, if menus come before it
+_PERMALINKS = frozenset("¶#§")  # links from a heading to itself
 _EMPTY = frozenset(
     "area base br col embed hr img input link meta param source track wbr".split()
 )  # void elements, without end tag
@@ -41,43 +47,115 @@ Kind = Literal["start", "end", "text"]
 
 
 def read_page(page: str) -> tuple[str, str]:
-    """(title, text with one line per block, without scripts, styles, navigation and other invisible content)."""
-    title: list[str] = []
-    everything: list[str] = []
-    content: list[str] = []  # without navigation
-    main: list[str] = []  # of that, what is inside of the main element
-    opened: list[tuple[str, str]] = []  # the elements that are not closed, the outermost first, with their roles
-    count: Counter[str] = Counter()  # of each element
-    roles: Counter[str] = Counter()  # of each role
+    """(title, text with one line per block, without scripts, styles, navigation and other invisible content).
 
-    def add(text: str) -> None:
-        everything.append(text)
-        if not roles[_NAVIGATION]:
-            content.append(text)
-            if roles[_MAIN]:
-                main.append(text)
-
+    The title of a page without one is its first heading of the first level.
+    """
+    reader = _Reader()
     for kind, value, attributes in _tokens(page):
         if kind == "text":
-            if not roles[_HIDDEN]:
-                text = _unescaped(value).replace("\n", " ")
-                title.append(text) if opened and opened[-1][0] == "title" else add(text)
+            reader.text(value)
             continue
-        if value not in _WITHIN_A_LINE:
-            add("\n")
+        if value in _CELLS:
+            reader.add(" ")
+        elif value not in _WITHIN_A_LINE:
+            reader.add("\n")
         if kind == "start":
-            role = _role(value, attributes)
-            opened.append((value, role))
-            count[value] += 1
-            roles[role] += 1
-        elif count[value]:
-            closed = ""
-            while closed != value:  # also closes unclosed elements inside it
-                closed, role = opened.pop()
-                count[closed] -= 1
-                roles[role] -= 1
-    texts = (_lines(parts) for parts in (main, content, everything))
-    return " ".join("".join(title).split()), next(filter(None, texts), "")
+            reader.start(value, attributes)
+        else:
+            reader.end(value)
+    titles = (" ".join("".join(parts).split()) for parts in (reader.title, reader.heading))
+    texts = (_lines(parts) for parts in (reader.main, reader.content, reader.everything))
+    return next(filter(None, titles), ""), next(filter(None, texts), "")
+
+
+class _Reader:
+    """The parts of a page, as its tokens come."""
+
+    def __init__(self) -> None:
+        self.title: list[str] = []
+        self.heading: list[str] = []  # the first
+        self.everything: list[str] = []
+        self.content: list[str] = []  # without navigation
+        self.main: list[str] = []  # of that, what is inside of the main element
+        self._opened: list[tuple[str, str]] = []  # elements that are not closed, the outermost first, with their roles
+        self._count: Counter[str] = Counter()  # of each element
+        self._roles: Counter[str] = Counter()  # of each role
+        self._has_heading = False  # which has ended
+        self._menus: _Menus | None = _Menus()  # in the content; none after its beginning
+
+    def text(self, value: str) -> None:
+        if self._roles[_HIDDEN]:
+            return
+        text = _unescaped(value)
+        if not self._count["pre"]:
+            text = text.replace("\n", " ")
+        if self._opened and self._opened[-1][0] == "title":
+            self.title.append(text)
+        elif not (self._count["a"] and text.strip() in _PERMALINKS):
+            self.add(text)
+            if self._count["h1"] and not self._has_heading:
+                self.heading.append(text)
+            if self._menus and not self._count["a"] and any(map(str.isalnum, text)):
+                self._menus.add_text()
+
+    def add(self, text: str) -> None:
+        self.everything.append(text)
+        if not self._roles[_NAVIGATION]:
+            self.content.append(text)
+            if self._roles[_MAIN]:
+                self.main.append(text)
+
+    def start(self, name: str, attributes: str) -> None:
+        role = _role(name, attributes)
+        self._opened.append((name, role))
+        self._count[name] += 1
+        self._roles[role] += 1
+        if self._menus and name in _LISTS:
+            self._menus.open_list(len(self.content))
+        elif self._menus and name in _BEGINNING and not self._roles[_NAVIGATION] and not self._is_in_page_header():
+            for menu in reversed(self._menus.closed):
+                del self.content[menu]
+            self._menus = None
+
+    def end(self, name: str) -> None:
+        if not self._count[name]:
+            return
+        closed = ""
+        while closed != name:  # also closes unclosed elements inside it
+            closed, role = self._opened.pop()
+            self._count[closed] -= 1
+            self._roles[role] -= 1
+            if self._menus and closed in _LISTS:
+                self._menus.close_list(len(self.content))
+        if name == "h1" and self.heading:
+            self._has_heading = True
+
+    def _is_in_page_header(self) -> bool:
+        return self._count["header"] > 0 and not any(self._count[name] for name in _SECTIONS)
+
+
+class _Menus:
+    """Lists of nothing but links."""
+
+    def __init__(self) -> None:
+        self.closed: list[slice] = []  # without those inside others
+        self._opened: list[int] = []  # where lists start that are not closed, the outermost first
+        self._n_texts = 0  # of these, how many have text besides their links, or are around one that has
+
+    def open_list(self, place: int) -> None:
+        self._opened.append(place)
+
+    def add_text(self) -> None:
+        self._n_texts = len(self._opened)
+
+    def close_list(self, place: int) -> None:
+        start = self._opened.pop()
+        if self._n_texts <= len(self._opened):
+            while self.closed and self.closed[-1].start >= start:
+                self.closed.pop()
+            self.closed.append(slice(start, place))
+        self._n_texts = min(self._n_texts, len(self._opened))
 
 
 def _role(name: str, attributes: str) -> str:

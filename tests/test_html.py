@@ -1,0 +1,74 @@
+"""Web pages in a folder of documents: the text that a reader sees, without what is on all pages of a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_formats import put
+
+from acclimate.corpus import formats
+from acclimate.records import Doc
+
+
+@pytest.mark.parametrize(
+    ("content", "title", "text"),
+    [
+        ("<title>A\n &amp; B</title><p>c<b>d</b>e<p>f<br>g", "A & B", "cde\nf\ng"),
+        ("<script>x<y</script><style>b{}</style><h1>A</h1>b  c &lt;d&gt;", "A", "A\nb c <d>"),
+        ("<svg><title>no</title></svg><title>A</title>b<svg/>c<noscript>d</noscript>", "A", "bc"),
+        ("a</script></title>b<table><tr><td>1</td><td>2<p>3</td><tr><th>4<th>5</table>", "", "ab\n1 2\n3\n4 5"),
+        ("<title> </title>a<h1>A <b>b</b><a href='#a'>¶</a></h1>c<h1>d</h1>", "A b", "a\nA b\nc\nd"),
+        ("a\nb<pre>c\n  d\n<p>e</pre>f\ng", "", "a b\nc\nd\ne\nf g"),
+        ("<p>unclosed <a href='x'>b", "", "unclosed b"),
+        ("<a title='>' alt=\">\" x=y'>a</a> < b <3", "", "a < b <3"),
+        ("<div><svg>no</div>a<object><p>no<object>no</object>no</object>b", "", "a\nb"),
+        ("<script>'</b>'<!-- </SCRIPT >a<textarea><b></textarea>", "", "a\n<b>"),
+        ("a<!-- > <b> -->b<!-->c<?x?>d<!x>e</>f</ x>g", "", "abcdefg"),
+        ("<P>a&nbsp;b</P >\r\nc\r\nd&#" + "9" * 5000 + ";", "", "a b\nc d&#" + "9" * 5000 + ";"),
+        ("a<p", "", "a"),
+    ],
+)
+def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title: str, text: str) -> None:
+    put(tmp_path / "a.html", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text, title)]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<nav>menu</nav><p>a<main><h2>b</h2>c</main><footer>d", "b\nc"),
+        ("<nav>menu</nav><p>a<footer>d", "a\nd"),
+        ("x<div class=body role='main'>a<div>b</div>c</div>d", "a\nb\nc"),
+        ('x<div ROLE=Main>a<p role="navigation">b</p>c', "a\nc"),
+        ("<main>a<main>b</main>c</main>d<main>e</main>", "a\nb\nc\ne"),
+        ("<main><nav>b</nav>a", "a"),
+        ("<main> <script>x</script></main>a", "a"),  # a page that a script fills
+        ("<nav>a<ul><li>b</nav>", "a\nb"),  # a list of links
+        ("<div id=x role=mainly><a data-role='main'>a</a>b<nav/>c", "ab\nc"),
+    ],
+)
+def test_of_a_page_the_main_content_is_read_and_not_the_navigation(tmp_path: Path, content: str, text: str) -> None:
+    put(tmp_path / "a.html", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text)]
+
+
+MENU = "<ul><li><a>c</a><ul><li><a>d</a></ul><li> | <a>e</a></ul>"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (f"a{MENU}<h2>b</h2>{MENU}", "a\nb\nc\nd\n| e"),
+        (f"a{MENU}<div>x</div><div>y</div><div>z</div><ol>x{MENU}</ol><p>b", "a\nx\ny\nz\nx\nb"),
+        (f"<header><h2>a</h2>{MENU}</header><p>b", "a\nb"),
+        (f"<article><header><h2>a</h2>{MENU}</header><p>b", "a\nc\nd\n| e\nb"),
+        (f"<div>a</div>{MENU}", "a\nc\nd\n| e"),
+        (f"{MENU}<p></p>", "c\nd\n| e"),
+        (f"<nav>{MENU}<p>x</nav>{MENU}<p>b", "b"),
+        (f"<ul><li>x<li><a>c</a></ul>{MENU}<ul><li><p>b<li><a>c</a></ul>", "x\nc\nb\nc"),
+    ],
+)
+def test_lists_of_links_before_the_content_are_menus(tmp_path: Path, content: str, text: str) -> None:
+    put(tmp_path / "a.html", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text)]
