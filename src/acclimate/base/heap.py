@@ -20,7 +20,7 @@ _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 def releasing() -> Iterator[None]:
     """A context after which nothing holds memory that it has freed, on a GPU either.
 
-    Within it threads share one arena per core, unless MALLOC_ARENA_MAX is set.
+    From the first one on, threads of the process share one arena per core, unless MALLOC_ARENA_MAX is set.
     """
     _share_arenas()
     yield
