@@ -187,7 +187,7 @@ class Generated(StageOutput):
     kept_nothing = "the LLM wrote no usable query"
     advice: ClassVar[Mapping[str, str]] = {
         "unfinished reasoning": "the model spent its tokens on reasoning (thinking) and wrote no query: raise "
-        "generate.max_new_tokens, or use a model without reasoning",
+        "generate.max_new_tokens, use a model without reasoning, or start its server without a reasoning parser",
         "unfinished": "raise generate.max_new_tokens",
         "empty": "its answers are empty: try another generate.prompt (acclimate prompts) or openai-completions:MODEL",
         "too long for the LLM": "lower generate.max_doc_tokens or generate.max_new_tokens",
