@@ -12,8 +12,9 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from acclimate.base.errors import SettingError
+from acclimate.corpus.eligible import normalized_key
 from acclimate.records import Doc, PromptExample
-from acclimate.stages.sample import METHODS, sample, text_key
+from acclimate.stages.sample import METHODS, sample
 
 LONG = [
     Doc(f"d{n}", f"the text number {n} is long enough to be asked about, eighty characters or a few more of them")
@@ -77,7 +78,7 @@ def test_every_document_is_drawn_or_counted(docs, method, n_docs, min_chars, max
     assert min(drawn.dropped.values()) >= 0
     assert len(drawn.splits) <= n_docs
     assert drawn.splits.keys() <= by_id(docs).keys()
-    texts = [text_key(by_id(docs)[doc_id]) for doc_id in drawn.splits]
+    texts = [normalized_key(by_id(docs)[doc_id].default_text()) for doc_id in drawn.splits]
     assert len(texts) == len(set(texts))
     assert all(len(by_id(docs)[doc_id].default_text()) >= min_chars for doc_id in drawn.splits)
     if max_per_source:

@@ -23,6 +23,7 @@ from acclimate.base.progress import Progress
 from acclimate.base.spilled import collect
 from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
+from acclimate.corpus.eligible import normalized_key
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
@@ -35,7 +36,6 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.hits import hits_file, queries_with_hits, query_ids_in, read_hits, search_hits
 from acclimate.stages.index import Indexed
-from acclimate.stages.sample import text_key
 
 SAMPLING = ("top", "bottom", "random")
 REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
@@ -164,7 +164,7 @@ class _Positives:
         near_duplicates: float,
     ) -> None:
         def keys(doc_id: str) -> tuple[bytes, bytes]:
-            return text_key(corpus[doc_id]), text_key(corpus[doc_id]._replace(title=""))
+            return normalized_key(corpus[doc_id].default_text()), normalized_key(corpus[doc_id].text)
 
         self._keys = lru_cache(maxsize=_KEPT)(keys)
         self._parents, self._answers = parents, answers
@@ -179,7 +179,7 @@ class _Positives:
             return "duplicate"
         if doc_id in self._answers[query.query_id]:
             return "answers the same query"
-        return "is the query" if text_key(Doc("", query.text)) in self._keys(doc_id) else None
+        return "is the query" if normalized_key(query.text) in self._keys(doc_id) else None
 
 
 def _is_near(score: float, positive: float | None, max_share: float) -> bool:

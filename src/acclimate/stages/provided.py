@@ -21,6 +21,7 @@ from acclimate.base.loading import check_model
 from acclimate.base.progress import Progress
 from acclimate.base.words import normalized
 from acclimate.corpus import collections
+from acclimate.corpus.eligible import keys_of, normalized_key
 from acclimate.corpus.formats import write_nway, write_synthetic
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
@@ -28,7 +29,7 @@ from acclimate.corpus.sides import sides_of
 from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.measure.measures import MAIN
-from acclimate.records import Doc, NWay, PromptExample, Query, SyntheticQuery
+from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.run.output import Account
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.search import scorers
@@ -41,7 +42,7 @@ from acclimate.stages.filter import Filtered
 from acclimate.stages.generate import Generated
 from acclimate.stages.label import Labeled
 from acclimate.stages.mine import Mined
-from acclimate.stages.sample import Sample, Sampled, draw_examples, text_key
+from acclimate.stages.sample import Sample, Sampled, draw_examples
 from acclimate.stages.skipped import provided_stages
 from acclimate.stages.train import TRAINING_QUERIES, Trained
 
@@ -221,7 +222,11 @@ def _usable(run: Run, provided: ProvidedQueries) -> tuple[list[SyntheticQuery], 
     """The provided queries that may be trained on, and how many may not, by reason."""
     judged, shown = _judged(run), _shown(run)
     corpus, parents = run.input.corpus, run.input.parents
-    of_examples = {example.doc_id for example in shown} | {text_key(Doc("", example.document)) for example in shown}
+    of_examples = keys_of(shown)
+
+    def key_of(doc_id: str) -> bytes:
+        return normalized_key(corpus[doc_id].default_text())
+
     texts = {normalized(example.query) for example in shown}
     queries: list[SyntheticQuery] = []
     dropped = Counter(provided.dropped)
@@ -229,7 +234,7 @@ def _usable(run: Run, provided: ProvidedQueries) -> tuple[list[SyntheticQuery], 
         text, doc_id = normalized(query.text), query.doc_id
         if text in judged:
             dropped[JUDGED] += 1
-        elif shown and (text in texts or {parents.get(doc_id, doc_id), text_key(corpus[doc_id])} & of_examples):
+        elif shown and (text in texts or {parents.get(doc_id, doc_id), key_of(doc_id)} & of_examples):
             dropped[SHOWN] += 1
         else:
             queries.append(query)

@@ -11,10 +11,8 @@ got no documents by chance is given some.
 
 from __future__ import annotations
 
-import hashlib
-from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -29,11 +27,11 @@ from acclimate.base.draw import uniform
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.base.words import length_of, normalized
+from acclimate.base.words import normalized
 from acclimate.corpus.diverse import draw_diverse
-from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.drawing import in_order
+from acclimate.corpus.eligible import eligible_docs, normalized_key
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
 from acclimate.llm.windows import from_window, window_start
@@ -121,49 +119,19 @@ def sample(
     n_examples
         Number of these pairs to show. They are excluded from training and evaluation.
     """
-    differs = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
     shown = draw_examples(pairs(examples) if examples else (), n_examples, seed)
-    taken = {example.doc_id for example in shown} | {_key(example.document) for example in shown}
-    dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
     doc_ids = ids_of(corpus)
-    rows, keys, lengths = array("q"), bytearray(), array("q")  # of the candidates
-    for row, doc in enumerate(corpus.values()):
-        length = length_of(doc.default_text().strip())
-        if length < min_chars:
-            dropped["short"] += 1
-            continue
-        key = text_key(doc)
-        if parents.get(doc.doc_id, doc.doc_id) in taken or key in taken:
-            dropped["example of a prompt"] += 1
-            continue
-        rows.append(row)
-        keys += key
-        lengths.append(length)
-    ranks = np.empty(len(doc_ids), np.int64)
-    ranks[ascending(doc_ids)] = np.arange(len(doc_ids))
-    able = np.frombuffer(rows, np.int64)
-    chosen = _unique(keys, able if method == "first" else ranks[able])
-    dropped["duplicate"] = len(able) - len(chosen)
-    chosen = chosen[np.argsort(ranks[able[chosen]])]
-    able, lengths = able[chosen], np.frombuffer(lengths, np.int64)[chosen]
-    drawing = in_order((doc_ids[row] for row in able), lengths, seed, windows=windows, length_power=length_power)
-    if method == "first":
-        drawing = drawing.select(np.argsort(able[drawing.places]))
-    candidates = able[drawing.places]  # as rows of the corpus
-    of_source: Counter[str] = Counter()
+    is_first = method == "first"
+    able = eligible_docs(corpus, doc_ids, parents, shown, min_chars=min_chars, first_in_corpus=is_first)
+    ids = (doc_ids[row] for row in able.rows)
+    drawing = in_order(ids, able.lengths, seed, windows=windows, length_power=length_power)
+    if is_first:
+        drawing = drawing.select(np.argsort(able.rows[drawing.places]))
+    candidates = able.rows[drawing.places]  # as rows of the corpus
+    admission = _Admission(corpus, parents, max_per_source, near_duplicates)
 
     def accepts(place: int) -> bool:
-        """Draw this candidate unless its source is full or it is a near-duplicate; returns whether it was drawn."""
-        doc_id = doc_ids[candidates[place]]
-        source = parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
-        if max_per_source and of_source[source] == max_per_source:
-            dropped["source is full"] += 1
-        elif differs is not None and not differs.add(corpus[doc_id].default_text()):
-            dropped["near duplicate"] += 1
-        else:
-            of_source[source] += 1
-            return True
-        return False
+        return admission.admit(doc_ids[candidates[place]])
 
     if method != "diverse" or len(candidates) <= n_docs:  # all are drawn, so there is nothing to choose
         places = list(islice(filter(accepts, range(len(candidates))), n_docs))
@@ -180,25 +148,46 @@ def sample(
             n_clusters=n_clusters,
             seed=seed,
         )
-    dropped["not drawn"] = len(candidates) - len(places) - dropped["near duplicate"] - dropped["source is full"]
     drawn = {doc_ids[candidates[place]]: bool(drawing.for_window[place]) for place in places}
-    document = {doc_id: parents.get(doc_id, doc_id) for doc_id in drawn}
-    draws = {document_id: uniform(seed, "side", document_id) for document_id in document.values()}
-    sides = sides_of(draws, dev_share, test_share)
-    splits: dict[str, Side] = {doc_id: sides[document_id] for doc_id, document_id in document.items()}
     for_windows = [doc_id for doc_id, for_window in drawn.items() if for_window]
     starts = {doc_id: window_start(corpus[doc_id].text, uniform(seed, "start", doc_id)) for doc_id in for_windows}
-    return Sample(splits, dropped, shown, starts)
+    not_drawn = len(candidates) - len(places) - sum(admission.dropped.values())
+    dropped = dict.fromkeys(REASONS, 0) | able.dropped | admission.dropped | {"not drawn": not_drawn}
+    return Sample(_split(drawn, parents, dev_share, test_share, seed), dropped, shown, starts)
 
 
-def _unique(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of unique 16-byte keys; of equal keys the one with the lowest precedence."""
-    halves = np.frombuffer(keys, np.uint64).reshape(-1, 2)
-    order = np.lexsort((precedence, halves[:, 1], halves[:, 0]))
-    halves = halves[order]
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = (halves[1:] != halves[:-1]).any(axis=1)
-    return order[is_first]
+class _Admission:
+    """Admits a candidate unless its source is full or it is a near-duplicate of an admitted one."""
+
+    def __init__(
+        self, corpus: Mapping[str, Doc], parents: Mapping[str, str], max_per_source: int, near_duplicates: float
+    ) -> None:
+        self._corpus, self._parents, self._max_per_source = corpus, parents, max_per_source
+        self._distinct = DistinctTexts(near_duplicates) if near_duplicates != 1 else None
+        self._of_source: Counter[str] = Counter()
+        self.dropped = {"near duplicate": 0, "source is full": 0}
+
+    def admit(self, doc_id: str) -> bool:
+        """Admit this document, if it may be; returns whether it was."""
+        source = self._parents.get(doc_id) or doc_id.rpartition("/")[0] or doc_id
+        if self._max_per_source and self._of_source[source] == self._max_per_source:
+            self.dropped["source is full"] += 1
+            return False
+        if self._distinct is not None and not self._distinct.add(self._corpus[doc_id].default_text()):
+            self.dropped["near duplicate"] += 1
+            return False
+        self._of_source[source] += 1
+        return True
+
+
+def _split(
+    doc_ids: Iterable[str], parents: Mapping[str, str], dev_share: float, test_share: float, seed: int
+) -> dict[str, Side]:
+    """The side of each document; passages are on the side of their document."""
+    document = {doc_id: parents.get(doc_id, doc_id) for doc_id in doc_ids}
+    draws = {document_id: uniform(seed, "side", document_id) for document_id in document.values()}
+    sides = sides_of(draws, dev_share, test_share)
+    return {doc_id: sides[document_id] for doc_id, document_id in document.items()}
 
 
 def draw_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) -> list[PromptExample]:
@@ -206,20 +195,11 @@ def draw_examples(pairs: Sequence[PromptExample], n_examples: int, seed: int) ->
     chosen: list[PromptExample] = []
     seen: set[bytes] = set()
     for pair in sorted(pairs, key=lambda pair: (uniform(seed, "example", pair.query_id), pair.query_id, pair.doc_id)):
-        keys = {_key(pair.query), _key(pair.document)}
+        keys = {normalized_key(pair.query), normalized_key(pair.document)}
         if len(chosen) < n_examples and not keys & seen:
             chosen.append(pair)
             seen |= keys
     return chosen
-
-
-def text_key(doc: Doc) -> bytes:
-    """Hash of a document's normalized text."""
-    return _key(doc.default_text())
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(normalized(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Sampled(StageOutput):

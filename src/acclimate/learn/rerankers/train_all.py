@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acclimate.base import distributed, models
 from acclimate.base.digests import fingerprint
@@ -17,6 +17,9 @@ from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, group_queries
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
+
+if TYPE_CHECKING:
+    from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 
 WITHOUT_NEGATIVES = "mine.n_ways is 1, and a reranker needs negatives; expected 2 or more"
 TRAINING_QUERIES = "queries.json"  # reranker -> ids of its training queries
@@ -42,23 +45,8 @@ def train_rerankers(
     from acclimate.learn.rerankers.hyperparameters import Hyperparameters
     from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
 
-    if not examples or not dev:
-        raise DataError(
-            f"{len(examples)} training and {counted(len(dev), 'held-out example')}; expected both (more documents?)"
-        )
-    if not any(example.doc_ids[1:] for example in examples):
-        raise SettingError(WITHOUT_NEGATIVES)
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
-    n_ways, max_queries, merge, seed = (settings[name] for name in ("n_ways", "max_queries", "merge", "seed"))
-    parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
-    n_queries = min(max_queries, hyperparameters.most_queries or max_queries)
-    groups = [_limited(group, n_ways, n_queries, seed) for group in group_queries(examples, dev, prompts, **parts)]
-    for group in groups:
-        if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
-            raise DataError(
-                f"{group.name}: {len(group.examples)} training and {counted(len(group.dev), 'held-out query')} are "
-                f"too few for {distributed.size()} processes with batches of {hyperparameters.batch_size}; start fewer"
-            )
+    groups = _groups(examples, dev, prompts, hyperparameters, settings)
     several = len(groups) > 1
     keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
     keeps = several or keeps_one
@@ -96,14 +84,41 @@ def train_rerankers(
         "steps": sum(note["steps"] for note in notes.values()),
         "rerankers": [notes[group.name] for group in groups],
     }
-    if merge != "none" and several and distributed.is_main():
-        summary["merged"] = _merged(
-            paths, folder, sorted(dev), n_ways, texts, corpus, hyperparameters.max_tokens, merge
-        )
+    if settings["merge"] != "none" and several and distributed.is_main():
+        summary["merged"] = _merged(paths, folder, sorted(dev), texts, corpus, settings)
         paths = {NAME: folder / NAME}
     for warning in collapse_warnings(summary):
         distributed.warn("train", warning)
     return paths, summary
+
+
+def _groups(
+    examples: Sequence[NWay],
+    dev: Sequence[NWay],
+    prompts: Mapping[str, str],
+    hyperparameters: Hyperparameters,
+    settings: Mapping[str, Any],
+) -> list[Group]:
+    """The queries of each reranker. Raises DataError if they are too few, SettingError if they have no negatives."""
+    if not examples or not dev:
+        raise DataError(
+            f"{len(examples)} training and {counted(len(dev), 'held-out example')}; expected both (more documents?)"
+        )
+    if not any(example.doc_ids[1:] for example in examples):
+        raise SettingError(WITHOUT_NEGATIVES)
+    n_queries = min(settings["max_queries"], hyperparameters.most_queries or settings["max_queries"])
+    parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
+    groups = [
+        _limited(group, settings["n_ways"], n_queries, settings["seed"])
+        for group in group_queries(examples, dev, prompts, **parts)
+    ]
+    for group in groups:
+        if min(len(group.dev), len(group.examples) // hyperparameters.batch_size) < distributed.size() > 1:
+            raise DataError(
+                f"{group.name}: {len(group.examples)} training and {counted(len(group.dev), 'held-out query')} are "
+                f"too few for {distributed.size()} processes with batches of {hyperparameters.batch_size}; start fewer"
+            )
+    return groups
 
 
 def collapse_warnings(notes: Mapping[str, Any]) -> list[str]:
@@ -161,19 +176,18 @@ def _merged(
     paths: Mapping[str, Path],
     folder: Path,
     dev: Sequence[NWay],
-    n_ways: int,
     texts: Mapping[str, str],
     corpus: Mapping[str, Doc],
-    max_tokens: int,
-    method: str,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the merged reranker, and evaluate it on all held-out queries."""
     from acclimate.learn.rerankers.merge import merge as merge_weights
     from acclimate.learn.rerankers.ranking import FLAT, by_list, ranking_of
 
+    method = settings["merge"]
     merge_weights(list(paths.values()), folder / NAME, method=method)
-    scorer = scorers.load(folder / NAME, corpus, max_tokens=max_tokens)
-    lists = _cut(dev, n_ways)
+    scorer = scorers.load(folder / NAME, corpus, max_tokens=settings["max_tokens"])
+    lists = _cut(dev, settings["n_ways"])
     queries = {example.query_id: Query(example.query_id, texts[example.query_id]) for example in lists}
     pairs = [(queries[example.query_id], doc_id) for example in lists for doc_id in example.doc_ids]
     ndcg, spread = ranking_of(by_list(lists, scorer.score(pairs)))
