@@ -50,41 +50,27 @@ def choose(
     unknown system to rerank.
     """
     alone = [name for name in members if name != FEEDBACK]
-    sources = [name for name in alone if not isinstance(members[name], LateInteractionMember)]
-    everything = System(ids, members, sources, dict.fromkeys(alone, 1.0), systems.DEPTH)
-    pools, answers = list(everything.candidates(held_out.queries)), relevance_of(held_out, ids)
-
-    def lists(names: Iterable[str]) -> list[Candidates]:
-        """The candidates of a system of these members."""
-        sources = sources_of(names, members)
-        return [candidates.named_by(sources) for candidates in pools]
-
-    def ndcg_of(lists: Iterable[Candidates], weights: Mapping[str, float]) -> float:
-        """nDCG@10 of a system that finds these candidates, with these weights."""
-        fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists]
-        return mean_ndcg(fused, answers, _FUSED, scale=as_it_is)
-
-    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in alone}
     base = [name for name in BASE if name in members]
+    judge = _Judge(ids, members, held_out)
+    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in alone}
     weights |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
-    ndcg = {name: ndcg_of(lists(shares), shares) for name, shares in weights.items()}
+    ndcg = {name: judge.ndcg_of(judge.lists(shares), shares) for name, shares in weights.items()}
     tolerance, disagreement = 0.0, dict[str, float]()
     mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
     for system, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
         if groups:
-            fusions = [choose_weights(lists(names), answers, names) for names in groups]
-            best = max(fusions, key=lambda fusion: fusion.ndcg)
+            best = max(map(judge.best_weights, groups), key=lambda fusion: fusion.ndcg)
             weights[system], ndcg[system], tolerance = best.weights, best.ndcg, best.tolerance
             disagreement[system] = best.disagreement
     last = HYBRID.adapted() if HYBRID.adapted() in weights else TUNED
     if FEEDBACK in members and weights[last].get("bm25"):
         shares = {FEEDBACK if name == "bm25" else name: weight for name, weight in weights[last].items()}
         candidates = system_of(ids, members, shares).candidates(held_out.queries)
-        weights[last.with_feedback()], ndcg[last.with_feedback()] = shares, ndcg_of(candidates, shares)
+        weights[last.with_feedback()], ndcg[last.with_feedback()] = shares, judge.ndcg_of(candidates, shares)
+    students = [name for name in map(SystemName, weights) if name.is_adapted]
     reranked: dict[SystemName, str] = {}
     for name in rerank:
         reranked.setdefault(SystemName(name).reranked(), name)
-    students = [name for name in map(SystemName, weights) if name.is_adapted]
     must_compete = not students and sum(name.is_servable for name in reranked) > 1
     reranker_weights: dict[str, float] = {}
     for name, key in reranked.items():
@@ -101,6 +87,31 @@ def choose(
     excluded = alone if held_out.is_synthetic else ()
     candidate = _candidate(ndcg, excluded, tolerance) if ndcg else min(reranked, key=lambda name: not name.is_servable)
     return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
+
+
+class _Judge:
+    """Measures fusions of members on the held-out queries, whose candidates are searched for once."""
+
+    def __init__(self, ids: Ids, members: Mapping[str, Member], held_out: JudgedQueries) -> None:
+        alone = [name for name in members if name != FEEDBACK]
+        sources = [name for name in alone if not isinstance(members[name], LateInteractionMember)]
+        everything = System(ids, members, sources, dict.fromkeys(alone, 1.0), systems.DEPTH)
+        self._members, self._pools = members, list(everything.candidates(held_out.queries))
+        self._answers = relevance_of(held_out, ids)
+
+    def lists(self, names: Iterable[str]) -> list[Candidates]:
+        """The candidates of a system of these members."""
+        sources = sources_of(names, self._members)
+        return [candidates.named_by(sources) for candidates in self._pools]
+
+    def ndcg_of(self, lists: Iterable[Candidates], weights: Mapping[str, float]) -> float:
+        """nDCG@10 of a system that finds these candidates, with these weights."""
+        fused = [candidates._replace(scores={_FUSED: fuse(candidates, weights)}) for candidates in lists]
+        return mean_ndcg(fused, self._answers, _FUSED, scale=as_it_is)
+
+    def best_weights(self, names: Sequence[str]) -> ChosenWeights:
+        """The weights of these members with which their fusion ranks best."""
+        return choose_weights(self.lists(names), self._answers, names)
 
 
 def _candidate(ndcg: Mapping[str, float], excluded: Iterable[str], tolerance: float) -> str:
