@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_a_folder_that_was_removed_under_a_shell_is_told(mistake, tmp_path, monk
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert "no longer exists" in mistake("adapt", "corpus.jsonl", "--out", "run")
+
+
+def test_a_locale_that_misreads_names_is_told(mistake, corpus, out, monkeypatch):
+    """As LC_ALL=en_US, in which names of documents and words of queries would be other ones."""
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
+    assert "are iso8859-1 here; expected UTF-8. To set it, type: export PYTHONUTF8=1" in mistake(
+        "index", out, "--corpus", corpus
+    )
 
 
 def test_a_folder_whose_name_is_not_utf8_is_told_before_anything_is_read(mistake, corpus, tmp_path, monkeypatch):

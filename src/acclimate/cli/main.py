@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not distributed.is_main():
         sys.stdout = io.StringIO()  # only the first process prints
     try:
-        shell.check_folder()
+        shell.check_surroundings()
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)
         with shell.log_on_stderr():

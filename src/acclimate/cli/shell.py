@@ -44,12 +44,16 @@ def _allow_no_temporary_folder() -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
 
 
-def check_folder() -> None:
-    """Raise SettingError if the current folder has been removed."""
+def check_surroundings() -> None:
+    """Raise SettingError if the current folder has been removed, or names of files would be misread."""
     try:
         Path.cwd()
     except FileNotFoundError:
         raise SettingError("the current folder no longer exists; change to another one") from None
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":  # set by the locale, such as en_US without .UTF-8
+        raise SettingError(
+            f"names of files and arguments are {encoding} here; expected UTF-8. To set it, type: export PYTHONUTF8=1"
+        )
 
 
 def say(message: str) -> None:
