@@ -78,6 +78,12 @@ def test_feedback_goes_to_the_file_that_is_there_whatever_became_of_the_one_befo
     answer = client.post("/feedback", json=grade)
     assert answer.status_code == 503
     assert "if it is damaged, move it away, and a new one is made" in answer.json()["error"]
+    (copied / FILE).unlink()
+    (copied / FILE).mkdir()  # which may be opened as little as a file in a folder that may only be read
+    answer = client.post("/feedback", json=grade)
+    assert answer.status_code == 503
+    assert "change its permissions and its folder's" in answer.json()["error"]
+    (copied / FILE).rmdir()
     (copied / "earlier.sqlite").replace(copied / FILE)
     assert client.get("/feedback", params={"query": "lava"}).json() == {QRELS[0].doc_id: 1}
 

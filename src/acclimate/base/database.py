@@ -29,10 +29,19 @@ def unusable(error: sqlite3.Error, path: Path) -> DataError:
     """The error for a file that could not be read or written."""
     if path.exists() and not path.is_file():
         return DataError("is not a file, so no answers can be stored in it; move it out of the way", path=path)
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary result code
     what_to_do = "remove it, and its answers are requested again"
-    if code in _TRANSIENT:
+    if _code(error) in _TRANSIENT:
         what_to_do = "run the same command again to resume"
-    if code in _DENIED:
+    if is_denied(error):
         what_to_do = "change its permissions and its folder's, or use another folder"
     return DataError(f"{error}; {what_to_do}", path=path)
+
+
+def is_denied(error: sqlite3.Error) -> bool:
+    """True if the file itself may be fine, but this user may not write to it or to its folder."""
+    return _code(error) in _DENIED
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF

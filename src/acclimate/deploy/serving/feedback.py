@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from acclimate.base.database import is_denied
 from acclimate.base.errors import DataError
 
 FILE = "feedback.sqlite"
@@ -129,8 +130,10 @@ class Feedback:
                 yield self._connection
             except sqlite3.Error as error:
                 self._disconnect()
-                message = f"cannot be used now ({error}); if it is damaged, move it away, and a new one is made"
-                raise DataError(message, path=self.path) from None
+                what_to_do = "if it is damaged, move it away, and a new one is made"
+                if is_denied(error):
+                    what_to_do = "change its permissions and its folder's"
+                raise DataError(f"cannot be used now ({error}); {what_to_do}", path=self.path) from None
 
     def _disconnect(self) -> None:
         if self._connection is not None:
