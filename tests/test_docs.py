@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,9 @@ PAGES = [
     if path.exists()
 ]
 HELP: dict[str, str] = {}
+PUBLISHED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"][
+    "include"
+]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
@@ -117,6 +121,7 @@ def test_every_link_inside_the_project_leads_somewhere(page):
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), f"{page.name}: {target}"
+        assert file.relative_to(ROOT).parts[0] in PUBLISHED, f"{page.name}: {target} is not in the sdist"
         if anchor and file.suffix == ".md":
             headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
