@@ -165,9 +165,12 @@ def test_the_same_run_comes_of_the_command_and_of_the_function(home, run, tmp_pa
 
 
 def test_commands_print_what_functions_return(home, run, capsys):
+    hits = run.search("lava and ash", 2)
     assert printed(capsys, "search", "run", "lava and ash", "-k", 2) == "".join(
-        f"{hit}\n" for hit in run.search("lava and ash", 2)
+        f"{hit.lines(part)}\n" for hit, part in zip(hits, run.excerpts("lava and ash", hits), strict=True)
     )
+    long = hits[0]._replace(doc=hits[0].doc._replace(text=f"{'nothing here ' * 50}but lava"))
+    assert run.excerpts("lava and ash", [long])[0].endswith(" nothing here but lava")
     lines = printed(capsys, "search", "run", "lava and ash", "--json").splitlines()
     assert [json.loads(line) for line in lines] == [hit.as_dict() for hit in run.search("lava and ash")]
     assert printed(capsys, "search", "run", "烧水壶", "--system", "bm25", "--json") == ""

@@ -13,8 +13,8 @@ from acclimate.base.errors import SettingError
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.corpus.documents import Corpus
 from acclimate.deploy.filters import Fields, canonical, from_texts, passing
+from acclimate.deploy.marks import Marker
 from acclimate.deploy.serving.limits import Limits
-from acclimate.deploy.serving.marks import Marker
 from acclimate.deploy.serving.metrics import Histogram, Metrics
 from acclimate.records import Doc
 
@@ -119,7 +119,12 @@ def test_words_are_marked_as_bm25_counts_them(language, query, text, marked):
 
 
 def test_the_part_that_is_shown_has_most_of_the_query_and_ends_between_words():
-    text = "nothing here " * 100 + "the lava and the ash of a volcano " + "nothing here " * 100
+    text = (
+        "lava and lava, ash and ash "
+        + "nothing here " * 100
+        + "the lava and the ash of a volcano "
+        + "nothing here " * 100
+    )
     pieces = Marker(Analyzer("en")).marked("volcano ash lava", text, chars=120)
     assert [piece.text for piece in pieces if piece.is_match] == ["lava", "ash", "volcano"]
     shown = "".join(piece.text for piece in pieces)

@@ -114,6 +114,15 @@ class Run:
         query, passing = checked_text(text), canonical(filters or {})
         return self._searchers.ask(lambda searchers: searchers.search(query, k, system, passing))
 
+    def excerpts(self, text: str, hits: Iterable[Hit]) -> list[str]:
+        """For each hit, the part of about 200 characters of its document that shares the most words with a query.
+
+        >>> run = acclimate.open("run")
+        >>> run.excerpts("lava and ash", run.search("lava and ash", k=1, system="bm25"))
+        ['Molten rock below the crust rises and erupts through an opening as lava, ash and gas.']
+        """
+        return self._searchers.ask(lambda searchers: searchers.excerpts(text, hits))
+
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None
     ) -> list[ScoredDoc]:

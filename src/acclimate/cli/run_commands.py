@@ -70,6 +70,8 @@ def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name =
 def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: Flag = False) -> None:
     """Search the corpus of a run with the recommended system.
 
+    Of each document, the part is shown that shares the most words with the query.
+
     Parameters
     ----------
     run_dir
@@ -83,12 +85,14 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: F
     json
         Print JSON Lines, one object per document, with whole texts.
     """
-    hits = acclimate.open(run_dir).search(query, k, system)
+    run = acclimate.open(run_dir)
+    hits = run.search(query, k, system)
     if json:
         for hit in hits:
             print(json_format.dumps(hit.as_dict()))
     elif hits:
-        print(*hits, sep="\n")
+        for hit, part in zip(hits, run.excerpts(query, hits), strict=True):
+            print(hit.lines(part))
     else:
         say("no document contains a word of the query")
 

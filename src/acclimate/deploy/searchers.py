@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 from acclimate.base.domains import Between
 from acclimate.base.text import single_spaced
 from acclimate.deploy.filters import Fields
+from acclimate.deploy.marks import Marker
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
 from acclimate.run.settings import whole_number
@@ -63,10 +64,13 @@ class Hit(NamedTuple):
         }
 
     def __str__(self) -> str:
-        """Two lines for a terminal."""
+        return self.lines(excerpt(self.doc.text, _SHOWN))
+
+    def lines(self, part: str) -> str:
+        """Two lines for a terminal, with a part of the text; see `Run.excerpts`."""
         whole = f"(of {self.document_id})" if self.document_id != self.doc.doc_id else ""
         names = "  ".join(filter(None, map(single_spaced, (self.doc.doc_id, whole, self.doc.title))))
-        return f"{self.score:8.4f}  {names}\n          {excerpt(self.doc.text, _SHOWN)}"
+        return f"{self.score:8.4f}  {names}\n          {part}"
 
     def __repr__(self) -> str:
         """One line, so that a list of hits stays readable in a notebook."""
@@ -105,6 +109,12 @@ class Searchers:
             for block in blocks(queries, len(self.run.base.ids)):
                 hits_by_text |= self._hits_of_block(block, k, retriever)
         return [hits_by_text[text] for text in texts]
+
+    def excerpts(self, text: str, hits: Iterable[Hit]) -> list[str]:
+        """See `Run.excerpts`."""
+        marker = Marker(self.run.base.bm25.analyzer)
+        parts = (marker.marked(text, hit.doc.text, chars=_SHOWN) for hit in hits)
+        return ["".join(piece.text for piece in pieces) for pieces in parts]
 
     def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
         """At most `k` documents per query, in the order of the queries."""

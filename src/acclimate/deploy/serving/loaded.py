@@ -10,8 +10,8 @@ from typing import Any, cast
 from acclimate.base.digests import fingerprint
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.deploy.filters import Fields
+from acclimate.deploy.marks import Marker
 from acclimate.deploy.searchers import Hit, Searchers
-from acclimate.deploy.serving.marks import Marker
 from acclimate.records import Query
 from acclimate.report import sentences
 from acclimate.report.basis import Basis

@@ -1,5 +1,7 @@
 """Highlighting: the words of a text that match a query by BM25's terms, and the part of the text with most of them.
 
+A part with more of the query's terms comes before one that repeats some of them more often.
+
 BM25 also counts words such as "how" and "can", as its list of English stop words is short. They explain no ranking, so
 they are marked only if the query has no other words.
 """
@@ -7,7 +9,7 @@ they are marked only if the query has no other words.
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from acclimate.base.text import printable
@@ -26,6 +28,14 @@ class Piece(NamedTuple):
     is_match: bool
 
 
+class _Span(NamedTuple):
+    """A word with terms of the query."""
+
+    start: int
+    end: int
+    terms: frozenset[str]
+
+
 class Marker:
     """Marks the words of texts that share a term with a query."""
 
@@ -37,7 +47,12 @@ class Marker:
         text = " ".join(printable(text[:_LONGEST]).split())
         terms = {*self._analyzer(query)}
         terms = terms - self._function_words or terms
-        spans = [(start, end) for start, end in spans_of(text) if terms.intersection(self._analyzer(text[start:end]))]
+
+        @cache
+        def shared(word: str) -> frozenset[str]:
+            return frozenset(terms.intersection(self._analyzer(word)))
+
+        spans = [_Span(start, end, common) for start, end in spans_of(text) if (common := shared(text[start:end]))]
         start, end = _window(spans, len(text), chars)
         if start:  # start at the beginning of a word, if words are separated by spaces
             start = text.find(" ", start, start + _BEFORE) + 1 or start
@@ -45,7 +60,7 @@ class Marker:
             end = max(text.rfind(" ", end - _BEFORE, end), end - _BEFORE)
         pieces = [Piece("…", False)] if start else []
         marked_to = start
-        for begin, stop in spans:
+        for begin, stop, _ in spans:
             if start <= begin and stop <= end:
                 pieces += [Piece(text[marked_to:begin], False), Piece(text[begin:stop], True)]
                 marked_to = stop
@@ -59,15 +74,16 @@ class Marker:
         return frozenset(term for word in words for term in self._analyzer(word))
 
 
-def _window(spans: list[tuple[int, int]], length: int, chars: int | None) -> tuple[int, int]:
-    """The first window of `chars` characters that contains the most spans."""
+def _window(spans: list[_Span], length: int, chars: int | None) -> tuple[int, int]:
+    """The first window of `chars` characters that contains the most terms, and of such the most spans."""
     if chars is None or length <= chars:
         return 0, length
-    best, highest = 0, 0
-    ends = [end for _, end in spans]
-    for number, (begin, _) in enumerate(spans):
-        start = max(0, min(begin - _BEFORE, length - chars))
-        count = bisect_right(ends, start + chars) - number
-        if count > highest:
-            best, highest = start, count
+    best, highest = 0, (0, 0)
+    ends = [span.end for span in spans]
+    for number, span in enumerate(spans):
+        start = max(0, min(span.start - _BEFORE, length - chars))
+        inside = spans[number : bisect_right(ends, start + chars)]
+        contained = len(frozenset().union(*(each.terms for each in inside))), len(inside)
+        if contained > highest:
+            best, highest = start, contained
     return best, best + chars
