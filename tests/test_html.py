@@ -9,6 +9,7 @@ from test_formats import put
 
 from acclimate.corpus import formats
 from acclimate.records import Doc
+from acclimate.stages.index import _tags_warning
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,17 @@ MENU = "<ul><li><a>c</a><ul><li><a>d</a></ul><li> | <a>e</a></ul>"
 def test_lists_of_links_before_the_content_are_menus(tmp_path: Path, content: str, text: str) -> None:
     put(tmp_path / "a.html", content)
     assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_warned"),
+    [
+        (["<p>My <b>pump</b> leaks.</p>", "It leaks<br>here<br/>and<BR />there", "none"], True),
+        (["<p>My <b>pump</b> leaks.</p>", "none"], False),
+        (["In HTML, <b>text</b> is bold"] * 3, False),
+        (["a < b > c and List<String> or <x@y.org>" * 3], False),
+        ([], False),
+    ],
+)
+def test_texts_of_tables_that_are_html_are_warned_about(texts: list[str], is_warned: bool) -> None:
+    assert any("HTML tags" in line for line in _tags_warning(texts)) == is_warned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _CHARACTERS_PER_TOKEN = 4.5  # rough, for encoders
 _LOOKED_AT = 200  # documents sampled over the corpus to detect its language and length
 _BEGINNING = 2000  # characters read of each
+_END_TAG = re.compile(r"</[a-z][a-z0-9]*>|<br ?/?>", re.IGNORECASE)
+_FEW_TAGS = 3  # a text with fewer may be about HTML
 
 
 @checked
@@ -109,6 +112,7 @@ def index(
     return [
         *_missing_terms_warning(bm25.without_terms, len(corpus)),
         *_language_warning(samples, language),
+        *_tags_warning(samples),
         *_truncation_warning(samples, encoder.max_tokens),
     ]
 
@@ -128,6 +132,16 @@ def _language_warning(texts: Sequence[str], language: str) -> Iterator[str]:
         yield (
             f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
             f"to change that: --set index.language={seems}."
+        )
+
+
+def _tags_warning(texts: Sequence[str]) -> Iterator[str]:
+    """A warning if most documents are HTML, as exports of help desks and shops are."""
+    tagged = sum(len(_END_TAG.findall(text[:_BEGINNING])) >= _FEW_TAGS for text in texts)
+    if 2 * tagged > len(texts):
+        yield (
+            "Most documents contain HTML tags, which are searched and shown like words. Give texts without tags, or a "
+            "folder with each document in a file of its own that ends in .html, of which only the text is read."
         )
 
 
