@@ -78,8 +78,8 @@ def test_lists_of_links_before_the_content_are_menus(tmp_path: Path, content: st
 @pytest.mark.parametrize(
     ("texts", "is_warned"),
     [
-        (["<p>My <b>pump</b> leaks.</p>", "It leaks<br>here<br/>and<BR />there", "none"], True),
-        (["<p>My <b>pump</b> leaks.</p>", "none"], False),
+        (["<p>My <b>pump</b></p><p>leaks.</p>", "It leaks<br>here<br/>and<BR />there", "none"], True),
+        (["<p>My <b>pump</b></p><p>leaks.</p>", "none"], False),
         (["In HTML, <b>text</b> is bold"] * 3, False),
         (["a < b > c and List<String> or <x@y.org>" * 3], False),
         ([], False),
