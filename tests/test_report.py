@@ -82,6 +82,13 @@ def test_files_deep_in_the_same_folder_are_told_apart_in_the_terminal(report):
     assert doc["doc_id"] in render(report)
 
 
+def test_a_document_whose_title_is_its_id_is_named_once(report):
+    doc = report["examples"][0]["before"]["docs"][0]
+    doc |= {"doc_id": "json.dumps", "title": "json.dumps", "text": "Serialize."}
+    assert "  json.dumps  Serialize." in terminal.examples(report)
+    assert render(report).count("json.dumps") == 1
+
+
 def test_control_characters_and_half_surrogates_reach_neither_page_nor_terminal(report):
     report = with_text(report, "\x1b[2J\x00\u202e\ud800")
     for written in (render(report), terminal.text(report), terminal.examples(report)):

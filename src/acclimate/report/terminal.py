@@ -198,7 +198,8 @@ def _with_drops(lines: Sequence[str], stages: Sequence[Mapping[str, Any]]) -> It
 
 def _doc(rank: int, doc: Mapping[str, Any]) -> str:
     mark = "*" if (doc["relevance"] or 0) > 0 else " "
-    shown = _line(f"{doc['title']}: {doc['text']}" if doc["title"] else doc["text"])
+    has_title = doc["title"] not in ("", doc["doc_id"])
+    shown = _line(f"{doc['title']}: {doc['text']}" if has_title else doc["text"])
     return cut(f"  {mark} {rank}  {cut_middle(doc['doc_id'], _ID)}  {shown}")
 
 
