@@ -93,15 +93,6 @@ def test_a_list_of_hits_shows_each_in_a_line_however_long_its_document():
     assert len(shown) < 150
 
 
-@pytest.mark.parametrize(
-    ("document_id", "title", "names"),
-    [("d1", "Volcano", "d1  Volcano"), ("d1", "d1", "d1"), ("d1", "", "d1"), ("d", "Volcano", "d1  (of d)  Volcano")],
-)
-def test_a_hit_names_its_document_once(document_id, title, names):
-    shown = str(acclimate.Hit(acclimate.Doc("d1", "molten rock", title), 1.23456, document_id, {}))
-    assert shown == f"  1.2346  {names}\n          molten rock"
-
-
 def test_a_run_is_a_callable_from_queries_to_scored_documents(run):
     queries = {"b": "lava and ash", "a": "camel with a hump"}
     scored = run(queries, k=3, system="hybrid")
