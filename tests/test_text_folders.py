@@ -69,6 +69,9 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
         ("```\n# no\n```\n# A\n", "A", "```\n# no\n```\n# A\n"),
         ("---\n# no: 1\n---\n# A\nb", "A", "---\n# no: 1\n---\n# A\nb"),
         ("#no\n#\n", "", "#no\n#\n"),
+        ("# A [![B](c)](d) [![E][f]][g] [h](i)<IMG j>\nk", "A h", "k"),
+        ("![a](b)\n===\nc", "a", "c"),
+        ("# ![](b)\n# [a]\nc", "[a]", "# ![](b)\n# [a]\nc"),
         ("{x} # y\u2028# z", "", "{x} # y\u2028# z"),
     ],
 )
@@ -123,7 +126,19 @@ PIECES = (
 )  # fmt: skip
 
 
-MARKDOWN_PIECES = ("<!--", "`", "``` ", "<!-- -->", "` <!--", "`a``b", "~~~\n", "\n", "    <!--", "`<!-- -->\n\n")
+MARKDOWN_PIECES = (
+    "<!--",
+    "`",
+    "``` ",
+    "<!-- -->",
+    "` <!--",
+    "`a``b",
+    "~~~\n",
+    "\n",
+    "    <!--",
+    "`<!-- -->\n\n",
+    "# ![[](",
+)
 
 
 @pytest.mark.parametrize(

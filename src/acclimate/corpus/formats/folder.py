@@ -50,6 +50,8 @@ _ADVICE = {  # by suffix of files that must be converted first
 
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
+_IMAGE = re.compile(r"!\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|<img\b[^<>]*>", re.IGNORECASE)
+_LINK = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _MERGE = re.compile(r"<<\s*:")  # a few lines of YAML with merged mappings may expand to billions
 _NAMED = 5  # unreadable files that an error names
@@ -247,6 +249,12 @@ def _heading(line: str) -> str:
     return before.rstrip(" \t") if before.endswith((" ", "\t")) else title
 
 
+def _title(heading: str) -> str:
+    """The text of a heading, with the texts of its links, and without images unless it is one."""
+    titles = (_LINK.sub(r"\1", _IMAGE.sub(image, heading)) for image in ("", r"\1"))
+    return next(filter(None, (" ".join(title.split()) for title in titles)), "")
+
+
 def _markdown(content: str) -> tuple[str, str]:
     content = _without_comments(content)
     lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
@@ -258,8 +266,10 @@ def _markdown(content: str) -> tuple[str, str]:
         line = lines[n].rstrip()
         if mark := _FENCE.match(line):
             fence = "" if fence == mark[1] else fence or mark[1]
-        elif not fence and (title := _heading(line)):
+        elif not fence and (title := _title(_heading(line))):
             return title, "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
-        elif not fence and line.strip() and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()):
-            return line.strip(), "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
+        elif (
+            not fence and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()) and (title := _title(line))
+        ):
+            return title, "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
     return "", content
