@@ -140,10 +140,15 @@ MARKDOWN_PIECES = (
     "# ![[](",
 )
 
+PIECES_OF = {
+    "a.html": PIECES,
+    "a.md": MARKDOWN_PIECES,
+    "a.rst": (": ", ":a", ":a:`", ":a:` <", ":a:`b<c>`", ":a:b:` ", "a\n==\n"),
+    "a.adoc": ("= a\n",),
+}
 
-@pytest.mark.parametrize(
-    ("name", "piece"), [*(("a.html", piece) for piece in PIECES), *(("a.md", piece) for piece in MARKDOWN_PIECES)]
-)
+
+@pytest.mark.parametrize(("name", "piece"), [(name, piece) for name, pieces in PIECES_OF.items() for piece in pieces])
 def test_reading_takes_time_by_length(tmp_path: Path, name: str, piece: str) -> None:
     """Whatever is left open, nested, or ended without a beginning."""
 
@@ -215,7 +220,7 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 
     assert (
         message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in "
-        ".txt, .md, .html, .pdf or .docx"
+        ".txt, .md, .rst, .adoc, .html, .pdf or .docx"
     )
     bad = put(tmp_path / "b.odt", "x")
     assert "(passed over: .odt file type: 1)" in message()

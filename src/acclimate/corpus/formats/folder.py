@@ -1,7 +1,7 @@
-"""A folder of text, Markdown, HTML, PDF and Word files: one document per file, its id the path below, with slashes.
+"""A folder of texts, web pages, PDF and Word files: one document per file, its id the path below, with slashes.
 
 title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
-        HTML: <title>, or else the first <h1>; text: none
+        HTML: <title>, or else the first <h1>; reStructuredText and AsciiDoc: see `markup`; text: none
 text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts, styles and
         navigation (see `html`)
 others  Markdown: the front matter, which stays in the text too
@@ -19,7 +19,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,21 @@ from acclimate.corpus.formats import office, sgml
 from acclimate.corpus.formats.charset import read_declared
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
+from acclimate.corpus.formats.markup import read_asciidoc, read_rst
 from acclimate.corpus.formats.registry import DOCS, conversion_of
 from acclimate.corpus.formats.samples import look
 from acclimate.records import Doc
 
 logger = logging.getLogger(__name__)
 
-MARKDOWN, HTML, TEXT = frozenset({".md", ".markdown"}), frozenset({".html", ".htm"}), frozenset({".txt"})
+MARKDOWN, HTML = frozenset({".md", ".markdown", ".mdx"}), frozenset({".html", ".htm", ".xhtml"})
+TEXT: Mapping[str, Callable[[str], tuple[str, str]]] = {  # suffix -> (title, text) of a content
+    ".txt": lambda content: ("", content),
+    ".rst": read_rst,
+    ".adoc": read_asciidoc,
+    ".asciidoc": read_asciidoc,
+}
+SUFFIXES = MARKDOWN | HTML | TEXT.keys()
 CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
@@ -105,7 +113,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
                 dropped["link out of the folder"] += 1
             elif not is_file(path):
                 dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
-            elif (suffix := path.suffix.lower()) in MARKDOWN | HTML | TEXT:
+            elif (suffix := path.suffix.lower()) in SUFFIXES:
                 paths.append(path)
             elif suffix not in office.FORMATS:
                 dropped[f"{suffix or 'no'} file type"] += 1
@@ -149,7 +157,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md, .html, .pdf or .docx{advice}",
+            f"corpus.jsonl, or files that end in .txt, .md, .rst, .adoc, .html, .pdf or .docx{advice}",
             path=folder,
         )
 
@@ -159,8 +167,8 @@ def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     content, kind = _content(path), path.suffix.lower()
     if kind in HTML:
         return *read_page(content), {}
-    if kind not in MARKDOWN:
-        return "", content, {}
+    if kind in TEXT:
+        return *TEXT[kind](content), {}
     others = front_matter(content)
     if isinstance(title := others.get("title"), str) and title.strip():
         return " ".join(title.split()), _without_comments(content), others
@@ -190,7 +198,7 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
     kind: of the wanted records, documents or queries.
     """
     name = path.name.lower()
-    if path.suffix.lower() in TEXT | MARKDOWN | HTML:
+    if path.suffix.lower() in SUFFIXES:
         return (
             "; a text is one document of many: give the folder that it is in"
             if kind == DOCS
