@@ -21,6 +21,7 @@ from files_page import undocumented
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.records import Doc
+from acclimate.stages.runs import load_run
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -52,6 +53,7 @@ def test_queries_are_written_for_passages_and_measured_by_documents(of_passages)
     assert report["corpus"]["documents"] == len(LONG)
     assert report["verdict_basis"] == "qrels" and "20 judged ones" in report["chosen_on"]
     assert report["stages"][0]["in"] == len(LONG) < report["stages"][0]["out"]
+    assert load_run(of_passages).input.unit == "passages"
     assert undocumented(of_passages) == set()
     passages = set(json.loads((of_passages / "sample" / "splits.json").read_text()))
     assert len(passages) > len(LONG)

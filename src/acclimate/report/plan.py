@@ -36,7 +36,7 @@ def describe(run: Run) -> str:
     stages = estimates(run, sampled)
     calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
     speed = _flop_per_second() * _SHARE_REACHED
-    unit = "passages" if run.input.parents else "documents"
+    unit = run.input.unit
     works_on = {
         **dict.fromkeys(("index", "sample"), f"{len(run.input.corpus):,} {unit}"),
         "seed": f"{run.settings['seed']['n_docs']:,} {unit}",

@@ -87,6 +87,11 @@ class Input:
         """Passage id -> document id; empty if documents were not split."""
         return {} if self.corpus is self.documents else passages.parents(self.corpus, self.documents)
 
+    @property
+    def unit(self) -> str:
+        """What is indexed, as a word: documents, or passages if there are any."""
+        return "passages" if self.parents else "documents"
+
     @cached_property
     def labels(self) -> Labels:
         return Labels(self.collection)

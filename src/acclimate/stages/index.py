@@ -226,7 +226,7 @@ def make(run: Run) -> Indexed:
     is_encoded = manifest is not None and encoded == {
         name: value for name, value in manifest["inputs"].items() if name != "dense search"
     }
-    indexed = run.make(Indexed, work, inputs=inputs, unit="documents", reads=reads, keeps=is_encoded)
+    indexed = run.make(Indexed, work, inputs=inputs, unit=run.input.unit, reads=reads, keeps=is_encoded)
     if run.corpus_folder is None and distributed.is_main():  # the run's own
         run.input.remove_others(indexed.kept)
     for warning in indexed.warnings:

@@ -84,7 +84,7 @@ def sampled(run: Run) -> Sampled | None:
 
     inputs = {DOCUMENTS: run.input.corpus.fingerprint, "test_share": str(test_share), **_inputs(run, provided)}
     reads = ("near_duplicates", "dev_share", "examples", "n_examples")
-    return run.make(Sampled, work, inputs=inputs, unit="documents", reads=reads)
+    return run.make(Sampled, work, inputs=inputs, unit=run.input.unit, reads=reads)
 
 
 def generated(run: Run, sampled: Sampled) -> Generated | None:

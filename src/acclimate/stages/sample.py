@@ -262,7 +262,7 @@ def make(run: Run, indexed: Indexed) -> Sampled:
         inputs["index"] = indexed.fingerprint
     elif run.settings["sample"]["method"] == "first":
         inputs["order"] = run.input.corpus.ids.fingerprint
-    return run.make(Sampled, work, inputs=inputs, unit="documents")
+    return run.make(Sampled, work, inputs=inputs, unit=run.input.unit)
 
 
 def preview(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:

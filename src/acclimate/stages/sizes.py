@@ -64,7 +64,7 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     shortage += left_out(run.input.documents.dropped)
     if run.input.provided_queries is not None:
         shortage += left_out(provided.left_out(run, run.input.provided_queries))
-    shortage += _passed_over(dropped, settings, "passages" if run.input.parents else "documents")
+    shortage += _passed_over(dropped, settings, run.input.unit)
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(
