@@ -54,9 +54,14 @@ def read(path: Path) -> tuple[str, str]:
         what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(f"cannot be read as {kind.name} ({what})", path=path) from None
     text = _valid(text)
-    start = " ".join(text[:_FIRST_PAGE].split()).casefold()
+    start = _plain(text[:_FIRST_PAGE])
     spaced = (" ".join(_valid(title).split()) for title in titles)
-    return next((title for title in spaced if title and title.casefold() in start), ""), text
+    return next((title for title in spaced if _plain(title) and _plain(title) in start), ""), text
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone: pages have other quotation marks and line breaks than properties."""
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _valid(text: str) -> str:
