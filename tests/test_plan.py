@@ -36,7 +36,7 @@ def run_with(manifests, log=False, first_stage=None) -> Any:
             corpus=SimpleNamespace(fingerprint=""),
             documents=SimpleNamespace(dropped={"image": 2}),
             labels=SimpleNamespace(test_share=0.2, measuring=measuring, choosing=choosing),
-            log=log, first_stage=first_stage, parents={}, provided_queries=None,
+            log=log, first_stage=first_stage, unit="documents", provided_queries=None,
         ),
         seed=SEED, seeds_prompts=False, budget=SimpleNamespace(prices=None),
         settings={stage: {"setting": 1, "log_queries": 5, "n_docs": 0} for stage in STAGES},
