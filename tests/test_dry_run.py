@@ -45,6 +45,12 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(documents, out, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_dry_run_warns_of_what_a_run_would_warn_of(documents, out, capsys):
+    for tokens, is_warned in ((8, True), (256, False)):
+        assert main(["adapt", documents, "--out", out, "--set", f"index.max_tokens={tokens}", "--dry-run"]) == 0
+        assert ("--set index.passage_words=150" in capsys.readouterr().out) == is_warned
+
+
 def done(printed: str) -> list[str]:
     return [line.split()[0] for line in printed.splitlines() if line.endswith(" done")]
 

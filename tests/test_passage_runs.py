@@ -112,9 +112,16 @@ def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, c
 
 
 @pytest.mark.parametrize(("words", "is_said"), [(20, False), (300, True)])
-def test_that_most_of_the_text_is_not_read_is_said_with_what_splits_it(base, tmp_path, words, is_said):
+def test_that_most_of_the_text_is_not_read_is_said_before_it_is_encoded(base, tmp_path, words, is_said):
     from acclimate.stages.index import index
 
     corpus = {f"d{number}": Doc(f"d{number}", f"lava {number} " * (words // 2)) for number in range(3)}
-    warnings = index(corpus, base, tmp_path, max_tokens=64, language="none")
+    early: list[str] = []
+
+    def warn(warning: str) -> None:
+        assert not (tmp_path / "vectors").exists()  # that takes hours
+        early.append(warning)
+
+    warnings = index(corpus, base, tmp_path, warn, max_tokens=64, language="none")
     assert [("--set index.passage_words=150" in warning) for warning in warnings] == [True] * is_said
+    assert early == warnings

@@ -73,7 +73,8 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     monkeypatch.setattr(plan, "preview", lambda *_: SimpleNamespace(splits={}))
     monkeypatch.setattr(plan, "_flop_per_second", lambda: 1 / plan._SHARE_REACHED)
     run = run_with({})
-    run.input.corpus = []
+    run.input.corpus = {}
+    run.settings["index"] |= {"language": "en", "max_tokens": 256}
 
     def described(*done):
         monkeypatch.setattr(plan, "_current", lambda _: set(done))

@@ -20,6 +20,7 @@ from acclimate.run.run import DOCUMENTS
 from acclimate.run.workspace import plain
 from acclimate.stages import provided
 from acclimate.stages.chain import STAGES, estimates
+from acclimate.stages.index import text_warnings
 from acclimate.stages.sample import preview
 from acclimate.stages.skipped import provided_stages, skipped
 
@@ -69,8 +70,11 @@ def describe(run: Run) -> str:
             ]
         )
     costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
+    index = run.settings["index"]
+    warnings = [] if "index" in current else text_warnings(run.input.corpus, index["language"], index["max_tokens"])
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
-    return "\n".join([*columns(rows, "<<>>>"), *files_dropped(run.input.documents.dropped), "", last])
+    said = [*files_dropped(run.input.documents.dropped), *(f"warning: {warning}" for warning in warnings)]
+    return "\n".join([*columns(rows, "<<>>>"), *said, "", last])
 
 
 def files_dropped(dropped: Mapping[str, int]) -> list[str]:

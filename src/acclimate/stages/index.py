@@ -44,6 +44,7 @@ def index(
     corpus: Mapping[str, Doc],
     encoder: Encoder,
     folder: Path,
+    warn: Callable[[str], None] = lambda warning: None,
     *,
     language: Annotated[str, OneOf(LANGUAGES)] = "en",
     k1: Annotated[float, Between(0, 100)] = 0.9,
@@ -60,7 +61,8 @@ def index(
     """Read the documents and index them for BM25 and dense retrieval.
 
     Writes `folder/bm25` and `folder/vectors`; resumes an interrupted encoding. `corpus` is already split into passages
-    if that is asked for. Returns warnings about what cannot be found.
+    if that is asked for. Returns warnings about what cannot be found; `warn` gets them before documents are encoded,
+    which may take hours.
 
     Parameters
     ----------
@@ -97,6 +99,12 @@ def index(
     shutil.rmtree(folder / "bm25", ignore_errors=True)  # do not overwrite files that may be in use
     bm25.save(folder / "bm25")
     assert encoder.max_tokens <= max_tokens
+    warnings = [
+        *_missing_terms_warning(bm25.without_terms, len(corpus)),
+        *text_warnings(corpus, language, encoder.max_tokens),
+    ]
+    for warning in warnings:
+        warn(warning)
     maker = partial(Encoder.load, encoder.name, max_tokens=encoder.max_tokens, prompts=encoder.prompts)
     encode_corpus(
         encoder,
@@ -108,12 +116,16 @@ def index(
     )
     linked = Progress("index", "vectors in the approximate index")
     approximate.index(folder / "vectors", is_wanted=len(corpus) > exact_up_to, progress=linked)
+    return warnings
+
+
+def text_warnings(corpus: Mapping[str, Doc], language: str, max_tokens: int) -> list[str]:
+    """Warnings about the texts of a sample of the documents, and what is read of them."""
     samples = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
     return [
-        *_missing_terms_warning(bm25.without_terms, len(corpus)),
         *_language_warning(samples, language),
         *_tags_warning(samples),
-        *_truncation_warning(samples, encoder.max_tokens),
+        *_truncation_warning(samples, max_tokens),
     ]
 
 
@@ -203,7 +215,8 @@ def make(run: Run) -> Indexed:
                 f"index.tokens is int4, and {base} has token vectors of {run.base.encoder.token_dim} components, which "
                 "do not go two by two into bytes; expected int8"
             )
-        warnings = index(run.input.corpus, run.base.encoder, folder, progress=progress, **settings)
+        warn = partial(distributed.warn, "index")
+        warnings = index(run.input.corpus, run.base.encoder, folder, warn, progress=progress, **settings)
         notes = {"warnings": warnings, "kept": run.input.files()._asdict()}
         dropped = run.input.documents.dropped
         return Account(len(run.input.documents) + sum(dropped.values()), len(run.input.corpus), dropped, notes=notes)
@@ -229,7 +242,7 @@ def make(run: Run) -> Indexed:
     indexed = run.make(Indexed, work, inputs=inputs, unit=run.input.unit, reads=reads, keeps=is_encoded)
     if run.corpus_folder is None and distributed.is_main():  # the run's own
         run.input.remove_others(indexed.kept)
-    for warning in indexed.warnings:
+    for warning in indexed.warnings if indexed.resumed else ():
         distributed.warn("index", warning)
     return indexed
 
