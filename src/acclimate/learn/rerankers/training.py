@@ -168,10 +168,10 @@ def _save(model: CrossEncoder, path: Path) -> None:
 def remove_checkpoints(folder: Path) -> None:
     """Remove all at once: if interrupted half-way, the best checkpoint might be missing."""
     checkpoints, leaving = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
+    free_memory()  # with weights that are still mapped: NFS and FUSE keep files in use, and their folder
     shutil.rmtree(leaving, ignore_errors=True)
     if checkpoints.exists():
-        checkpoints.rename(leaving)
-        shutil.rmtree(leaving)
+        shutil.rmtree(checkpoints.rename(leaving))
 
 
 def _trainer(
