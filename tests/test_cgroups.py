@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from acclimate.api import doctor
 from acclimate.base import cgroups
+from acclimate.cli import shell
 
 GIB = 1 << 30
 
@@ -92,6 +93,16 @@ def test_who_says_how_many_threads_there_are_is_obeyed(machine, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     cgroups.limit_threads(machine("0::/", {f"{V2}/cpu.max": "200000 100000"}))
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_each_of_several_processes_starts_no_more_threads_than_it_has_cores(monkeypatch):
+    """Otherwise accelerate counts the cores of the machine, as those of a batch queue's node."""
+    monkeypatch.setattr(cgroups, "usable_cores", lambda: 3)
+    for size, expected in (("1", None), ("2", "3")):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        shell.prepare()
+        assert os.environ.get("OMP_NUM_THREADS") == expected
 
 
 @given(st.text() | st.from_regex(r"(\d*:[a-z,]*:/?[a-z./]*\n){0,4}", fullmatch=True))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from acclimate.base import cgroups
+from acclimate.base import cgroups, distributed
 from acclimate.base.domains import Between
 from acclimate.base.errors import SettingError
 from acclimate.base.secrets import redacted
@@ -24,6 +24,8 @@ _WIDTHS = Between(20, 1000)
 def prepare() -> None:
     """Silence libraries, keep them within a container's limits, and make output work in any terminal."""
     cgroups.limit_threads()
+    if distributed.size() > 1:  # else accelerate starts a thread per core of the machine in each process
+        os.environ.setdefault(cgroups.THREADS, str(cgroups.usable_cores()))
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # its warnings are about what we do on purpose
