@@ -73,6 +73,12 @@ def test_a_few_other_names_of_the_id_are_known(tmp_path: Path, name: str) -> Non
     assert list(formats.read_corpus(path)) == [Doc("17", "x")]
 
 
+@pytest.mark.parametrize("name", ["contents", "Content", "body", "document_text", "doc_text", "passage"])
+def test_a_few_other_names_of_the_text_are_known(tmp_path: Path, name: str) -> None:
+    path = put_rows(tmp_path / "c.csv", [["id", "author", name], ["1", "a", "x"]])
+    assert list(formats.read_corpus(path)) == [Doc("1", "x")]
+
+
 def test_two_names_for_one_field_are_refused_unless_one_is_ours(tmp_path: Path) -> None:
     path = put(tmp_path / "c.jsonl", '{"id": "1", "docno": "2", "text": "x"}')
     assert refusal(lambda: formats.read_corpus(path)).startswith(f"{path}:1: 'docno' and 'id' could both be")

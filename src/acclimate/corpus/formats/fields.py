@@ -32,7 +32,7 @@ class Field(NamedTuple):
 
 
 DOC_ID = Field("document id", ("_id", "doc_id", "docid", "docno", "id", "document_id"))
-DOC_TEXT = Field("document text", ("text", "contents", "document_text", "doc_text", "passage"))
+DOC_TEXT = Field("document text", ("text", "contents", "content", "body", "document_text", "doc_text", "passage"))
 TITLE = Field("title", ("title",))
 QUERY_ID = Field("query id", ("_id", "query_id", "qid", "id"))
 QUERY_TEXT = Field("query text", ("text", "query", "question"))

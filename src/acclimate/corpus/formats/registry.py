@@ -57,7 +57,7 @@ _EXPECTED = {  # requirements of kinds whose name does not say them
     SYNTHETIC: "synthetic queries with the documents that they were written for",
     EXAMPLES: "training examples: queries with positives and negatives",
 }
-_DOC = "_id|doc_id|docid|docno|id|document_id text|contents|document_text|doc_text|passage"
+_DOC = "_id|doc_id|docid|docno|id|document_id text|contents|content|body|document_text|doc_text|passage"
 _ANCHOR = "anchor|query|question|sentence1 positive|document_1|answer|sentence2"
 _QREL = "query-id|query_id|qid corpus-id|corpus_id|doc_id|docid score|relevance|grade"
 
