@@ -192,8 +192,9 @@ def test_an_interval_is_around_the_mean(values: list[float]):
     [
         ({"a": 1.0}, {"a": 1.0, "b": 0.0}, "ours has no value for 1 query that the other has: b"),
         ({"a": 1.0, "d": 1.0}, {"a": 1.0}, "theirs has no value for 1 query that the other has: d"),
+        (dict.fromkeys("edcba", 1.0), {"a": 1.0}, r"theirs has no value for 4 queries .* has: b, c, d \.\.\."),
         ({}, {}, "no queries"),
-        ({"a": float("nan")}, {"a": 1.0}, "'a': found nan"),
+        ({"c": float("nan"), "b": float("inf"), "a": 1.0}, dict.fromkeys("abc", 1.0), "'b': found inf"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(ours: Values, theirs: Values, message: str):

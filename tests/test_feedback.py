@@ -58,6 +58,14 @@ def test_a_document_counts_by_its_score_whatever_its_length_and_by_its_start(mon
     assert member.expanded(Query("q", "why"), {"tail": 1.0}).keys() == {"why", "ash"}
 
 
+def test_the_terms_that_count_most_are_added_and_the_first_by_name_of_equal_ones(monkeypatch):
+    monkeypatch.setattr(feedback, "TERMS", 2)
+    corpus = {"d": Doc("d", "sea ice lava ash lava")}
+    member = FeedbackMember(index=BM25.build(["x"], language="none"), corpus=corpus, first=FIRST)
+    weights = member.expanded(Query("q", "why"), {"d": 0.5})
+    assert weights == pytest.approx({"why": 1 - SHARE, "lava": SHARE * 2 / 3, "ash": SHARE / 3})
+
+
 def test_feedback_of_another_first_search_is_another():
     first = system_of(IDS, {"bm25": MEMBERS["bm25"]}, {"bm25": 1.0})
     one, other = (replace(MEMBER, first=replace(first, depth=depth)).fingerprint for depth in (7, 8))

@@ -190,6 +190,19 @@ def test_documents_with_equal_scores_rank_by_their_own_ids():
     assert [hit.doc_id for hit in folded.search([QUERY], 5)] == ["a", "a!"]
 
 
+@given(st.lists(st.integers(0, 2), min_size=20, max_size=40), st.integers(1, 4))
+def test_the_first_documents_are_certain_however_few_passages_are_looked_at(scores, k):
+    """Passages of equal scores come by their own ids, documents by theirs, which is the other order."""
+    of = {f"p{n:02}": f"d{9 - n // 4}" for n in range(40)}
+    passages = {f"p{n:02}": float(score) for n, score in enumerate(scores)}
+    best: dict[str, float] = {}
+    for name, score in passages.items():
+        best[of[name]] = max(score, best.get(of[name], 0.0))
+    expected = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
+    found = MaxPassage(ranked(QUERY, passages), of).search([QUERY], k)
+    assert [(hit.doc_id, hit.score) for hit in found] == expected
+
+
 def test_queries_do_not_depend_on_each_other():
     other = Query("p", "and?")
     found = {"what?": {f"a#{n}": 9.0 - n / 100 for n in range(30)} | {"b#0": 0.1}, "and?": {"c#0": 1.0}}
@@ -213,6 +226,18 @@ def test_a_row_stands_for_each_document():
     assert ids.documents is not None
     assert ids.documents.tolist() == [0, 1, 1, 3]
     assert Ids(["b", "c#1"]).documents is None
+
+
+def test_the_candidates_of_some_sources_keep_their_scores_and_documents():
+    ids, rows = Ids(["b#1", "a#0", "a#1", "b#0"], {"a#0": "a", "a#1": "a", "b#0": "b", "b#1": "b"}), np.arange(4)
+    by_source = {"bm25": np.array([3, 1]), "dense": np.array([0])}
+    one = Candidates(QUERY, rows, {"x": np.array([4.0, 5.0, 6.0, 7.0])}, *ids.documents_of(rows), by_source)
+    part = one.named_by(["bm25"], 2)
+    assert (part.rows.tolist(), part.scores["x"].tolist()) == ([1, 2, 3], [5.0, 6.0, 7.0])
+    documents, ranks = ids.documents_of(part.rows)
+    assert np.array_equal(part.document_rows, documents) and np.array_equal(part.document_ranks, ranks)
+    assert part.rows_by_source is not None
+    assert [*part.rows_by_source] == ["bm25"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 1, width=32)), min_size=1, max_size=30), st.data())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acclimate.measure.compare import compare, verdict
 from acclimate.measure.evaluation import conclude, summary
-from acclimate.measure.recommend import effort, recommend
+from acclimate.measure.recommend import best_untouched, effort, recommend
 from acclimate.report import sentences
 
 
@@ -95,21 +95,34 @@ def test_the_rule_holds_whatever_the_systems_and_their_order(drawn, rng: random.
     found = {f"s{at}{ending}": (levels[level], ms) for at, (level, ending, ms) in enumerate(drawn)}
     values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
     rows = [system(name, *one) for name, one in found.items()]
-    one = recommend(rows, values, 0)
-    assert recommend(rng.sample(rows, len(rows)), values, 0) == one
+    one = recommend(rows, values, 3)
+    again = recommend(rng.sample(rows, len(rows)), values, 3)
+    assert again == one
+    assert [*again.equals] == [*one.equals]  # the order in which the report lists them
     means = {row["name"]: row["measures"]["nDCG@10"] for row in rows}
     assert means[one.best] == max(means.values())
-    equal = {
-        name
-        for name in found
-        if verdict(compare(values[one.best], values[name], system="", baseline="", measure="")) == "NO DIFFERENCE"
+    against = {
+        name: compare(values[one.best], values[name], system="", baseline="", measure="", seed=3) for name in found
     }
-    assert {one.best, *one.equals} == equal
+    equal = {name for name, comparison in against.items() if verdict(comparison) == "NO DIFFERENCE"}
+    assert one.equals == {name: round(against[name].p, 5) for name in equal - {one.best}}
     assert one.system in equal
     efforts = {row["name"]: effort(row) for row in rows}
     assert efforts[one.system] == min(efforts[name] for name in equal)  # never larger than what it can't be told from
     peers = [max(1, found[name][1]) for name in equal if efforts[name] == efforts[one.system]]
     assert max(1, found[one.system][1]) < 1.5 * min(peers)
+
+
+@pytest.mark.parametrize(
+    ("found", "best"),
+    [
+        ({"a": (LOW, 1), "b": (LOW, 1), "c*": (HIGH, 1), "d!": (HIGH, 1)}, "b"),
+        ({"c*": (LOW, 1), "d!": (HIGH, 1), "b*": (LOW, 1)}, "c*"),  # none exists before adapting
+    ],
+)
+def test_the_baseline_is_the_best_of_what_exists_before_adapting(found, best):
+    rows = [system(name, *one) for name, one in found.items()]
+    assert best_untouched(rows) == best_untouched(rows[::-1]) == best
 
 
 def test_noise_of_a_tenth_in_latencies_changes_nothing():
