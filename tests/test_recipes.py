@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import shutil
 from dataclasses import replace
@@ -197,6 +198,22 @@ def test_each_note_that_is_read_is_an_input(reads, finished):
                 patch.setattr(Workspace, "manifest", changed)
                 after = recipes(finished, {})
             assert {one for one in STAGES if after[one] != before[one]} >= wanted, f"{stage}: {name}"
+
+
+def test_the_output_of_a_stage_is_an_input_of_each_that_is_given_it(finished, monkeypatch):
+    """By its content; who is given what stands in the signatures of the stages."""
+    makes = {stage: importlib.import_module(f"acclimate.stages.{stage}").make.__annotations__ for stage in STAGES}
+    given = {stage: {kind.removesuffix(" | None") for kind in [*makes[stage].values()][:-1]} for stage in STAGES}
+    changed = ""
+    monkeypatch.setattr(StageOutput, "fingerprint", property(lambda self: self.name == changed))
+    before, made = recipes(finished, {}), set()
+    for changed in STAGES:  # the property reads it
+        after = recipes(finished, {})
+        made |= {(changed, stage) for stage in STAGES if after[stage] != before[stage]}
+    wanted = {(of, stage) for of in STAGES for stage in STAGES if makes[of]["return"] in given[stage]}
+    # This run draws documents uniformly, its prompts have those drawn as inputs, and its student learns from labels.
+    assert wanted - made == {("index", "sample"), ("sample", "generate"), ("mine", "distill")}
+    assert made <= wanted
 
 
 def test_what_reads_all_documents_has_them_as_an_input(finished):
