@@ -68,24 +68,26 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
 ):
     queries = [SyntheticQuery(f"q{n}", f"query {n}", f"d{n}", -1.0) for n in range(20)]
     corpus = {query.doc_id: Doc(query.doc_id, query.text) for query in queries}
-    held_out, sides = {"d3", "d7"}, []
+    held_out, sides, passed = {"d3", "d7"}, [], {}
 
-    def stop(train, checks, *_, **__):
+    def stop(train, checks, *_, **settings):
         sides.extend((train, checks))
+        passed.update(settings)
         raise Stopped
 
     monkeypatch.setattr(consistency, "train_rerankers", stop)
     monkeypatch.setattr(round_trip, "train_students", stop)
-    rest = {"settings": {}, "seed": 0, "progress": lambda done, total: None}
+    rest = {"settings": {"learning_rate": 0.5}, "seed": 7, "progress": lambda done, total: None}
     with pytest.raises(Stopped):
         if filtering == "consistency":
-            candidates = {query.query_id: [*corpus] for query in queries}
+            candidates = {query.query_id: [*corpus] for query in queries} | {"q5": ["d5"]}  # has nothing to contrast
             consistency.trained_reranker(queries, candidates, held_out, corpus, tmp_path, n_ways=19, **rest)
         else:
             nothing: Any = None
             round_trip.trained_retriever(queries, held_out, corpus, nothing, nothing, nothing, tmp_path, **rest)
     train, checks = ({example.doc_ids[0] for example in side} for side in sides)
-    assert (train, checks) == (corpus.keys() - held_out, held_out)
+    assert (train, checks) == (corpus.keys() - held_out - ({"d5"} if filtering == "consistency" else set()), held_out)
+    assert {**passed, **passed["settings"]}.items() >= {"learning_rate": 0.5, "seed": 7}.items()
     assert all(example.doc_ids[0] not in example.doc_ids[1:] for side in sides for example in side)
     assert {len(example.doc_ids) for side in sides for example in side} == {19 if filtering == "consistency" else 1}
 

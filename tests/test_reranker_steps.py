@@ -23,6 +23,7 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import SettingError
 from acclimate.learn.rerankers import losses, training
 from acclimate.learn.rerankers.checks import check_steps
+from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.order import cycled
@@ -266,3 +267,19 @@ def test_smaller_batches_add_up_to_the_same_steps(batch_size, accumulation):
     smaller = settings.in_smaller_batches()
     assert smaller.batch_size < batch_size
     assert smaller.queries_at_once == batch_size * accumulation
+
+
+@pytest.mark.parametrize(
+    ("first", "checked", "saved_every"), [(1, 4, 4), (4, 4, 4), (5, 8, 4), (9, 10, 4), (7, 50, 999), (57, 60, 999)]
+)
+def test_losses_are_checked_before_weights_are_saved_and_at_the_end(first, checked, saved_every):
+    """Else weights of a training that diverged would be kept; and no more than fifty losses wait."""
+    n_steps = 60 if saved_every == 999 else 10
+    callback = StopDivergence(n_steps, saved_every, 0.1)
+    for step in range(1, n_steps + 1):
+        callback.note(step, torch.tensor(float("nan") if step >= first else 1.0))
+        if step == checked:
+            break
+        callback.on_step_end(None, SimpleNamespace(global_step=step, max_steps=n_steps), None)
+    with pytest.raises(SettingError, match=rf"loss is nan after {first} of {n_steps} steps"):
+        callback.on_step_end(None, SimpleNamespace(global_step=step, max_steps=n_steps), None)
