@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acclimate.measure import graded as by_grades
@@ -22,6 +22,7 @@ grades = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, m
 
 
 @settings(max_examples=10)
+@example([(0, 2), (3, 2)])
 @given(grades)
 def test_kappa_is_scikit_learn_s(pairs):
     from sklearn.metrics import cohen_kappa_score
@@ -55,6 +56,8 @@ def test_an_interval_is_drawn_by_seed_and_over_queries_not_pairs():
     found = agreement(graded(people), graded(llm))
     assert found is not None and found == agreement(graded(people), graded(llm))
     assert found != agreement(graded(people), graded(llm), seed=1)
+    people_of, llm_of = ({(f"query {q}", d): grade for (q, d), grade in graded(of).items()} for of in (people, llm))
+    assert agreement(people_of, llm_of) == found  # by the order of the queries' ids
     twice = agreement(
         *(
             {(q, d + copy): grade for (q, d), grade in graded(grades).items() for copy in "ab"}
@@ -161,3 +164,10 @@ def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_p
 @pytest.mark.parametrize(("degrees", "value"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (100, 1.9840)])
 def test_student_s_t_is_that_of_tables(degrees, value):
     assert students_t(0.975, degrees) == pytest.approx(value, abs=0.001)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["p", "q"]), st.permutations("abcd")), max_size=3), st.integers(1, 5))
+def test_what_is_graded_is_among_the_first_of_any_system(rankings, depth):
+    runs = [[ScoredDoc(q, doc, -rank) for q, docs in run.items() for rank, doc in enumerate(docs)] for run in rankings]
+    expected = {q: sorted({doc for run in rankings for doc in run.get(q, [])[:depth]}) for run in rankings for q in run}
+    assert by_grades.pooled(runs, depth) == expected

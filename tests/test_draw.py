@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from acclimate.base.draw import draw, subset, uniform
 from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.train_all import _limited
-from acclimate.records import NWay, Query
+from acclimate.records import NWay, PromptExample, Query
+from acclimate.stages.sample import draw_examples
 
 IDS = st.lists(st.text(min_size=1), unique=True)
 
@@ -44,3 +45,17 @@ def test_a_draw_is_the_same_in_every_version_and_of_its_parts_alone():
     assert draw(0, "sample", "d1") == 14447469693948218622
     assert len({draw("a", "bc"), draw("ab", "c"), draw("abc")}) == 3
     assert sum(uniform(seed, "q") for seed in range(1000)) / 1000 == pytest.approx(0.5, abs=0.04)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("cxyz")), unique=True, max_size=9),
+    st.integers(0, 4),
+    st.randoms(),
+)
+def test_examples_of_prompts_share_no_text_and_are_as_many_as_there_are(pairs, n_examples, rng):
+    examples = [PromptExample(query, doc, f"text {query}", f"text {doc}") for query, doc in pairs]
+    every = draw_examples(examples, 9, seed=1)
+    assert draw_examples(rng.sample(examples, len(examples)), n_examples, seed=1) == every[:n_examples]
+    texts = [text for one in every for text in {one.query, one.document}]
+    assert len(set(texts)) == len(texts)
+    assert all({one.query, one.document} & {*texts} for one in examples)  # no other could be added

@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TRAIN, draw, find
+from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TRAIN, draw, find, find_named
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
-from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.learn.teachers.lists import windows_of
 from acclimate.learn.teachers.rated_lists import POOR, Rules, _treat_false_negatives
-from acclimate.learn.teachers.selection import fuse_retrievers
-from acclimate.records import NWay, Qrel, Query
-from acclimate.search.candidates import Candidates, best
-from acclimate.search.weights import relevance_of
+from acclimate.records import NWay, Query
+from acclimate.search.candidates import Candidates
 from acclimate.stages.label import RERANKER, label
 from acclimate.stages.unseen import check_unseen, unseen
 
@@ -146,18 +143,6 @@ def test_raw_scores_of_unlike_teachers_are_not_added(teachers):
 # Who finds
 
 
-def find_named(queries, rows=()):
-    """BM25 names the even rows among the first thirty, dense retrieval the last thirty."""
-    for number, candidates in enumerate(find(queries)):
-        named = {"bm25": np.arange(0, 30, 2), "dense": np.arange(20, 50)}
-        by_source = {
-            name: near[np.argsort(-candidates.scores[name][near], kind="stable")] for name, near in named.items()
-        }
-        rows_here = np.union1d(np.concatenate([*by_source.values()]), rows[number : number + 1]).astype(int)
-        scores = {name: values[rows_here] for name, values in candidates.scores.items()}
-        yield Candidates(candidates.query, rows_here, scores, rows_by_source=by_source)
-
-
 @pytest.mark.parametrize("name", ["bm25", "dense"])
 def test_what_is_rated_is_what_the_named_retriever_finds_in_its_order(name):
     labels = label(TRAIN, DEV, HELD_OUT, find_named, IDS, MEMBERS, {}, teachers=(name,), candidates=name, n_ways=9)
@@ -166,23 +151,6 @@ def test_what_is_rated_is_what_the_named_retriever_finds_in_its_order(name):
         best = [DOC_IDS[row] for row in candidates.rows_by_source[name] if DOC_IDS[row] != query.doc_id]
         assert example.doc_ids[0] == query.doc_id
         assert set(example.doc_ids[1:]) == set(best[:8])
-
-
-@pytest.mark.parametrize("name", ["bm25", "dense", "hybrid"])
-def test_a_reranker_is_tried_on_the_best_of_the_named_retriever_or_of_the_fusion_chosen(name):
-    found = [*find_named([Query(f"h{n}", f"held out {n}") for n in range(20)])]
-    answers = [Qrel(one.query.query_id, DOC_IDS[one.rows_by_source["dense"][0]], 1) for one in found]
-    held_out = JudgedQueries(SYNTHETIC, [one.query for one in found], answers)
-    tried: dict[str, set[str]] = {}
-    scorer = FakeScorer(lambda text, doc_id: tried.setdefault(text, set()).add(doc_id) or float(doc_id[1:]))
-    label(TRAIN, DEV, held_out, find_named, IDS, MEMBERS, {RERANKER: scorer}, teachers=(RERANKER,), candidates=name,
-          n_ways=9, reranker_ways=4)  # fmt: skip
-    lists = [best(one, IDS, dict.fromkeys(MEMBERS, 0.5), 9) for one in found]
-    weights = fuse_retrievers(lists, relevance_of(held_out, IDS), MEMBERS, "min-max").weights
-    assert weights["dense"] > weights["bm25"]
-    for one, of_equal in zip(found, lists, strict=True):
-        rows = best(of_equal, IDS, weights, 4).rows if name == "hybrid" else one.rows_by_source[name][:4]
-        assert tried[one.query.text] == {DOC_IDS[row] for row in rows}
 
 
 def test_queries_that_find_nothing_teach_nothing_and_are_counted():

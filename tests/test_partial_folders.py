@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from staged import Stage, make
 
 from acclimate.base import files
+from acclimate.base.errors import DataError
+from acclimate.run import manifests
+from acclimate.run.workspace import Workspace
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -37,3 +43,13 @@ def test_what_is_swept_is_temporary_and_not_where_links_lead(tmp_path):
     files.sweep(run)
     assert {str(path.relative_to(run)) for path in run.rglob("*")} == {"stage", "stage/kept.part", ".kept", "linked"}
     assert {path.name for path in outside.iterdir()} == {".c.part", "kept"}
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text(path.read_text() + "\n")])
+def test_a_file_that_is_not_as_its_stage_made_it_is_refused_by_name(damage, tmp_path):
+    made = make(Workspace(tmp_path / "run"), Stage())
+    manifests.check(made.folder, made.manifest)
+    path = made.folder / min(made.manifest["outputs"])
+    damage(path)
+    with pytest.raises(DataError, match=f"{path.name}: not as {made.name} made it"):
+        manifests.check(made.folder, made.manifest)

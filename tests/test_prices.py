@@ -7,6 +7,7 @@ import pytest
 from acclimate.base.errors import BudgetExceeded, DataError, SettingError
 from acclimate.llm.prices import Budget, Price, as_options, cost, price, read_limits
 from acclimate.llm.usage import Usage
+from acclimate.run.store import Store
 
 OWN = '["openai:mine"]\nprompt = 1\ncompletion = 4.0\n'
 
@@ -117,3 +118,10 @@ def test_limits_are_told_as_they_were_given():
     given = read_limits(["1e6", "seed=5"], ["2.5", "generate=0.1"])
     assert given[""].tokens == 1_000_000
     assert read_limits(**as_options(given)) == given
+
+
+def test_the_usage_of_a_stage_is_not_that_of_others(tmp_path, monkeypatch):
+    ledger = {("seed", "a"): Usage(1, 2, 3), ("filter", "a"): Usage(4, 5, 6), ("filter", "b"): Usage(7, 8, 9)}
+    monkeypatch.setattr(Store, "ledger", lambda store: ledger)
+    asked = Store(tmp_path, Budget()).asked("filter")["asked"]
+    assert asked == {"a": ledger["filter", "a"]._asdict(), "b": ledger["filter", "b"]._asdict()}

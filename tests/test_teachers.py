@@ -20,19 +20,22 @@ from labelling import (
     asked,
     draw,
     find,
+    find_named,
     named,
     teacher_of,
 )
 
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
+from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.learn.teachers.rated_lists import EMPTY, Rules, _example, _rated_list
-from acclimate.learn.teachers.selection import parse_weights, teacher_warnings
-from acclimate.records import Query
-from acclimate.search.candidates import Candidates
+from acclimate.learn.teachers.selection import fuse_retrievers, parse_weights, teacher_warnings
+from acclimate.records import Qrel, Query
+from acclimate.search.candidates import Candidates, best
 from acclimate.search.scales import as_it_is, scale
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.value_cache import ValueCache
+from acclimate.search.weights import relevance_of
 from acclimate.stages.label import RERANKER, label
 
 
@@ -254,3 +257,20 @@ def test_scores_that_are_no_numbers_are_not_kept(tmp_path):
         assert math.isnan(scorer.score([(Query("q", "text"), "d")])[0])
         for _ in range(2):
             assert scorer.score([(Query("q", "text"), "d")]) == [2.0]
+
+
+@pytest.mark.parametrize("name", ["bm25", "dense", "hybrid"])
+def test_a_reranker_is_tried_on_the_best_of_the_named_retriever_or_of_the_fusion_chosen(name):
+    found = [*find_named([Query(f"h{n}", f"held out {n}") for n in range(20)])]
+    answers = [Qrel(one.query.query_id, DOC_IDS[one.rows_by_source["dense"][0]], 1) for one in found]
+    held_out = JudgedQueries(SYNTHETIC, [one.query for one in found], answers)
+    tried: dict[str, set[str]] = {}
+    scorer = FakeScorer(lambda text, doc_id: tried.setdefault(text, set()).add(doc_id) or float(doc_id[1:]))
+    label(TRAIN, DEV, held_out, find_named, IDS, MEMBERS, {RERANKER: scorer}, teachers=(RERANKER,), candidates=name,
+          n_ways=9, reranker_ways=4)  # fmt: skip
+    lists = [best(one, IDS, dict.fromkeys(MEMBERS, 0.5), 9) for one in found]
+    weights = fuse_retrievers(lists, relevance_of(held_out, IDS), MEMBERS, "min-max").weights
+    assert weights["dense"] > weights["bm25"]
+    for one, of_equal in zip(found, lists, strict=True):
+        rows = best(of_equal, IDS, weights, 4).rows if name == "hybrid" else one.rows_by_source[name][:4]
+        assert tried[one.query.text] == {DOC_IDS[row] for row in rows}
