@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from acclimate.measure import graded as by_grades
 from acclimate.measure.agreement import agreement
+from acclimate.measure.measures import per_query
 from acclimate.measure.prediction_powered import powered_mean, students_t
 from acclimate.records import Qrel, ScoredDoc
 
@@ -153,12 +154,21 @@ def test_people_s_grades_confirm_a_verdict_or_take_it_back_and_give_no_other(ver
 @pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 0)])
 def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_people, n_rows):
     query_ids = [f"q{number:02}" for number in range(20)]
-    runs = {name: [ScoredDoc(query_id, "d", 1.0) for query_id in query_ids] for name in ("old", "new")}
-    by_judge = {name: dict.fromkeys(query_ids, 0.5) for name in runs}
-    people = [Qrel(query_id, "d", 1) for query_id in query_ids[:n_people]]
+    runs = {name: [ScoredDoc(query_id, name, 1.0) for query_id in query_ids] for name in ("old", "new")}
+    by_judge = {name: {query_id: at * step for at, query_id in enumerate(query_ids)}
+                for name, step in (("old", 0.01), ("new", 0.02))}  # fmt: skip
+    people = [Qrel(query_id, "old" if at % 3 else "new", at % 2) for at, query_id in enumerate(query_ids[:n_people])]
     rows = by_grades.powered(runs, by_judge, people, "old")
     assert len(rows) == n_rows
-    assert all((row["people_queries"], row["judged_queries"]) == (10, 10) for row in rows)
+    if rows:
+        theirs = {name: per_query(run, people, ["nDCG@10"])["nDCG@10"] for name, run in runs.items()}
+        of_people, of_judge = (np.array([[*of[name].values()] for name in runs]) for of in (theirs, by_judge))
+        for name, row, person, judge in zip(runs, rows, of_people, of_judge, strict=True):
+            expected = powered_mean(person, judge[:10], judge[10:], within=(0.0, 1.0)).for_report()
+            assert {key: row[key] for key in expected} == expected, name
+        apart = [np.subtract(*side[::-1]) for side in (of_people, of_judge)]
+        expected = powered_mean(apart[0], apart[1][:10], apart[1][10:]).for_report()
+        assert rows[1]["difference"] == {"baseline": "old", **expected}
 
 
 @pytest.mark.parametrize(("degrees", "value"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (100, 1.9840)])

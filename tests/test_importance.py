@@ -96,3 +96,16 @@ def test_what_fewer_than_ten_look_like_is_luck():
     for queries, wanted in ((some[:9], others), (some, others[:9])):
         assert importance_weights(queries, wanted) == pytest.approx(np.full(len(queries), 1 / len(queries)))
     assert importance_weights(some, others[:10]).max() > 1.1 / len(some)
+
+
+def test_weights_are_the_odds_of_scikit_learn_s_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    queries, target = rng.normal(size=(60, 3)), rng.normal(0.4, 0.8, size=(25, 3))
+    both, is_wanted = np.concatenate([target, queries]), np.arange(85) < 25
+    scaled = (both - both.mean(axis=0)) / both.std(axis=0)
+    inputs, shares = np.hstack([scaled, scaled**2]), np.where(is_wanted, 85 / 2 / 25, 85 / 2 / 60)
+    regression = LogisticRegression(C=1 / 5, tol=1e-10, max_iter=1000).fit(inputs, is_wanted, sample_weight=shares)
+    odds = np.exp(regression.decision_function(inputs[25:]))
+    assert importance_weights(queries, target) == pytest.approx(odds / odds.sum(), rel=1e-4)

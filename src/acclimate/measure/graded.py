@@ -60,10 +60,7 @@ def powered(
     theirs = [qrel for qrel in people if qrel.query_id in graded_by_people]
     if len(few) < MIN_VALUES or not rest or all(qrel.relevance <= 0 for qrel in theirs):
         return []
-    by_people = {
-        name: per_query([hit for hit in run if hit.query_id in graded_by_people], theirs, [MAIN])[MAIN]
-        for name, run in runs.items()
-    }
+    by_people = {name: per_query(run, theirs, [MAIN])[MAIN] for name, run in runs.items()}
 
     def values(name: str, of: Mapping[str, Mapping[str, float]], ids: Sequence[str]) -> np.ndarray[Any, Any]:
         return np.array([of[name][query_id] for query_id in ids])
