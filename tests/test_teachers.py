@@ -274,3 +274,18 @@ def test_a_reranker_is_tried_on_the_best_of_the_named_retriever_or_of_the_fusion
     for one, of_equal in zip(found, lists, strict=True):
         rows = best(of_equal, IDS, weights, 4).rows if name == "hybrid" else one.rows_by_source[name][:4]
         assert tried[one.query.text] == {DOC_IDS[row] for row in rows}
+
+
+def test_by_ranks_nothing_depends_on_what_scores_are_like():
+    def steep(queries, also=()):
+        for one in find(queries, also):
+            yield one._replace(scores={name: np.exp(9 * scores) for name, scores in one.scores.items()})
+
+    plain = teacher_of(0.7)
+    scorers = [plain, FakeScorer(lambda text, doc_id: np.exp(3 * plain.rate(text, doc_id)))]
+    settings = {"normalize": "rank", "n_ways": 50, "reranker_ways": 50, "min_gain": -1}
+    one, other = (
+        label(TRAIN, DEV, HELD_OUT, finds, IDS, MEMBERS, {RERANKER: scorer}, **settings)
+        for finds, scorer in zip((find, steep), scorers, strict=True)
+    )
+    assert (one.train, one.dev, one.notes["weights"]) == (other.train, other.dev, other.notes["weights"])
