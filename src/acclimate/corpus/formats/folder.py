@@ -274,7 +274,7 @@ def _markdown(content: str) -> tuple[str, str]:
         line = lines[n].rstrip()
         if mark := _FENCE.match(line):
             fence = "" if fence == mark[1] else fence or mark[1]
-        elif not fence and (title := _title(_heading(line))):
+        elif not fence and (heading := _heading(line)) and (title := _title(heading)):
             return title, "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
         elif (
             not fence and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()) and (title := _title(line))
