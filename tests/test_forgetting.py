@@ -16,9 +16,11 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QRELS
 from acclimate.cli.main import main
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.records import Qrel, Query
+from acclimate.measure.measures import MAIN
+from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
+from acclimate.search import measuring
 from acclimate.stages import forgetting
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -59,6 +61,19 @@ def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, ou
     assert (again["systems"], repr(again)) == (measured["systems"], "<Forgetting on 'outside'>")  # made already
     assert path.read_bytes() == before and json.loads(before) == measured
     assert not list(copied.glob("forgetting/*/measured/students"))
+
+
+def test_queries_that_are_documents_do_not_find_themselves(copied, outside, monkeypatch):
+    others = {qrel.query_id: doc.default_text() for qrel, doc in zip(QRELS, [*DOCS[1:20], DOCS[0]], strict=False)}
+    rows = [{"_id": query_id, "text": text} for query_id, text in others.items()]  # as in ArguAna
+    (outside / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    searched: list[list[ScoredDoc]] = []
+    monkeypatch.setattr(
+        measuring, "per_query", lambda run, *_: {MAIN: searched.append(run) or dict.fromkeys(others, 0.5)}
+    )
+    acclimate.forgetting(copied, outside, progress=None)
+    text_of = {doc.doc_id: doc.default_text() for doc in DOCS}
+    assert searched and all(text_of[hit.doc_id] != others[hit.query_id] for run in searched for hit in run)
 
 
 def test_what_cannot_tell_is_refused(copied, outside, corpus):

@@ -99,7 +99,12 @@ NOTHING_JUDGED = JudgedQueries("", [], [])
 
 def not_shown(judged: JudgedQueries, shown: Collection[str], documents: Mapping[str, Doc]) -> JudgedQueries:
     """The queries that no prompt shows. shown: normalized texts of queries."""
-    judged = judged.restricted_to(query for query in judged.queries if normalized(query.text) not in shown)
+    others = judged.restricted_to(query for query in judged.queries if normalized(query.text) not in shown)
+    return with_self_matches(others, documents)
+
+
+def with_self_matches(judged: JudgedQueries, documents: Mapping[str, Doc]) -> JudgedQueries:
+    """The queries with the documents that they are themselves, which are left out if most queries are documents."""
     return replace(judged, self_matches=self_matches(judged.queries, judged.qrels, documents))
 
 

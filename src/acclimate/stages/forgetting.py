@@ -20,6 +20,7 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.progress import Progress
 from acclimate.corpus import collections
+from acclimate.corpus.judged_queries import with_self_matches
 from acclimate.measure.compare import compare, verdict
 from acclimate.measure.measures import MAIN
 from acclimate.run.output import Account, StageOutput
@@ -68,7 +69,7 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
         students.index()
         members = outside.base.members | students.members()
         queries = measuring.draw_queries(labels.queries, run.settings["evaluate"]["max_queries"], run.seed)
-        judged = labels.restricted_to(queries)
+        judged = with_self_matches(labels, outside.input.documents).restricted_to(queries)
         weights = {str(name): {str(name): 1.0} for kind in distilled.notes for name in _adapted_and_origin(kind)}
         chosen = outputs["evaluate"].chosen.weights
         weights |= {name: chosen[name] for name in (HYBRID.adapted(), HYBRID.adapted().origin) if name in chosen}
