@@ -79,6 +79,9 @@ STOP = [  # with a part of the hint
     (410, "Gone", "does the address end"),
     (429, error("You exceeded your current quota", code="insufficient_quota"), "no credit"),
     (400, error("Your credit balance is too low to access the API"), "no credit"),
+    (404, error("model: claude-x", type="not_found_error"), "model's name"),
+    (400, {"message": "The provided model identifier is invalid."}, "model's name"),
+    (403, {"Message": "You may not see this account"}, "OPENAI_API_KEY"),
     (400, error("No models loaded. Please load a model in the developer page"), "model's name"),
     (200, error("Insufficient credits. Add more to your account.", code=402), "no credit"),
     (200, error("who are you?", code=401), "OPENAI_API_KEY"),
@@ -100,6 +103,7 @@ AGAIN = [
     (503, error("Engine overloaded")),
     (529, error("Overloaded")),
     (408, ""),
+    (424, {"error": "Request failed during generation: CUDA out of memory", "error_type": "generation"}),
     (400, error("loading, please retry")),
     (400, {"detail": "The model is loading. Try again in 20 seconds."}),
     (400, {"error": "server busy"}),
@@ -241,6 +245,11 @@ def test_what_others_wrote_is_shown_on_one_line_without_secrets(monkeypatch):
         failure(401, error("Incorrect API key: sk-hunter2")).message
         == "status 401: Incorrect API key: ***; invalid_request_error"
     )
+
+
+@pytest.mark.parametrize(("status", "said"), [(431, "Request Header Fields Too Large"), (499, "no message")])
+def test_a_failure_without_words_is_told_by_its_status(status, said):
+    assert failure(status, "").message == f"status {status}: {said}"
 
 
 def test_an_error_is_told_with_what_is_behind_it():

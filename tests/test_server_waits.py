@@ -81,6 +81,10 @@ def test_a_wait_is_told_in_seconds_or_as_a_date(value, seconds):
     assert retry_after(headers) == seconds
 
 
+def test_a_wait_in_milliseconds_is_the_more_exact():
+    assert retry_after({"retry-after": "1", "retry-after-ms": "40"}) == 0.04
+
+
 def test_a_wait_until_a_date_counts_from_now_where_the_response_has_none():
     headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
     assert 50 < retry_after(headers) <= 60

@@ -155,7 +155,9 @@ def test_a_server_that_cannot_be_told_not_to_think_gives_answers_that_end_in_rea
         (200, {}, "no JSON at all"),
     ],
 )
-def test_one_bad_answer_costs_one_prompt_and_no_restart(tmp_path, failure):
+def test_one_bad_answer_costs_one_prompt_and_no_restart(tmp_path, failure, caplog):
+    caplog.set_level("INFO", "acclimate")
+
     def reply(request, nth):
         return failure if "number 7\n" in request["messages"][0]["content"] else echo(request)
 
@@ -166,6 +168,7 @@ def test_one_bad_answer_costs_one_prompt_and_no_restart(tmp_path, failure):
             assert found[7].finish_reason in ("context", "content_filter", "error")
         assert len(server.requests) <= 23 + 3
         assert kept.damaged() == []
+    assert caplog.text.count("this prompt is left without an answer") == (found[7].finish_reason == "error")
 
 
 def test_a_server_whose_answers_are_none_is_given_up_and_not_asked_for_all():

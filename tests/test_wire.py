@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 
@@ -14,11 +13,11 @@ from acclimate.llm import completion_json
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.server import wire
 from acclimate.llm.server.alignment import logprobs_within
-from acclimate.llm.server.client import read
 from acclimate.llm.server.terms import Terms
 
 CHAT = Decoding(chat=True)
 Q = "what is a dhow"
+NO_CHOICE = "an answer without a choice: a JSON object with the keys '{}'"
 
 
 def answer(content, finish="stop", logprobs=None, usage=None, **message):
@@ -66,8 +65,16 @@ def test_what_is_a_default_is_not_sent_and_what_is_refused_is_left_out():
         (answer(f"{Q}\nbecause", "content_filter"), Q, "content_filter"),
         (answer([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": Q}]), Q, "stop"),
         (answer([Q[:4], {"text": Q[4:]}]), Q, "stop"),
+        (answer([{"type": "reasoning", "text": "hm"}, {"type": "text", "text": Q}]), Q, "stop"),
+        (answer([{"type": "thinking", "text": "hm"}]), "", "reasoning"),
+        (answer([{"thought": True, "text": "hm"}, {"text": Q}]), Q, "stop"),
+        (answer([{"type": "text", "text": {"value": Q, "annotations": []}}]), Q, "stop"),
+        (answer({"type": "text", "text": Q}), Q, "stop"),
         (answer([]), "", "stop"),
         (answer(None, refusal="I can't"), "", "content_filter"),
+        (answer(None, "content_filter: PROHIBITED_CONTENT"), "", "content_filter"),
+        ({"choices": [{"message": None, "finish_reason": "SAFETY"}]}, "", "content_filter"),
+        ({"choices": [], "prompt_feedback": {"block_reason": "SAFETY"}}, "", "content_filter"),
         (answer(None, "length"), "", "reasoning"),
         (answer("", "length"), "", "reasoning"),
         (answer(None, reasoning_content="hm"), "", "reasoning"),
@@ -92,15 +99,17 @@ def test_what_servers_call_an_answer_is_read(found, text, finish):
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ({}, "an answer without a choice"),
-        ({"choices": None}, "an answer without a choice"),
-        ({"choices": []}, "an answer without a choice"),
-        ({"choices": {"message": Q}}, "an answer without a choice"),
-        ({"choices": [None]}, "an answer without a choice"),
+        ({}, NO_CHOICE.format("")),
+        ({"choices": None}, NO_CHOICE.format("choices")),
+        ({"choices": []}, NO_CHOICE.format("choices")),
+        ({"choices": {"message": Q}}, NO_CHOICE.format("choices")),
+        ({"choices": [None]}, NO_CHOICE.format("choices")),
+        ({"type": "message", "content": [{"text": Q}]}, NO_CHOICE.format("type, content")),
         ({"choices": [{"finish_reason": "stop"}]}, "an answer without a message"),
         ({"choices": [{"message": None}]}, "an answer without a message"),
         ({"choices": [{"message": {"content": 17}}]}, "an answer whose text is none"),
         ({"choices": [{"message": {"content": Q}, "error": {"message": "gone"}}]}, "gone"),
+        (answer(None, "tool_calls", tool_calls=[{"function": {}}]), "a call of a tool instead of an answer"),
         (answer(Q, "error"), "finish_reason is 'error'"),
         (answer(Q, "insufficient_system_resource"), "finish_reason is 'insufficient_system_resource'"),
     ],
@@ -133,6 +142,8 @@ def test_counts_that_are_none_are_told_from_characters(usage):
 def test_counts_that_are_written_otherwise_are_read():
     found = completion(Q, usage={"prompt_tokens": 50.0, "completion_tokens": "7"})
     assert (found.prompt_tokens, found.completion_tokens) == (50, 7)
+    found = completion(Q, usage={"input_tokens": 50, "output_tokens": 7})
+    assert (found.prompt_tokens, found.completion_tokens) == (50, 7)
 
 
 ANY = st.recursive(
@@ -156,36 +167,6 @@ def test_whatever_an_answer_holds_it_can_be_kept_or_is_none(content, finish, log
         except ValueError:
             continue
         assert completion_json.load(completion_json.dump(got)) == got
-
-
-def test_a_stream_of_events_is_one_answer():
-    parts = ["what", " is", " a dhow"]
-    rows = [{"choices": [{"delta": {"role": "assistant", "content": part}, "finish_reason": None}]} for part in parts]
-    for number, (row, part) in enumerate(zip(rows, parts, strict=True), 1):
-        row["choices"][0]["logprobs"] = {"content": [{"token": part, "logprob": -float(number)}]}
-    rows += [{"choices": [{"delta": {}, "text": "", "finish_reason": reason}]} for reason in ("length", None)]
-    rows += [{"choices": [], "usage": {"prompt_tokens": 50}}]
-    text = ": ping\n\n" + "".join(f"data: {json.dumps(row)}\n\n" for row in rows) + "data: [DONE]\n\n"
-    found = wire.completion("a prompt", read(text), CHAT)
-    assert (found.text, found.finish_reason, found.prompt_tokens) == (Q, "length", 50)
-    assert found.logprobs == (-1, -2, -3)
-    assert read('data: {"error": {"message": "no"}}\n\n')["error"]
-
-
-def test_a_stream_of_a_completion_is_one_answer():
-    parts = [" what", " is\u2028", "a dhow\n"]  # a line separator that ends no line of the stream
-    rows = [{"choices": [{"text": part, "logprobs": {"tokens": [part], "token_logprobs": [-1.0]}}]} for part in parts]
-    rows += [{"choices": [{"text": "", "finish_reason": "stop"}]}]
-    text = "".join(f"data: {json.dumps(row, ensure_ascii=False)}\r\n\r\n" for row in rows) + "data: [DONE]\r\n"
-    found = wire.completion("a prompt", read(text), Decoding())
-    assert (found.text, found.finish_reason, len(found.logprobs)) == (" what is\u2028a dhow", "stop", 3)
-
-
-def test_a_stream_that_was_cut_is_no_answer():
-    row = {"choices": [{"delta": {"content": "what is"}, "finish_reason": None}]}
-    with pytest.raises(ValueError, match="finish_reason"):
-        wire.completion("a prompt", read(f"data: {json.dumps(row)}\n\n"), CHAT)
-    assert wire.completion("a prompt", read(f"data: {json.dumps(row)}\n\ndata: [DONE]\n\n"), CHAT).text == "what is"
 
 
 # Log-probabilities
@@ -267,7 +248,7 @@ def test_tokens_as_servers_write_them_are_found_or_none_is(names, count):
         assert logprobs_within(Q, 0, len(Q), odd | old) == (-0.5,) * count
 
 
-@pytest.mark.parametrize("odd", [-math.inf, math.inf, math.nan, None, "-1", True, [], 10**400, -1e308])
+@pytest.mark.parametrize("odd", [-math.inf, math.inf, 0.5, math.nan, None, "-1", True, [], 10**400, -1e308])
 def test_a_log_probability_that_is_no_number_leaves_the_query_without_any(odd):
     content = [{"token": "what is", "logprob": -1.0}, {"token": " a dhow", "logprob": odd}]
     assert logprobs_within(Q, 0, len(Q), {"content": content}) == ()
@@ -277,11 +258,3 @@ def test_a_log_probability_that_is_no_number_leaves_the_query_without_any(odd):
 def test_a_probability_that_was_rounded_above_1_is_1():
     logprobs = {"content": [{"token": "what", "logprob": 1e-6}, {"token": " now", "logprob": -1.0}]}
     assert logprobs_within("what now", 0, 8, logprobs) == (0.0, -1.0)
-
-
-def test_the_last_account_of_a_stream_is_that_of_all_of_it_and_a_byte_order_mark_is_no_part_of_an_answer():
-    rows = [{"choices": [{"delta": {"content": "a"}}], "usage": {"completion_tokens": n}} for n in (1, 2)]
-    stream = "".join(f"data: {json.dumps(row)}\n\n" for row in rows) + "data: [DONE]\n\n"
-    for text in (stream, f"\ufeff{stream}"):
-        assert read(text)["usage"] == {"completion_tokens": 2}
-    assert read('\ufeff{"choices": []}') == {"choices": []}

@@ -210,6 +210,9 @@ class ServerLLM:
         if len(self._unusable) >= _UNUSABLE_PROMPTS:
             stop.set()
             raise self._error(f"gives answers that cannot be used: {reason}")
+        if not self._is_told.is_set():
+            self._is_told.set()
+            distributed.say("", f"{self.name} at {self.url}: {reason}; this prompt is left without an answer")
         return Completion("", (), 0, 0, "error")
 
     def _error(self, what: str) -> LLMError:

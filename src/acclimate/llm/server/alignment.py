@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from acclimate.base.text import printable
 from acclimate.llm.completion_json import LEAST_LOGPROB
 
+_ROUNDING = 0.01  # by which a log-probability may exceed 0; more is none, but perhaps a probability
 _LONGEST = 24  # maximum bytes of an unreadable token
 _MARKS = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
 _ID = re.compile(r"token_id:\d+")
@@ -93,7 +94,7 @@ def _number(value: Any) -> float | None:
         number = math.nan if isinstance(value, bool | str) else float(value)
     except (ValueError, TypeError, OverflowError):
         return None
-    return number if LEAST_LOGPROB <= number < math.inf else None
+    return number if LEAST_LOGPROB <= number < _ROUNDING else None
 
 
 def _place(raw: bytes, readings: list[bytes], position: int, further: int) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 MOST_BYTES = 100_000_000  # of an unpacked answer
-ENCODING = "gzip"  # the only accepted encoding
-_GZIP = 16 + zlib.MAX_WBITS
+ENCODING = "gzip"  # the only encoding that is asked for
+_READ = {ENCODING, "x-gzip", "deflate"}  # what some servers send whatever is asked for
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 def event_hooks(httpx: ModuleType, seconds: float) -> dict[str, list[Callable[[Any], None]]]:
@@ -72,10 +73,11 @@ def event_hooks(httpx: ModuleType, seconds: float) -> dict[str, list[Callable[[A
             self._stream.close()
 
     def answered(response: Any) -> None:
-        encoding = response.headers.pop("content-encoding", "identity").strip().lower()
-        if encoding not in (ENCODING, "identity", ""):
-            raise httpx.DecodingError(f"an answer in content-encoding {encoding[:40]!r}; asked for {ENCODING} or none")
-        unpack = zlib.decompressobj(_GZIP).decompress if encoding == ENCODING else lambda packed, room: packed
+        header = response.headers.pop("content-encoding", "").lower()
+        encodings = [name for name in header.replace(",", " ").split() if name != "identity"]
+        if len(encodings) > 1 or not set(encodings) <= _READ:
+            raise httpx.DecodingError(f"an answer in content-encoding {header[:40]!r}; asked for {ENCODING} or none")
+        unpack = zlib.decompressobj(_GZIP_OR_ZLIB).decompress if encodings else lambda packed, room: packed
         response.stream = Bounded(response.stream, unpack)
 
     return {"request": [asked], "response": [answered]}

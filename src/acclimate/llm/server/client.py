@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from acclimate.base.errors import MissingExtra, SettingError
@@ -17,6 +17,10 @@ from acclimate.base.secrets import redacted
 from acclimate.llm.server import bounds
 from acclimate.llm.server.address import Address
 from acclimate.llm.server.failures import PROXIES, cause, one_line
+from acclimate.llm.server.wire import text_of
+
+_STREAM = re.compile(r"\s*(?:data|event|id|retry|):")
+_LINE_END = r"(?:\r\n?|\n)"  # not splitlines: JSON may have other line separators within a text
 
 
 def key() -> str:
@@ -87,16 +91,25 @@ def read(text: str) -> Any:
     """The JSON in an answer's body. Raises ValueError with an excerpt if there is none."""
     text = text.removeprefix("\ufeff")
     try:
-        return _merged(text) if text.lstrip().startswith(("data:", "event:", ":")) else json.loads(text)
+        return _merged(text) if _STREAM.match(text) else json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(f"no JSON: {one_line(text[:80])!r}" if text.strip() else "nothing") from None
 
 
+def _events(text: str) -> Iterator[Any]:
+    """The data of a stream's events, as JSON; None for its end."""
+    for block in re.split(rf"{_LINE_END}(?:{_LINE_END})+", text):
+        lines = [line[5:].strip() for line in re.split(_LINE_END, block) if line.startswith("data:")]
+        try:
+            yield from [json.loads("\n".join(lines))] if lines else []  # an event may take several lines
+        except ValueError:
+            yield from (None if line == "[DONE]" else json.loads(line) for line in lines)
+
+
 def _merged(text: str) -> dict[str, Any]:
-    """The complete answer from a stream of events."""
-    lines = re.split(r"\r\n?|\n", text)  # not splitlines: JSON may have other line separators within a text
-    events = [line[5:].strip() for line in lines if line.startswith("data:")]
-    rows = [row for event in events if event != "[DONE]" and isinstance(row := json.loads(event), Mapping)]
+    """The complete answer from a stream of events: its first choice."""
+    events = list(_events(text))
+    rows = [row for row in events if isinstance(row, Mapping)]
     failed = next((row for row in rows if row.get("error")), None)
     if failed is not None or not rows:
         return dict(failed or {})
@@ -104,17 +117,18 @@ def _merged(text: str) -> dict[str, Any]:
     choice: dict[str, Any] = {}
     logprobs: dict[str, list[Any]] = {}
     choice_lists = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
-    for part in (part for choices in choice_lists for part in choices if isinstance(part, Mapping)):
+    parts = [part for choices in choice_lists for part in choices if isinstance(part, Mapping)]
+    for part in (part for part in parts if part.get("index") == parts[0].get("index")):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
-            if isinstance(value, str):
-                texts[name] = texts.get(name, "") + value
+            if isinstance(value, str | list):
+                texts[name] = texts.get(name, "") + text_of(value)
         of_part = part.get("logprobs")
         for name, values in of_part.items() if isinstance(of_part, Mapping) else ():
             if isinstance(values, list):
                 logprobs.setdefault(name, []).extend(values)
         choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-    if "[DONE]" not in events:  # a stream without its end was cut off
+    if None not in events:  # a stream without its end was cut off
         choice["finish_reason"] = choice.get("finish_reason") or "error"
     alone = texts.pop("text", None)  # what completions have instead of a message, and some chats beside it
     choice |= {"message": texts if texts or alone is None else None, "text": alone, "logprobs": logprobs}

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from acclimate.base.secrets import redacted
@@ -91,6 +92,7 @@ _NO_MODEL = r"""
     model\b.{0,120}\b(?:not[ ](?:found|exist|available|loaded|supported|served)|does[ ]not[ ]exist|doesn['’]t[ ]exist
     |unknown|no[ ]longer|deprecated|decommissioned) | model_not_found | no[ ]models?[ ]loaded | unknown[ ]model
     | (?:invalid|no[ ]such|failed[ ]to[ ]load)[ ]model | not[ ]a[ ]valid[ ]model | deploymentnotfound
+    | model[ ]identifier[ ]is[ ]invalid | ^model:[ ]\S+;[ ]not_found_error
 """
 _NO_ADDRESS = r"unexpected[ ]endpoint | invalid[ ]url | no[ ]route | unknown[ ]request[ ]url | cannot[ ](?:post|get)\b"
 _BUSY = r"""
@@ -112,6 +114,7 @@ _LOST = (
     ),
     (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
     (r"UnsupportedProtocol|InvalidURL|LocalProtocolError", "is the address right?"),
+    (r"in content-encoding", "switch off the compression of the server or of a proxy before it"),
 )
 _WAIT = re.compile(
     r"\b(?:try again|retry|wait)\b[^\d.]{0,20}(?P<times>(?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*(?:and\s)?)+)", re.IGNORECASE
@@ -125,7 +128,7 @@ _TABLE = (
     _Rule(Outcome.STOP, statuses=(402,), hint="the account has no credit or quota left"),
     _Rule(Outcome.STOP, statuses=(300, 301, 302, 303, 307, 308), hint="the server is elsewhere; name that address"),
     _Rule(Outcome.TOO_LONG, words=r"request[ ]too[ ]large"),  # per-minute limits, which waiting does not help
-    _Rule(Outcome.AGAIN, statuses=(408, 409, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
+    _Rule(Outcome.AGAIN, statuses=(408, 409, 424, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)),
     _Rule(Outcome.STOP, statuses=(401,), hint="is OPENAI_API_KEY right?"),
     _Rule(
         Outcome.STOP, statuses=(407,), hint="the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) wants a name and a password"
@@ -155,18 +158,27 @@ def failure(status: int | None, body: Any) -> Failure:
     http_status = _status_in(body) if status is None or status < 300 else status
     row = next(row for row in _TABLE if _fits(row, http_status, words))
     fields = " ".join(f"'{part}'" for part in _messages(body, only=("param", "loc")))
-    message = f"status {http_status}: {words}" if http_status else words
+    message = f"status {http_status}: {words or _phrase(http_status)}" if http_status else words
     return Failure(row.means, message, row.hint, http_status, fields, _wait_in(" ".join(_messages(body))))
 
 
+def _phrase(status: int) -> str:
+    """What a status means by RFC 9110, for an answer without words."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no message"
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The delay requested in headers, in seconds, given as number or date (RFC 9110, section 10.2.3); None if absent.
+    """The delay requested in headers, in seconds, given as number or date (RFC 9110, section 10.2.3), or by Azure in
+    milliseconds; None if absent.
 
     A date is relative to the response's own date, if it has one, as clocks differ.
     """
-    value = headers.get("retry-after", "").strip()
+    value, milliseconds = (headers.get(name, "").strip() for name in ("retry-after", "retry-after-ms"))
     try:
-        seconds = float(value)
+        seconds = float(milliseconds) / 1000 if milliseconds else float(value)
     except ValueError:
         try:
             now = _time_of(headers["date"])
@@ -219,9 +231,10 @@ def message_of(body: Any) -> str:
 def _messages(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
     """The texts in an error's body, optionally only those under some keys."""
     if isinstance(body, Mapping):
+        named = {str(name).lower(): value for name, value in body.items()}
         for name in _MESSAGE_KEYS:  # without the request, which some servers echo
-            if name in body:
-                yield from _messages(body[name], name, only)
+            if name in named:
+                yield from _messages(named[name], name, only)
     elif isinstance(body, list) and key == "loc":  # where in the request
         yield ".".join(map(str, body))
     elif isinstance(body, list):

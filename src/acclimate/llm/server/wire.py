@@ -6,10 +6,11 @@ here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate.base.text import printable
+from acclimate.base.text import printable, quoted
 from acclimate.llm.answers import reasoning
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import about_tokens
@@ -56,11 +57,12 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
     """
     choice = _choice(answer)
     message = _message(choice)
-    whole = printable(_text(message.get("content")))
-    finish = one_line(str(choice.get("finish_reason") or "stop")).casefold()[:40]
-    finish = _END.get(finish, finish)
+    whole = printable(text_of(message.get("content")))
+    finish = _finish(choice)
     if finish == "error":
         raise ValueError(f"finish_reason is {choice.get('finish_reason')!r}")
+    if not whole.strip() and message.get("tool_calls"):
+        raise ValueError("a call of a tool instead of an answer")
     if not whole.strip() and message.get("refusal"):
         finish = "content_filter"
     elif not whole.strip() and (finish == "length" or thinks(answer)):
@@ -72,8 +74,8 @@ def completion(prompt: str, answer: Mapping[str, Any], decoding: Decoding) -> Co
     return Completion(
         whole[begin:end],
         logprobs_within(whole, begin, end, choice.get("logprobs")),
-        _count(used.get("prompt_tokens")) or about_tokens(prompt),
-        _count(used.get("completion_tokens")) or about_tokens(whole),
+        _count(used.get("prompt_tokens", used.get("input_tokens"))) or about_tokens(prompt),
+        _count(used.get("completion_tokens", used.get("output_tokens"))) or about_tokens(whole),
         finish,
     )
 
@@ -86,14 +88,18 @@ def thinks(answer: Mapping[str, Any]) -> bool:
     return (
         any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
         or _count(details.get("reasoning_tokens")) > 0
-        or reasoning.has_reasoning(_text(message.get("content")))
+        or any(map(_is_reasoning, _parts(message.get("content"))))
+        or reasoning.has_reasoning(text_of(message.get("content")))
     )
 
 
 def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = answer.get("choices")
+    if not choices and _mapping(answer.get("prompt_feedback") or answer.get("promptFeedback")):
+        return {"finish_reason": "content_filter"}
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise ValueError("an answer without a choice")
+        keys = quoted(", ".join(answer))
+        raise ValueError(f"an answer without a choice: a JSON object with the keys {keys}")
     if choices[0].get("error"):
         raise ValueError(message_of(choices[0]["error"]))
     return choices[0]
@@ -107,17 +113,36 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     text = message if isinstance(message, str) else choice.get("text")
     if isinstance(text, str):
         return {"content": text}
+    if _finish(choice) == "content_filter":
+        return {}
     raise ValueError("an answer without a message")
 
 
-def _text(content: Any) -> str:
-    """The text of a message, which may have several parts. Raises ValueError if there is none."""
-    if isinstance(content, list):
-        texts = [part if isinstance(part, str) else _mapping(part).get("text") for part in content]
-        return "".join(text for text in texts if isinstance(text, str))
-    if content is not None and not isinstance(content, str):
+def _finish(choice: Mapping[str, Any]) -> str:
+    """Why an answer ended, by one name for all servers; some add a detail ("content_filter: SAFETY")."""
+    finish = one_line(str(choice.get("finish_reason") or "stop")).casefold()[:40]
+    return _END.get(finish.partition(":")[0], finish)
+
+
+def text_of(content: Any) -> str:
+    """The text of a message, which may have several parts, without reasoning. Raises ValueError if there is none."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = [part.get("text") for part in _parts(content) if not _is_reasoning(part)]
+    texts = [text.get("value") if isinstance(text, Mapping) else text for text in texts]
+    if not isinstance(content, list) and not texts:
         raise ValueError("an answer whose text is none")
-    return content or ""
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _parts(content: Any) -> list[Mapping[str, Any]]:
+    """The parts of a message that is not a plain text."""
+    parts = content if isinstance(content, list) else [content] if isinstance(content, Mapping) else []
+    return [{"text": part} if isinstance(part, str) else _mapping(part) for part in parts]
+
+
+def _is_reasoning(part: Mapping[str, Any]) -> bool:
+    return part.get("thought") is True or re.search("reason|think", str(part.get("type"))) is not None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
