@@ -42,6 +42,7 @@ CHANGES = [  # the same number of queries at every size
     "generate.prompt=question",
     "generate.per_doc=1",
     "index.max_tokens=32",
+    "index.passage_words=0",
     "index.exact_up_to=1000000000",  # approximate search is measured by approximate.py
     "evaluate.rerank=",
     "evaluate.max_queries=100",

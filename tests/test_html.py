@@ -8,8 +8,8 @@ import pytest
 from test_formats import put
 
 from acclimate.corpus import formats
+from acclimate.corpus.survey import _tags_warning
 from acclimate.records import Doc
-from acclimate.stages.index import _tags_warning
 
 
 @pytest.mark.parametrize(

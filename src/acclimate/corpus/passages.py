@@ -15,6 +15,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.words import SENTENCE_MARKS, spans_between_blanks
 from acclimate.records import Doc
 
+AUTO = "auto"  # a number of words that depends on the docs: see `survey.passage_words`
 _SENTENCE_END = re.compile(rf"""[.!?…{SENTENCE_MARKS}][.!?…{SENTENCE_MARKS}"'”’»」)\]]*$""")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from acclimate.base.progress import duration
 from acclimate.base.text import columns, counted
 from acclimate.base.version import __version__
+from acclimate.corpus import survey
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
@@ -20,7 +21,6 @@ from acclimate.run.run import DOCUMENTS
 from acclimate.run.workspace import plain
 from acclimate.stages import provided
 from acclimate.stages.chain import STAGES, estimates
-from acclimate.stages.index import text_warnings
 from acclimate.stages.sample import preview
 from acclimate.stages.skipped import provided_stages, skipped
 
@@ -71,7 +71,7 @@ def describe(run: Run) -> str:
         )
     costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
     index = run.settings["index"]
-    warnings = [] if "index" in current else text_warnings(run.input.corpus, index["language"], index["max_tokens"])
+    warnings = [] if "index" in current else survey.warnings(run.input.corpus, index["language"], index["max_tokens"])
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
     said = [*files_dropped(run.input.documents.dropped), *(f"warning: {warning}" for warning in warnings)]
     return "\n".join([*columns(rows, "<<>>>"), *said, "", last])

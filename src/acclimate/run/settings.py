@@ -166,13 +166,18 @@ def _typed(value: Any, kind: Any, kinds: tuple[Any, ...]) -> Any:
         return {"true": True, "false": False}[str(value).lower()]
     if not isinstance(value, str) and str(value) in ("True", "False"):  # also of NumPy
         raise ValueError
-    if int in kinds and float not in kinds:
+    if int in kinds and float not in kinds and not (str in kinds and _is_word(value)):
         return _whole(value)
     if float in kinds:
         return float(value)
     if not isinstance(value, str):
         raise ValueError
     return value
+
+
+def _is_word(value: Any) -> bool:
+    """True for text that is no number, of a setting that has both."""
+    return isinstance(value, str) and not value.strip().lstrip("+-").isdecimal()
 
 
 def _whole(value: Any) -> int:

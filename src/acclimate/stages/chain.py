@@ -172,8 +172,9 @@ def check(run: Run, *, asks: bool = True) -> None:
 def check_input(run: Run, *, until: str = "evaluate") -> None:
     """Check the documents, and what was provided beside them: readable, enough of them, and belonging together.
 
-    Raises DataError or SettingError. Writes nothing.
+    Decides what depends on them, too. Raises DataError or SettingError. Writes nothing.
     """
+    index.decide_passages(run)
     index.check_input(run)
     run.input.provided_queries  # noqa: B018 (reads and checks them)
     if source := run.settings["sample"]["examples"]:

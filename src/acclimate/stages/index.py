@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from acclimate.base import distributed
-from acclimate.base.domains import AtLeast, Between, OneOf
+from acclimate.base.domains import MOST, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted
-from acclimate.corpus import passages
+from acclimate.corpus import passages, survey
 from acclimate.corpus.analyzer import LANGUAGES
-from acclimate.corpus.language import DETECTABLE, language_of_most
+from acclimate.corpus.passages import AUTO
 from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
 from acclimate.run.estimate import ENCODER_FLOP, Estimate
@@ -31,12 +29,6 @@ from acclimate.stages import token_vectors
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
-
-_CHARACTERS_PER_TOKEN = 4.5  # rough, for encoders
-_LOOKED_AT = 200  # documents sampled over the corpus to detect its language and length
-_BEGINNING = 2000  # characters read of each
-_END_TAG = re.compile(r"</[a-z][a-z0-9]*>|<br ?/?>", re.IGNORECASE)
-_FEW_TAGS = 3  # a text with fewer may be about HTML
 
 
 @checked
@@ -52,7 +44,7 @@ def index(
     max_tokens: Annotated[int, Between(8, 1_000_000)] = 256,
     query_prompt: str = "auto",
     document_prompt: str = "auto",
-    passage_words: Annotated[int, AtLeast(0)] = 0,
+    passage_words: Annotated[int | str, Between(0, MOST, (AUTO,))] = AUTO,
     passage_overlap: Annotated[int, AtLeast(0)] = 0,
     exact_up_to: Annotated[int, AtLeast(0)] = 500_000,
     tokens: Annotated[str, OneOf(("int8", "int4", NO_TOKENS))] = "int8",
@@ -79,7 +71,8 @@ def index(
     document_prompt
         Prefix for documents given to the encoder; auto as for query_prompt.
     passage_words
-        Split longer documents into passages of at most this many words; 0 keeps documents whole.
+        Split longer documents into passages of at most this many words; 0 keeps documents whole. auto stands for 150 if
+        encoders read less than two thirds of the average document, else 0.
     passage_overlap
         Number of words that a passage repeats from the previous one.
     exact_up_to
@@ -101,7 +94,7 @@ def index(
     assert encoder.max_tokens <= max_tokens
     warnings = [
         *_missing_terms_warning(bm25.without_terms, len(corpus)),
-        *text_warnings(corpus, language, encoder.max_tokens),
+        *survey.warnings(corpus, language, encoder.max_tokens),
     ]
     for warning in warnings:
         warn(warning)
@@ -119,52 +112,11 @@ def index(
     return warnings
 
 
-def text_warnings(corpus: Mapping[str, Doc], language: str, max_tokens: int) -> list[str]:
-    """Warnings about the texts of a sample of the documents, and what is read of them."""
-    samples = [doc.default_text() for doc in islice(corpus.values(), 0, None, max(1, len(corpus) // _LOOKED_AT))]
-    return [
-        *_language_warning(samples, language),
-        *_tags_warning(samples),
-        *_truncation_warning(samples, max_tokens),
-    ]
-
-
 def _missing_terms_warning(count: int, of: int) -> Iterator[str]:
     if count:
         yield (
             f"BM25 finds no words in {count:,} of {counted(of, 'document')}, so it never finds them: they have no "
             "letters or digits, or nothing but stop words of index.language."
-        )
-
-
-def _language_warning(texts: Sequence[str], language: str) -> Iterator[str]:
-    """A warning if most documents are in another language than the one BM25 stems."""
-    seems = language_of_most(text[:_BEGINNING] for text in texts) if language in DETECTABLE else None
-    if seems not in (None, language):
-        yield (
-            f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
-            f"to change that: --set index.language={seems}."
-        )
-
-
-def _tags_warning(texts: Sequence[str]) -> Iterator[str]:
-    """A warning if most documents are HTML, as exports of help desks and shops are."""
-    tagged = sum(len(_END_TAG.findall(text[:_BEGINNING])) >= _FEW_TAGS for text in texts)
-    if 2 * tagged > len(texts):
-        yield (
-            "Most documents contain HTML tags, which are searched and shown like words. Give texts without tags, or a "
-            "folder with each document in a file of its own that ends in .html, of which only the text is read."
-        )
-
-
-def _truncation_warning(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
-    """A warning if the encoder sees less than half of the text."""
-    lengths = [len(text) / _CHARACTERS_PER_TOKEN for text in texts]
-    share = sum(min(length, max_tokens) for length in lengths) / max(1, sum(lengths))
-    if share < 0.5:
-        yield (
-            f"The encoder reads about {share:.0%} of the text, {max_tokens} tokens of each document; the rest "
-            "is found by BM25 alone. To split documents: --set index.passage_words=150 (docs/how-to/long-documents.md)."
         )
 
 
@@ -186,8 +138,32 @@ class Indexed(StageOutput):
 
 def check(run: Run) -> None:
     """Raises SettingError for invalid passage lengths, and for settings that need missing token vectors."""
-    passages.check(run.settings["index"]["passage_words"], run.settings["index"]["passage_overlap"])
+    settings = run.settings["index"]
+    if settings["passage_words"] != AUTO:
+        passages.check(settings["passage_words"], settings["passage_overlap"])
     token_vectors.check(run.settings)
+
+
+def decide_passages(run: Run) -> None:
+    """Replace `auto` in the run's settings by the number of words of a passage, which depends on the documents.
+
+    The number is stored with the run, so documents that come later are split in the same way. Raises DataError for
+    unreadable documents.
+    """
+    settings = run.settings["index"]
+    if settings["passage_words"] != AUTO:
+        return
+    distributed.main_first(lambda: run.input.documents)
+    words = survey.passage_words(run.input.documents, settings["max_tokens"])
+    passages.check(words, settings["passage_overlap"])
+    run.settings = {**run.settings, "index": {**settings, "passage_words": words}}
+    run.input.passage_words = words
+    if words:
+        distributed.say(
+            "index",
+            f"documents are split into passages of {words} words, as encoders would read less than two thirds of the "
+            "average one; to keep them whole: --set index.passage_words=0",
+        )
 
 
 def check_input(run: Run) -> None:
@@ -199,7 +175,7 @@ def check_input(run: Run) -> None:
 def estimate(run: Run) -> Estimate:
     """Cost of encoding every document."""
     limit = run.settings["index"]["max_tokens"]
-    lengths = (len(doc.default_text()) / _CHARACTERS_PER_TOKEN for doc in run.input.corpus.values())
+    lengths = (survey.token_count(doc.default_text()) for doc in run.input.corpus.values())
     return Estimate(ENCODER_FLOP * sum(min(length, limit) for length in lengths))
 
 

@@ -1,0 +1,77 @@
+"""What a sample of the documents shows before they are encoded: language, markup, and how much of them is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from acclimate.base.words import length_of
+from acclimate.corpus.documents import ids_of
+from acclimate.corpus.language import DETECTABLE, language_of_most
+from acclimate.records import Doc
+
+_LETTERS_PER_TOKEN = 4.5  # rough, for encoders
+_LOOKED_AT = 200  # documents sampled over the corpus
+_BEGINNING = 2000  # characters of each, for its language and markup
+_END_TAG = re.compile(r"</[a-z][a-z0-9]*>|<br ?/?>", re.IGNORECASE)
+_FEW_TAGS = 3  # a text with fewer may be about HTML
+_LITTLE = 2 / 3  # of a document: with .52, passages gain .1 for a dense retriever; with .8, .02 (docs/log.md)
+_PASSAGE_WORDS = 150  # about 200 tokens of English prose
+
+
+def token_count(text: str) -> float:
+    """Rough number of an encoder's tokens in a text."""
+    return length_of(text) / _LETTERS_PER_TOKEN
+
+
+def warnings(corpus: Mapping[str, Doc], language: str, max_tokens: int) -> list[str]:
+    """Warnings about the texts, and about what an encoder that reads `max_tokens` of each does not read."""
+    texts = _sample(corpus)
+    return [*_language_warning(texts, language), *_tags_warning(texts), *_truncation_warning(texts, max_tokens)]
+
+
+def passage_words(corpus: Mapping[str, Doc], max_tokens: int) -> int:
+    """The words of a passage if an encoder reads little of the average document, else 0 for whole documents."""
+    return _PASSAGE_WORDS if _share_read(_sample(corpus), max_tokens) < _LITTLE else 0
+
+
+def _sample(corpus: Mapping[str, Doc]) -> list[str]:
+    doc_ids = ids_of(corpus)[:: max(1, len(corpus) // _LOOKED_AT)]
+    return [corpus[doc_id].default_text() for doc_id in doc_ids]
+
+
+def _share_read(texts: Sequence[str], max_tokens: int) -> float:
+    """The share of a text that an encoder reads, averaged over texts, as a few long ones may be most of all text."""
+    shares = (min(1.0, max_tokens / max(1.0, token_count(text))) for text in texts)
+    return sum(shares) / len(texts) if texts else 1.0
+
+
+def _language_warning(texts: Sequence[str], language: str) -> Iterator[str]:
+    """A warning if most documents are in another language than the one BM25 stems."""
+    seems = language_of_most(text[:_BEGINNING] for text in texts) if language in DETECTABLE else None
+    if seems not in (None, language):
+        yield (
+            f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
+            f"to change that: --set index.language={seems}."
+        )
+
+
+def _tags_warning(texts: Sequence[str]) -> Iterator[str]:
+    """A warning if most documents are HTML, as exports of help desks and shops are."""
+    tagged = sum(len(_END_TAG.findall(text[:_BEGINNING])) >= _FEW_TAGS for text in texts)
+    if 2 * tagged > len(texts):
+        yield (
+            "Most documents contain HTML tags, which are searched and shown like words. Give texts without tags, or a "
+            "folder with each document in a file of its own that ends in .html, of which only the text is read."
+        )
+
+
+def _truncation_warning(texts: Sequence[str], max_tokens: int) -> Iterator[str]:
+    """A warning if the encoder reads little of the average document."""
+    share = _share_read(texts, max_tokens)
+    if share < _LITTLE:
+        yield (
+            f"The encoder reads {max_tokens} tokens of each document, on average about {share:.0%} of it; the rest is "
+            f"found by BM25 alone. To split documents: --set index.passage_words={_PASSAGE_WORDS} "
+            "(docs/how-to/long-documents.md)."
+        )

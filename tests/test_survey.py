@@ -1,0 +1,63 @@
+"""A sample of the documents decides whether they are split into passages."""
+
+from __future__ import annotations
+
+import pytest
+
+from acclimate.corpus.survey import passage_words, warnings
+from acclimate.records import Doc
+from acclimate.run.recipes import load_recipe
+from acclimate.run.run import Run
+from acclimate.run.settings import resolve
+from acclimate.stages.chain import STAGES, adapt
+from acclimate.stages.runs import load_run, new_run
+
+
+def corpus_of(*lengths: int, word: str = "lava") -> dict[str, Doc]:
+    """Documents of so many words."""
+    return {str(number): Doc(str(number), f"{word} " * length) for number, length in enumerate(lengths)}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "words"),
+    [
+        (corpus_of(*[900] * 5), 150),
+        (corpus_of(*[200] * 5), 0),
+        (corpus_of(*[100] * 99, 1_000_000), 0),  # one book among notes, though it is nearly all of the text
+        (corpus_of(*[2000] * 6, *[10] * 4), 150),
+        (corpus_of(*[900] * 5, word="熔岩"), 150),  # two characters are more than a token
+        (corpus_of(*[200] * 5, word="熔岩"), 0),
+        (corpus_of(0, 0), 0),
+        ({}, 0),
+    ],
+    ids="long short one-book mostly-long Chinese short-Chinese empty none".split(),
+)
+def test_documents_are_split_if_little_of_the_average_one_is_read(corpus, words):
+    assert passage_words(corpus, 256) == words
+    assert any("index.passage_words=150" in warning for warning in warnings(corpus, "none", 256)) == (words > 0)
+    assert passage_words(corpus, 1_000_000) == 0
+
+
+def test_the_decision_is_said_and_stored_and_holds_for_what_comes_later(tmp_path, tiny_encoder, caplog):
+    source, out = tmp_path / "docs", tmp_path / "run"
+    source.mkdir()
+
+    def write(name: str, words: int) -> None:
+        (source / name).write_text(" ".join(f"{name}{number}" for number in range(words)))
+
+    def indexed(run: Run) -> tuple[int, str, bool]:
+        caplog.clear()
+        adapt(run, until="index")
+        is_said = "split into passages of 150 words" in caplog.text
+        return load_run(out).settings["index"]["passage_words"], run.input.unit, is_said
+
+    for number in range(3):
+        write(f"{number}.txt", 400)
+    caplog.set_level("INFO")
+    small = ["index.max_tokens=40", "index.tokens=none", f"distill.base={tiny_encoder}"]
+    begun = new_run(out, str(source), resolve(STAGES, load_recipe("quick"), small), recipe="quick", seed=0)
+    assert indexed(begun) == (150, "passages", True)
+    for number in range(3, 30):
+        write(f"{number}.txt", 5)
+    assert indexed(load_run(out)) == (150, "passages", False)
+    assert indexed(load_run(out, ["index.passage_words=auto"])) == (0, "documents", False)
