@@ -33,14 +33,18 @@ def checksums(run: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("fake_llm")
-def test_a_run_of_documents_in_memory_is_that_of_their_file_and_goes_on(corpus, finished, settings, tmp_path):
-    run = acclimate.adapt(rows_of(corpus), out=tmp_path / "run", settings=settings, progress=None)
+def test_a_run_of_documents_in_memory_is_that_of_their_file_and_goes_on(
+    corpus, finished, settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    acclimate.adapt(rows_of(corpus), out="run", settings=settings, progress=None)
+    run = acclimate.open(tmp_path / "run")
     assert checksums(tmp_path / "run") == checksums(finished)
     assert run.search("lava and ash", 3) == acclimate.open(finished).search("lava and ash", 3)
 
     again = [acclimate.Doc(row["_id"], row["text"], row["title"]) for row in rows_of(corpus)]
-    run = acclimate.adapt(again, out=tmp_path / "run", settings=settings, progress=None)
-    assert all(stage["resumed"] for stage in run.report["stages"])
+    resumed = acclimate.adapt(again, out="run", settings=settings, progress=None)
+    assert all(stage["resumed"] for stage in resumed.report["stages"])
     assert "done" in acclimate.plan(again, out=tmp_path / "run", settings=settings)
     assert acclimate.sample(run, corpus=again, progress=None).folder == run.folder
 
@@ -48,6 +52,13 @@ def test_a_run_of_documents_in_memory_is_that_of_their_file_and_goes_on(corpus, 
     (hit,) = run.search("xylophone", 1)
     assert (hit.document_id, hit.fields) == ("new", {"year": 2026})
     assert "added 0 · changed 0 · removed 1" in run.plan_update(again, all=True)
+
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    again[0] = again[0]._replace(text="Basalt.")
+    acclimate.index(run, corpus=again, progress=None)
+    assert [*rows_of(tmp_path / "run" / "corpus" / "documents.jsonl")] == [doc._asdict() for doc in again]
+    assert not [*elsewhere.iterdir()]
 
 
 def test_a_plan_and_a_mistake_leave_nothing(settings, tmp_path):

@@ -193,7 +193,7 @@ def run_until(
         ray_cluster.workers(executor),
     ):
         if corpus is not None and distributed.is_main():
-            in_memory.write(corpus, run.collection_name)
+            in_memory.write(corpus, run.input.source)  # its name may be relative to another working directory
         distributed.broadcast(None)  # other processes wait until it is written
         outputs = chain.adapt(run, until=until)
         if "evaluate" in outputs and distributed.is_main():
