@@ -259,19 +259,24 @@ def test_queries_that_taught_a_reranker_are_not_labelled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("train", "is_enough"),
+    ("train", "n_processes", "is_enough"),
     [
-        ({"max_queries": 24}, True),
-        ({"max_queries": 25}, False),
-        ({"max_queries": 400, "max_steps": 6}, True),
-        ({"max_queries": 400, "max_steps": 7}, False),
-        ({"max_queries": 5, "rerankers": "2"}, True),
-        ({"max_queries": 25, "rerankers": "2"}, False),
-        ({"max_queries": 10, "rerankers": "prompt"}, True),
-        ({"max_queries": 20, "rerankers": "prompt"}, False),
+        ({"max_queries": 24}, 1, True),
+        ({"max_queries": 25}, 1, False),
+        ({"max_queries": 400, "max_steps": 6}, 1, True),
+        ({"max_queries": 400, "max_steps": 7}, 1, False),
+        ({"max_queries": 400, "max_steps": 3}, 2, True),
+        ({"max_queries": 400, "max_steps": 4}, 2, False),
+        ({"max_queries": 5, "rerankers": "2"}, 1, True),
+        ({"max_queries": 25, "rerankers": "2"}, 1, False),
+        ({"max_queries": 10, "rerankers": "prompt"}, 1, True),
+        ({"max_queries": 20, "rerankers": "prompt"}, 1, False),
     ],
 )
-def test_that_nothing_would_be_left_to_label_is_said_before_rerankers_learn(train, is_enough, tmp_path):
+def test_that_nothing_would_be_left_to_label_is_said_before_rerankers_learn(
+    train, n_processes, is_enough, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORLD_SIZE", str(n_processes))
     of_prompts = [query._replace(prompt="ab"[number % 2]) for number, query in enumerate(TRAIN)]
     filtered = SimpleNamespace(sides=lambda sampled: {"train": of_prompts, "dev": DEV}, folder=tmp_path)
     if is_enough:

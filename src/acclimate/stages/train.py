@@ -19,6 +19,7 @@ from acclimate.base.progress import Progress
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
+from acclimate.learn.rerankers.steps import queries_of_a_step
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warnings, train_rerankers
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
@@ -222,8 +223,7 @@ def estimate(run: Run, n_queries: float) -> Estimate:
     settings = run.settings["train"]
     n_ways = settings["n_ways"] or run.settings["mine"]["n_ways"]
     if settings["max_steps"]:
-        per_step = settings["batch_size"] * settings["gradient_accumulation"]
-        n_read = n_rerankers(run) * settings["max_steps"] * per_step
+        n_read = n_rerankers(run) * settings["max_steps"] * queries_of_a_step(**settings)
     else:
         n_read = min(n_queries, n_rerankers(run) * settings["max_queries"]) * settings["epochs"]
     return Estimate(TRAINING_FACTOR * pair_flop(run) * n_read * n_ways)

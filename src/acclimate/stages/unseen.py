@@ -8,6 +8,7 @@ from pathlib import Path
 from acclimate.base.errors import DataError
 from acclimate.base.text import counted
 from acclimate.learn.rerankers.groups import group_queries
+from acclimate.learn.rerankers.steps import most_queries
 from acclimate.records import NWay, SyntheticQuery
 from acclimate.run.run import Run
 from acclimate.stages.filter import Filtered
@@ -24,16 +25,9 @@ def labels_unseen(run: Run) -> bool:
     return run.settings["label"]["queries"] == UNSEEN and run.provided.reranker is None
 
 
-def n_taught_each(run: Run) -> int:
-    """Maximum number of queries that one reranker is trained on."""
-    settings = run.settings["train"]
-    per_step = settings["batch_size"] * settings["gradient_accumulation"]
-    return min(settings["max_queries"], settings["max_steps"] * per_step or settings["max_queries"])
-
-
 def n_taught(run: Run) -> int:
     """Maximum number of queries that all rerankers together are trained on."""
-    return n_rerankers(run) * n_taught_each(run)
+    return n_rerankers(run) * most_queries(**run.settings["train"])
 
 
 def check_unseen(run: Run, sampled: Sampled, filtered: Filtered) -> None:
@@ -43,7 +37,7 @@ def check_unseen(run: Run, sampled: Sampled, filtered: Filtered) -> None:
     prompts = {query.query_id: query.prompt for query in train}
     parts = {name: settings[name] for name in ("rerankers", "min_queries")}
     groups = group_queries(examples, examples, prompts, seed=run.seed, **parts)
-    if not any(len(group.examples) > n_taught_each(run) for group in groups):
+    if not any(len(group.examples) > most_queries(**settings) for group in groups):
         raise _nothing_unseen(len(train), filtered.folder)
 
 

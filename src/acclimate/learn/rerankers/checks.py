@@ -6,15 +6,16 @@ from typing import Any
 
 from acclimate.base.errors import SettingError
 from acclimate.learn.rerankers.groups import n_parts
+from acclimate.learn.rerankers.steps import queries_of_a_step
 from acclimate.search import scorers
 from acclimate.search.scorers.adapter import check_peft, is_adapter
 
 _MOST_READ = 100_000_000  # queries; their order takes 800 MB
 
 
-def check_steps(*, max_steps: int, batch_size: int, gradient_accumulation: int, **_: Any) -> None:
+def check_steps(*, max_steps: int, **settings: Any) -> None:
     """Raises SettingError if all steps together read an absurd number of queries."""
-    if (n_read := max_steps * batch_size * gradient_accumulation) > _MOST_READ:
+    if (n_read := max_steps * queries_of_a_step(**settings)) > _MOST_READ:
         raise SettingError(
             f"train.max_steps, of batch_size x gradient_accumulation queries each, would read {n_read:,} queries; "
             f"expected {_MOST_READ:,} at most"

@@ -10,6 +10,7 @@ from acclimate.base import distributed, models
 from acclimate.base.errors import OutOfMemory
 from acclimate.base.text import counted
 from acclimate.learn.rerankers.losses import LOSSES
+from acclimate.learn.rerankers.steps import queries_of_a_step
 from acclimate.records import NWay
 
 
@@ -44,7 +45,7 @@ class Hyperparameters:
     @property
     def queries_at_once(self) -> int:
         """Queries per optimizer step, over all processes."""
-        return self.batch_size * self.gradient_accumulation * distributed.size()
+        return queries_of_a_step(batch_size=self.batch_size, gradient_accumulation=self.gradient_accumulation)
 
     def rows_at_once(self, examples: Sequence[NWay]) -> int:
         """Dataset rows of `batch_size` queries: what one process reads at once."""
@@ -53,11 +54,6 @@ class Hyperparameters:
     def rows_of_a_step(self, examples: Sequence[NWay]) -> int:
         """Dataset rows per optimizer step, over all processes."""
         return self.rows_at_once(examples) * self.gradient_accumulation * distributed.size()
-
-    @property
-    def most_queries(self) -> int | None:
-        """Total queries read if limited by `max_steps`; None if by epochs."""
-        return self.max_steps * self.queries_at_once or None
 
     def rows(self, examples: Sequence[NWay]) -> int:
         """Number of dataset rows of these examples."""

@@ -15,6 +15,7 @@ from acclimate.base.files import read_state, write_json
 from acclimate.base.text import counted
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, group_queries
+from acclimate.learn.rerankers.steps import most_queries
 from acclimate.records import Doc, NWay, Query
 from acclimate.search import scorers
 
@@ -106,10 +107,9 @@ def _groups(
         )
     if not any(example.doc_ids[1:] for example in examples):
         raise SettingError(WITHOUT_NEGATIVES)
-    n_queries = min(settings["max_queries"], hyperparameters.most_queries or settings["max_queries"])
     parts = {name: settings[name] for name in ("rerankers", "min_queries", "seed")}
     groups = [
-        _limited(group, settings["n_ways"], n_queries, settings["seed"])
+        _limited(group, settings["n_ways"], most_queries(**settings), settings["seed"])
         for group in group_queries(examples, dev, prompts, **parts)
     ]
     for group in groups:
