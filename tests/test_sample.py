@@ -12,7 +12,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from acclimate.base.errors import SettingError
-from acclimate.corpus.eligible import normalized_key
+from acclimate.base.words import normalized_key
 from acclimate.records import Doc, PromptExample
 from acclimate.stages.sample import METHODS, sample
 

@@ -1,4 +1,4 @@
-"""SHA-256 digests of files, fingerprints of values and folders, and detection of changed files."""
+"""SHA-256 digests of files, fingerprints of values and folders, digests of texts, and detection of changed files."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def fingerprint(*parts: Any) -> str:
     """32 hex digits that identify JSON-serializable values, the same on every machine."""
     payload = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def text_digest(text: str, size: int = 16) -> bytes:
+    """That many bytes, equal for equal texts, which may have half a surrogate pair."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
+from acclimate.base.digests import text_digest
+
 # Scripts without spaces: Thai, Lao, Burmese, Khmer, Japanese, Chinese; combining marks among them are not letters.
 UNSPACED = (
     "\u0e01-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u109f\u1780-\u17d3\u17dc"
@@ -50,6 +52,11 @@ def folded(text: str, *, is_turkish: bool = False) -> str:
 def normalized(text: str) -> str:
     """`folded` with single spaces: equal for texts that differ only in spacing, case and encoding of characters."""
     return " ".join(folded(text).split())
+
+
+def normalized_key(text: str) -> bytes:
+    """16 bytes, equal for texts that are equal when `normalized`."""
+    return text_digest(normalized(text))
 
 
 def words_of(text: str) -> list[str]:

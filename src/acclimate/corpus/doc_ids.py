@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from acclimate.base.digests import text_digest
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -130,7 +132,7 @@ class _Rows(Mapping[str, int]):
 
 def hash_of(doc_id: str) -> int:
     """64 bits."""
-    return int.from_bytes(hashlib.blake2b(doc_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(text_digest(doc_id, 8), "little")
 
 
 def ascending(doc_ids: Sequence[str]) -> NDArray[np.integer]:

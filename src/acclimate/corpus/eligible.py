@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from acclimate.base.words import length_of, normalized
+from acclimate.base.words import length_of, normalized_key
 from acclimate.corpus.doc_ids import ascending
 from acclimate.records import Doc, PromptExample
 
@@ -65,11 +64,6 @@ def eligible_docs(
 def keys_of(examples: Sequence[PromptExample]) -> set[str | bytes]:
     """The ids of the examples' documents, and the keys of their texts."""
     return {example.doc_id for example in examples} | {normalized_key(example.document) for example in examples}
-
-
-def normalized_key(text: str) -> bytes:
-    """Hash of a normalized text: 16 bytes."""
-    return hashlib.blake2b(normalized(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _unique(keys: bytearray, precedence: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,9 +21,9 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Progress
 from acclimate.base.spilled import collect
+from acclimate.base.words import normalized_key
 from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
-from acclimate.corpus.eligible import normalized_key
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery

@@ -19,9 +19,9 @@ from acclimate.base.draw import uniform
 from acclimate.base.files import write_json, write_jsonl
 from acclimate.base.loading import check_model
 from acclimate.base.progress import Progress
-from acclimate.base.words import normalized
+from acclimate.base.words import normalized, normalized_key
 from acclimate.corpus import collections
-from acclimate.corpus.eligible import keys_of, normalized_key
+from acclimate.corpus.eligible import keys_of
 from acclimate.corpus.formats import write_nway, write_synthetic
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries

@@ -27,11 +27,11 @@ from acclimate.base.draw import uniform
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.base.words import normalized
+from acclimate.base.words import normalized, normalized_key
 from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.drawing import in_order
-from acclimate.corpus.eligible import eligible_docs, normalized_key
+from acclimate.corpus.eligible import eligible_docs
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
 from acclimate.llm.windows import from_window, window_start

@@ -6,11 +6,11 @@ blanks. A failed lookup is an error that names the option to give.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from acclimate.base.digests import text_digest
 from acclimate.base.errors import DataError
 from acclimate.base.text import counted
 from acclimate.corpus.formats.content import Example
@@ -110,4 +110,4 @@ class Lookup:
 @lru_cache(1024)  # rows of a query repeat its text and that of its positive
 def text_key(text: str) -> bytes:
     """Equal for texts that differ only in white space, because tables are often written without line ends."""
-    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return text_digest(" ".join(text.split()))
