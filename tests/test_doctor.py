@@ -47,6 +47,7 @@ OPTIONAL = {
     "ir_datasets, for collections by name": "datasets",
     "pypdfium2, for PDF files in folders of documents": "pdf",
     "docx, for Word files in folders of documents": "docx",
+    "pptx, for PowerPoint files in folders of documents": "pptx",
     "sentencepiece, for published T5s and DeBERTas without tokenizer.json": "sentencepiece",
 }
 LLMS = {

@@ -1,4 +1,4 @@
-"""PDF and Word files in a folder of documents: their text as people type it, and nothing lost without a word."""
+"""PDF and office files in a folder of documents: their text as people type it, and nothing lost without a word."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from acclimate.corpus.formats import office
 
 pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed: pip install 'acclimate[pdf]'")
 docx = pytest.importorskip("docx", reason="python-docx is not installed: pip install 'acclimate[docx]'")
+pptx = pytest.importorskip("pptx", reason="python-pptx is not installed: pip install 'acclimate[pptx]'")
 
 
 def pdf_of(*pages: str, title: str = "") -> bytes:
@@ -127,6 +128,31 @@ def test_the_title_of_a_word_file_without_one_is_its_first_heading(tmp_path, lev
     assert office.read(tmp_path / "a.docx")[0] == "Volcanoes of Iceland"
 
 
+def test_slides_are_read_in_order_with_their_tables_and_notes(tmp_path):
+    presentation = pptx.Presentation()
+    title_and_text, title_only, blank = (presentation.slide_layouts[number] for number in (0, 5, 6))
+    first = presentation.slides.add_slide(title_and_text)
+    first.shapes.title.text = "Volcanoes of Iceland"
+    first.placeholders[1].text = "What they are\vand were"
+    first.notes_slide.notes_text_frame.text = "Say hello."
+    presentation.slides.add_slide(blank)
+    last = presentation.slides.add_slide(title_only)
+    last.shapes.title.text = "Heights"
+    table = last.shapes.add_table(2, 2, 0, 0, 9, 9).table
+    for number, text in enumerate(("Hekla", "1,491 m", "Katla", "1,512 m")):
+        table.cell(number // 2, number % 2).text = text
+    box = last.shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9)
+    box.text_frame.text = "Sources: "
+    names = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    number = pptx.oxml.parse_xml(f'<a:fld {names} id="{{0}}" type="slidenum"><a:t>3</a:t></a:fld>')
+    box.text_frame.paragraphs[0]._p.append(number)
+    presentation.save(str(tmp_path / "a.pptx"))
+    text = (
+        "Volcanoes of Iceland\nWhat they are\nand were\nSay hello.\n\nHeights\nHekla 1,491 m\nKatla 1,512 m\nSources:"
+    )
+    assert office.read(tmp_path / "a.pptx") == ("Volcanoes of Iceland", text)
+
+
 def test_letters_are_those_that_people_type():
     assert office._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
 
@@ -140,7 +166,7 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
     (tmp_path / "locked.pdf").write_bytes(good.replace(b"/Root", locked.encode()))
     (tmp_path / "scan.pdf").write_bytes(pdf_of(""))
     damaged = {"cut.pdf": good[:20], "none.pdf": b"", "other.pdf": b"PK" * 99}
-    damaged |= {"cut.docx": b"PK\x03\x04", "text.docx": b"x"}
+    damaged |= {"cut.docx": b"PK\x03\x04", "text.pptx": b"x"}
     for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
     monkeypatch.setattr(office, "LONGEST", 100_000)
@@ -150,7 +176,12 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
     docs = formats.read_folder(tmp_path)
     with caplog.at_level(logging.WARNING):
         assert [doc.doc_id for doc in docs] == ["good.docx", "good.pdf"]
-    assert +docs.dropped == {"unreadable .pdf file": 4, "unreadable .docx file": 3, "file without text": 1}
+    assert +docs.dropped == {
+        "unreadable .pdf file": 4,
+        "unreadable .docx file": 2,
+        "unreadable .pptx file": 1,
+        "file without text": 1,
+    }
     said = [record.getMessage() for record in caplog.records if record.name.startswith("acclimate")]
     assert len(said) == 7
     assert all(line.endswith("; it is left out") and "\n" not in line for line in said)

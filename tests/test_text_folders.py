@@ -220,7 +220,7 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 
     assert (
         message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in "
-        ".txt, .md, .rst, .adoc, .html, .pdf or .docx"
+        ".txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx"
     )
     bad = put(tmp_path / "b.odt", "x")
     assert "(passed over: .odt file type: 1)" in message()

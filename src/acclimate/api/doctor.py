@@ -41,6 +41,7 @@ _OPTIONAL = {
     "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
     "pypdfium2": ("PDF files in folders of documents", "pip install 'acclimate[pdf]'"),
     "docx": ("Word files in folders of documents", "pip install 'acclimate[docx]'"),
+    "pptx": ("PowerPoint files in folders of documents", "pip install 'acclimate[pptx]'"),
     "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
 }
 

@@ -34,7 +34,7 @@ def adapt(
     ----------
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv, .parquet or TREC <DOC> file; a folder of .txt, .md, .rst,
-        .adoc, .html, .pdf and .docx files; a public collection by name, such as beir/scifact or
+        .adoc, .html, .pdf, .docx and .pptx files; a public collection by name, such as beir/scifact or
         lotte/lifestyle/dev/search; irds:ID; or pydocs, the documentation of this Python.
     out
         Output folder.

@@ -34,7 +34,7 @@ EXPECTED = (
     "a BEIR folder, a folder of LoTTE, a corpus file ("
     + ", ".join((*JSONL, *TABLES))
     + ", or TREC's SGML), a folder of "
-    ".txt, .md, .rst, .adoc, .html, .pdf or .docx files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
+    ".txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 6  # increment when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same for the splitter

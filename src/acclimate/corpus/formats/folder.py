@@ -1,4 +1,4 @@
-"""A folder of texts, web pages, PDF and Word files: one document per file, its id the path below, with slashes.
+"""A folder of texts, web pages, PDF and office files: one document per file, its id the path below, with slashes.
 
 title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
         HTML: <title>, or else the first <h1>; reStructuredText and AsciiDoc: see `markup`; text: none
@@ -6,10 +6,11 @@ text    text as it is; Markdown without comments, but those that its code shows;
         navigation (see `html`)
 others  Markdown: the front matter, which stays in the text too
 
-PDF and Word are read where their packages are installed (see `office`). Hidden files and folders are skipped. Links out
-of the folder or to nothing, pipes and the like, files without text or of other types, PDF and Word files that cannot be
-read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is an error, except for
-HTML that declares its encoding. The error names all such files: a corpus with silent holes is worse than no corpus.
+PDF, Word and PowerPoint are read where their packages are installed (see `office`). Hidden files and folders are
+skipped. Links out of the folder or to nothing, pipes and the like, files without text or of other types, PDF and office
+files that cannot be read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is
+an error, except for HTML that declares its encoding. The error names all such files: a corpus with silent holes is
+worse than no corpus.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
 _ADVICE = {  # by suffix of files that must be converted first
-    ".doc .ppt .pptx .odt .rtf .epub": "make texts of such files first, with pandoc for one",
+    ".doc .ppt .odt .rtf .epub": "make texts of such files first, with pandoc for one",
+    ".ipynb": "make Markdown of notebooks first: jupyter nbconvert --to markdown FILE.ipynb",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
     ".json": "of one JSON list make an object a line first: jq -c '.[]' FILE.json > FILE.jsonl",
@@ -157,7 +159,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md, .rst, .adoc, .html, .pdf or .docx{advice}",
+            f"corpus.jsonl, or files that end in .txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx{advice}",
             path=folder,
         )
 

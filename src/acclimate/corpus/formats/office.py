@@ -1,9 +1,10 @@
-"""PDF and Word files, each read by a package of its own: `pip install 'acclimate[pdf]'`, `'acclimate[docx]'`.
+"""PDF, Word and PowerPoint files, each read by a package of its own: `pip install 'acclimate[pdf,docx,pptx]'`.
 
-title   what the file's properties say, or else Word's first title or heading, if its text begins with it or has it on
-        the first page; else none
+title   what the file's properties say, or else Word's first title or heading, or the first slide's title, if the text
+        begins with it or has it on the first page; else none
 text    PDF: pages, a blank line between them, words put together that a line's end divides; Word: paragraphs and the
-        rows of tables, a line each, with the text of forms, boxes and insertions, without what was deleted
+        rows of tables, a line each, with the text of forms, boxes and insertions, without what was deleted;
+        PowerPoint: slides as pages, each with its notes, without slide numbers and dates
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _LEADER = re.compile(r"(?: ?\.){4,}")  # from an entry of a table of contents to
 _LETTERS = {ord(ligature): normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"} | {0xAD: ""}  # and soft hyphens
 _FIRST_PAGE = 3_000  # characters in which a title is looked for
 _HEADINGS = {"Title", "Heading 1"}  # styles, whatever the language
-_CHARACTERS = {"br": "\n", "cr": "\n", "tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}  # elements of Word's XML
-_WITHOUT_TEXT = {"pPr", "rPr", "moveFrom", "rt", "Fallback"}
+_CHARACTERS = {"br": "\n", "cr": "\n", "tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}  # elements of XML
+_WITHOUT_TEXT = {"pPr", "rPr", "moveFrom", "rt", "Fallback", "fld"}
 _PDFIUM = threading.Lock()  # it is not safe for threads
 
 
@@ -93,21 +94,44 @@ def _page(text: str) -> str:
 def _word(path: Path) -> tuple[list[str], str]:
     import docx
 
-    with zipfile.ZipFile(path) as parts:
-        if sum(part.file_size for part in parts.infolist()) > 10 * LONGEST:
-            raise DataError(f"holds more than {10 * LONGEST:,} bytes", path=path)
+    _refuse_large(path)
     document = docx.Document(str(path))
     headings = (
         paragraph.text for paragraph in document.paragraphs if (style := paragraph.style) and style.name in _HEADINGS
     )
-    lines = (line.strip() for line in _text(document.element.body).split("\n"))
-    return [document.core_properties.title or "", next(headings, "")], "\n".join(filter(None, lines))
+    return [document.core_properties.title or "", next(headings, "")], _lines(document.element.body)
+
+
+def _powerpoint(path: Path) -> tuple[list[str], str]:
+    import pptx
+
+    _refuse_large(path)
+    presentation = pptx.Presentation(str(path))
+    headings, pages = list[str](), list[str]()
+    for slide in presentation.slides:
+        headings += [title.text_frame.text] if (title := slide.shapes.title) else []
+        notes = _lines(slide.notes_slide.element) if slide.has_notes_slide else ""
+        pages.append("\n".join(filter(None, (_lines(slide.element), notes))))
+    return [presentation.core_properties.title, *headings[:1]], "\n\n".join(filter(None, pages))
+
+
+def _refuse_large(path: Path) -> None:
+    """Raises DataError for an archive that would fill the memory."""
+    with zipfile.ZipFile(path) as parts:
+        if sum(part.file_size for part in parts.infolist()) > 10 * LONGEST:
+            raise DataError(f"holds more than {10 * LONGEST:,} bytes", path=path)
+
+
+def _lines(element: Any) -> str:
+    """The lines of text in an element of Word's or PowerPoint's XML."""
+    return "\n".join(filter(None, (line.strip() for line in _text(element).split("\n"))))
 
 
 def _text(element: Any) -> str:
-    """The text of an element of Word's XML, line breaks around paragraphs and rows.
+    """The text of an element of Word's or PowerPoint's XML, line breaks around paragraphs and rows.
 
-    Other elements hold parts of them. Moved text is where it went; a fallback repeats a box for older programs.
+    Other elements hold parts of them. Moved text is where it went; a fallback repeats a box for older programs; fields
+    are numbers and dates of slides.
     """
     _, _, name = str(element.tag).rpartition("}")
     if name == "t":
@@ -120,4 +144,8 @@ def _text(element: Any) -> str:
     return f"\n{text}\n" if name == "p" else f"\n{' '.join(text.split())}\n" if name == "tr" else text
 
 
-FORMATS = {".pdf": _Format("PDF", "pypdfium2", _pdf), ".docx": _Format("Word's .docx", "docx", _word)}
+FORMATS = {
+    ".pdf": _Format("PDF", "pypdfium2", _pdf),
+    ".docx": _Format("Word's .docx", "docx", _word),
+    ".pptx": _Format("PowerPoint's .pptx", "pptx", _powerpoint),
+}
