@@ -219,8 +219,8 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         return refusal(lambda: formats.read_folder(tmp_path))
 
     assert (
-        message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in "
-        ".txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx"
+        message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in one of "
+        ".txt, .rst, .adoc, .asciidoc, .md, .markdown, .mdx, .html, .htm, .xhtml, .pdf, .docx, .pptx"
     )
     bad = put(tmp_path / "b.odt", "x")
     assert "(passed over: .odt file type: 1)" in message()

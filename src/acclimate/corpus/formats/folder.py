@@ -39,14 +39,15 @@ from acclimate.records import Doc
 
 logger = logging.getLogger(__name__)
 
-MARKDOWN, HTML = frozenset({".md", ".markdown", ".mdx"}), frozenset({".html", ".htm", ".xhtml"})
+MARKDOWN, HTML = (".md", ".markdown", ".mdx"), (".html", ".htm", ".xhtml")
 TEXT: Mapping[str, Callable[[str], tuple[str, str]]] = {  # suffix -> (title, text) of a content
     ".txt": lambda content: ("", content),
     ".rst": read_rst,
     ".adoc": read_asciidoc,
     ".asciidoc": read_asciidoc,
 }
-SUFFIXES = MARKDOWN | HTML | TEXT.keys()
+SUFFIXES = (*TEXT, *MARKDOWN, *HTML)
+ENDINGS = ", ".join((*SUFFIXES, *office.FORMATS))  # of all files that are read
 CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
@@ -159,7 +160,7 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in .txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx{advice}",
+            f"corpus.jsonl, or files that end in one of {ENDINGS}{advice}",
             path=folder,
         )
 
