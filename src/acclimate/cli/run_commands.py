@@ -145,7 +145,7 @@ def export(run_dir: Path, format: str, *, out: Folder | None = None, system: Nam
 
 
 def update(
-    run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None, all: bool = False, dry_run: bool = False
+    run_dir: Path, newdocs: str | None = None, *, remove: FilePath = None, all: Flag = False, dry_run: Flag = False
 ) -> None:
     """Add, change and remove documents of a finished run, without training.
 

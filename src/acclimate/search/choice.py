@@ -1,8 +1,4 @@
-"""Choose fusion weights, and the candidate system, on held-out queries.
-
-Held-out queries are those of a dev split if the collection has one beside its test split, else synthetic queries for
-documents without training queries.
-"""
+"""Choose fusion weights, and the candidate system, on held-out queries (see `stages.steer`)."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ from acclimate.search.systems import BASE, EQUAL, HYBRID, TUNED, Chosen, sources
 from acclimate.search.weights import ChosenWeights, choose_weights, mean_ndcg, relevance_of
 
 _FUSED = "fused"
-# (first stage, reranked system) -> the reranker's weight, and the nDCG@10 it gives
+# (reranked system, its first stage) -> the reranker's weight, and the nDCG@10 it gives
 Weigh = Callable[[SystemName, System], ChosenWeights]
 
 
