@@ -253,7 +253,7 @@ def test_what_is_noted_of_held_out_lists_is_of_the_weights_that_are_kept(
         monkeypatch.setattr(training, name, made)
     monkeypatch.setattr(training, "rank_held_out", lambda *_: Ranking(0.1, 0.1))
     monkeypatch.setattr(training.scorers, "kind_of", lambda name: "cross-encoder")
-    monkeypatch.setattr(training, "_has_room", lambda *_: True)
+    monkeypatch.setattr(training, "_trained", lambda *_: True)
     monkeypatch.setattr(training, "equal_scores", nullcontext)
     monkeypatch.setattr(training, "_save", lambda model, path: None)
     settings = dataclasses.replace(SETTINGS, evaluations=evaluations)

@@ -86,7 +86,7 @@ def train_reranker(
         before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
         trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, rankings, progress)
-        if _has_room(trainer, checkpoint):
+        if _trained(trainer, checkpoint):
             break
         del model, trainer
         free_memory()
@@ -134,7 +134,7 @@ def train_reranker(
     return notes
 
 
-def _has_room(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
+def _trained(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
     """Train; False if memory ran out."""
     module: Any = trainer.model[0]  # type: ignore[index]
     on_cores = data_parallel(module.model) if type(module) is Transformer else nullcontext()
