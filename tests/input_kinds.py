@@ -19,7 +19,7 @@ from acclimate.llm.batches import BatchedCompletions, read_results
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.prices import price
-from acclimate.measure.runs import compare_runs
+from acclimate.measure.compared_runs import compare_runs
 from acclimate.records import PromptExample
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve

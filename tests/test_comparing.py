@@ -13,8 +13,8 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.cli.main import main
 from acclimate.corpus import formats
 from acclimate.corpus.formats import trec
+from acclimate.measure.compared_runs import compare_runs
 from acclimate.measure.measures import MEASURES, per_query
-from acclimate.measure.runs import compare_runs
 from acclimate.records import Qrel, ScoredDoc
 
 QRELS = [Qrel(f"q{n}", f"d{n}", 1) for n in range(8)]

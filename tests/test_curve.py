@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from files_page import undocumented
 
-from acclimate.api import curve
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
@@ -23,7 +22,7 @@ from acclimate.cli.main import main
 from acclimate.corpus.formats import read_nway
 from acclimate.records import NWay, Query, ScoredDoc
 from acclimate.report import curves, formatting
-from acclimate.stages import distill, train
+from acclimate.stages import curve, distill, train
 from acclimate.stages.steer import Steered
 
 

@@ -39,7 +39,7 @@ def run(finished, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pages") / "run"
     shutil.copytree(finished, folder)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("acclimate.api.curve.learning_curves", lambda *_, **__: CURVES)
+        patched.setattr("acclimate.stages.curve.learning_curves", lambda *_, **__: CURVES)
         assert main(["curve", str(folder)]) == 0  # which writes the report anew
     assert main(["inspect", str(folder)]) == 0
     return folder

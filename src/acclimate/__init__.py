@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from acclimate.deploy.serving.limits import Limits
     from acclimate.deploy.updating.update import Updated
     from acclimate.measure.compare import Comparison
+    from acclimate.measure.compared_runs import Compared, Comparisons
     from acclimate.measure.evaluated_runs import EvaluatedRun, EvaluatedRuns
-    from acclimate.measure.runs import Compared, Comparisons
     from acclimate.records import Doc, NWay, Qrel, Query, ScoredDoc, SyntheticQuery
     from acclimate.report.report import MeasuredSystem, Report
 
@@ -76,7 +76,7 @@ _HOMES = {
     "acclimate.deploy.updating.update": "Updated",
     "acclimate.measure.compare": "Comparison",
     "acclimate.measure.evaluated_runs": "EvaluatedRun EvaluatedRuns",
-    "acclimate.measure.runs": "Compared Comparisons",
+    "acclimate.measure.compared_runs": "Compared Comparisons",
     "acclimate.records": "Doc NWay Qrel Query ScoredDoc SyntheticQuery",
     "acclimate.report.report": "MeasuredSystem Report",
 }

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from acclimate.base.domains import SEEDS
-from acclimate.measure.runs import Comparisons, compare_runs
+from acclimate.measure.compared_runs import Comparisons, compare_runs
 from acclimate.run.settings import whole_number
 
 

@@ -180,8 +180,8 @@ class Run:
         >>> acclimate.open("run").curve(queries=(), lists=(), progress=None).path.name
         'curve.html'
         """
-        from acclimate.api.curve import last_stage, learning_curves
         from acclimate.report import curves
+        from acclimate.stages.curve import last_stage, learning_curves
 
         run, outputs = open_run(self.folder, last_stage(load_run(self.folder)))
         with run.workspace.lock(), shown(progress):
