@@ -151,6 +151,7 @@ def test_what_somebody_else_wrote_as_a_status_is_none(run: Path):
     whole = json.loads((run / "status.json").read_text())
     strange = [{**whole, name: value} for name in status._FIELDS for value in ([], {"a": 1}, 1.5, "\x1b[31m", None)]
     rows = [row for row in strange if not all(isinstance(row[name], status._FIELDS[name]) for name in row)]
+    rows += [{key: value for key, value in whole.items() if key != name} for name in status._FIELDS]
     rows += [{**whole, "state": "at ease"}, {**whole, "seconds_left": float("nan")}]
     for content in ("[]", "{}", "no JSON", "\xff", *map(json.dumps, rows)):
         (run / "status.json").write_text(content, encoding="latin-1")

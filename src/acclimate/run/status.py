@@ -70,7 +70,9 @@ def read(folder: Path) -> dict[str, Any] | None:
         status = read_json(folder / NAME)
     except (OSError, DataError):
         return None
-    if not isinstance(status, dict) or any(not isinstance(status.get(name), kinds) for name, kinds in _FIELDS.items()):
+    if not isinstance(status, dict) or not status.keys() >= _FIELDS.keys():
+        return None
+    if any(not isinstance(status[name], kinds) for name, kinds in _FIELDS.items()):
         return None
     return status if status["state"] in STATES and 0 <= (status["seconds_left"] or 0) < MOST else None
 
