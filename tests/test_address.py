@@ -14,6 +14,7 @@ from acclimate.base.errors import AcclimateError, LLMError, MissingExtra, Settin
 from acclimate.base.secrets import has_secret, redacted
 from acclimate.llm.backends.server import ServerLLM
 from acclimate.llm.server.address import check_no_secrets, parse
+from acclimate.llm.server.client import _surroundings as surroundings
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -56,6 +57,12 @@ def test_an_address_without_its_scheme_is_refused_with_the_whole_one(address, mo
     assert f"@http://{address}" in str(raised.value)
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(SettingError, match=r"OPENAI_BASE_URL is .*expected http://") as raised:
+        parse("openai:m")
+
+
+def test_an_address_of_another_scheme_is_told_with_http(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "ftp://host/v1")
+    with pytest.raises(SettingError, match=r"OPENAI_BASE_URL is 'ftp://host/v1', .*; expected http://host/v1$"):
         parse("openai:m")
 
 
@@ -142,6 +149,8 @@ def test_a_key_that_cannot_be_sent_is_refused_by_the_place_of_what_it_cannot_hol
         ("ALL_PROXY", "socks://me:hunter2@h:1080/", r"ALL_PROXY is socks://\*\*\*@h:1080/; expected .*socks5://"),
         ("HTTPS_PROXY", "ftp://h", "HTTPS_PROXY is ftp://h; expected"),
         ("SSL_CERT_FILE", "/nonexistent/ca.pem", "SSL_CERT_FILE is '/nonexistent/ca.pem', which cannot be read"),
+        ("OPENAI_ORG_ID", "org\n1", r"OPENAI_ORG_ID: character 4 is U\+000A"),
+        ("OPENAI_PROJECT_ID", "é", r"OPENAI_PROJECT_ID: character 1 is U\+00E9"),
     ],
 )
 def test_a_variable_that_makes_the_client_impossible_is_named(monkeypatch, variable, value, said):
@@ -149,6 +158,14 @@ def test_a_variable_that_makes_the_client_impossible_is_named(monkeypatch, varia
     with pytest.raises(AcclimateError, match=said) as raised:
         ServerLLM("openai:m@https://h/v1").check()
     assert "hunter2" not in str(raised.value)
+
+
+def test_of_several_files_the_one_that_cannot_be_opened_is_named(monkeypatch):
+    for name in ("SSL_CERT_FILE", "SSLKEYLOGFILE"):
+        monkeypatch.setenv(name, f"/{name}")
+    for name in ("SSL_CERT_FILE", "SSLKEYLOGFILE"):
+        assert str(surroundings(FileNotFoundError(2, "None", f"/{name}"))).startswith(f"{name} is '/{name}'")
+    assert str(surroundings(OSError("bad"))).startswith("SSL_CERT_FILE is")
 
 
 def test_a_socks_proxy_says_what_to_install(monkeypatch):

@@ -36,6 +36,20 @@ def test_a_name_that_can_be_nothing_is_refused_and_the_kinds_are_listed(name):
         models.resolve(name)
 
 
+@pytest.mark.parametrize("name", ["ollama:m", "http://x/y", "gpt-5"])
+def test_an_llm_that_is_not_here_may_be_behind_a_server(name, monkeypatch):
+    monkeypatch.setattr(models, "_downloaded", no_hub)
+    with pytest.raises((SettingError, DataError), match=r"an LLM behind a server is named openai:MODEL or openai:"):
+        llm.fingerprint_of(name)
+    with pytest.raises(SettingError) as raised:
+        llm.check("embedded:gpt-5")
+    assert "server" not in str(raised.value)
+
+
+def no_hub(model):
+    raise DataError("the model could not be downloaded", path=model.path_or_id)
+
+
 def test_an_unknown_embedded_name_gets_a_suggestion():
     with pytest.raises(SettingError, match="Did you mean 'smollm2-135m-instruct'"):
         models.resolve("embedded:smollm2-135m")

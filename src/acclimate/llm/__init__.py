@@ -8,9 +8,13 @@ one.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from acclimate.base import models
+from acclimate.base import files, models
+from acclimate.base.errors import DataError, SettingError
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM, StreamingLLM
@@ -66,14 +70,16 @@ def is_served(name: str) -> bool:
 def check(name: str) -> None:
     """Raises SettingError, DataError or MissingExtra for a name that cannot be loaded, without loading it."""
     if _backend(name) is BACKENDS[""]:
-        models.resolve(name)  # the backend takes seconds to import
+        with _naming_servers(name):
+            models.resolve(name)  # the backend takes seconds to import
     else:
         _class(name)(name).check()
 
 
 def fingerprint_of(name: str) -> str:
     """Fingerprint of the LLM behind a name, as far as possible without loading it."""
-    return _class(name)(name).fingerprint
+    with _naming_servers(name):
+        return _class(name)(name).fingerprint
 
 
 def load(name: str, decoding: Decoding = Decoding()) -> LLM:
@@ -82,6 +88,18 @@ def load(name: str, decoding: Decoding = Decoding()) -> LLM:
     Raises SettingError for a name that no backend serves.
     """
     return _class(name)(name, decoding)
+
+
+@contextmanager
+def _naming_servers(name: str) -> Iterator[None]:
+    """Context in which the error for a model that is not on this machine also names LLMs behind servers."""
+    try:
+        yield
+    except (SettingError, DataError) as error:
+        if _backend(name) is not BACKENDS[""] or name.startswith("embedded:") or files.exists(Path(name)):
+            raise
+        example = "openai:MODEL@http://host:port/v1"
+        raise type(error)(f"{error}; an LLM behind a server is named openai:MODEL or {example}") from None
 
 
 def _backend(name: str) -> Backend:

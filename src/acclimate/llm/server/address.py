@@ -63,9 +63,8 @@ def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
     """(address without trailing slash, query parameters for each request). Raises SettingError."""
     if not re.match(r"https?://", url):
         address = url.rpartition("@")[2]
-        raise SettingError(
-            f"{source} is {address!r}, which has no http:// or https:// before it; expected http://{address}"
-        )
+        whole = f"http://{address.rpartition('://')[2]}"
+        raise SettingError(f"{source} is {address!r}, which has no http:// or https:// before it; expected {whole}")
     if has_secret(url):
         raise SettingError(f"openai:{model}: an address with a secret in it; put the key into OPENAI_API_KEY")
     try:

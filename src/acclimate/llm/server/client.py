@@ -23,18 +23,18 @@ _STREAM = re.compile(r"\s*(?:data|event|id|retry|):")
 _LINE_END = r"(?:\r\n?|\n)"  # not splitlines: JSON may have other line separators within a text
 
 
-def key() -> str:
-    """The key in OPENAI_API_KEY, stripped; "" if there is none.
+def sent_from(variable: str) -> str:
+    """The value of an environment variable that is sent with each request, stripped; "" if there is none.
 
     Raises SettingError for one that cannot be sent.
     """
-    secret = os.environ.get("OPENAI_API_KEY", "").strip()
-    for position, char in enumerate(secret, 1):
+    value = os.environ.get(variable, "").strip()
+    for position, char in enumerate(value, 1):
         if not " " <= char <= "~":
             raise SettingError(
-                f"OPENAI_API_KEY: character {position} is U+{ord(char):04X}, which no key has; copy the key anew"
+                f"{variable}: character {position} is U+{ord(char):04X}, which cannot be sent; copy the value anew"
             )
-    return secret
+    return value
 
 
 def client(name: str, address: Address, seconds: float) -> Any:
@@ -47,13 +47,15 @@ def client(name: str, address: Address, seconds: float) -> Any:
     except ImportError:
         raise MissingExtra(name, "pip install 'acclimate[openai]'") from None
     httpx = importlib.import_module(openai.DefaultHttpxClient.__base__.__module__)  # httpx, or its successor
-    secret = key()
+    secret = sent_from("OPENAI_API_KEY")
     if not secret and address.url.startswith("https://api.openai.com"):
         raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
     headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers expect
     try:
         return openai.OpenAI(
             api_key=secret or "none",
+            organization=sent_from("OPENAI_ORG_ID") or None,
+            project=sent_from("OPENAI_PROJECT_ID") or None,
             base_url=address.url,
             default_query=address.query,
             default_headers=headers,
@@ -79,7 +81,9 @@ def _surroundings(error: Exception) -> Exception:
         named = next((f"{name}={redacted(value)}" for name, value in proxies.items() if "socks" in value), "a proxy")
         return MissingExtra(f"{named}, a SOCKS proxy,", "pip install socksio")
     if isinstance(error, OSError):
-        named = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ), "the certificates")
+        variables = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE") if name in os.environ]
+        variables.sort(key=lambda name: os.environ[name] != error.filename)  # the one of that file first
+        named = next(iter(variables), "the certificates")
         return SettingError(f"{named} is {os.environ.get(named)!r}, which cannot be read: {error.strerror or error}")
     scheme = re.compile(r"(?:https?|socks5h?)://")
     named = next((f"{name} is {redacted(value)}" for name, value in proxies.items() if not scheme.match(value)), "")
@@ -118,7 +122,7 @@ def _merged(text: str) -> dict[str, Any]:
     logprobs: dict[str, list[Any]] = {}
     choice_lists = [row["choices"] for row in rows if isinstance(row.get("choices"), list)]
     parts = [part for choices in choice_lists for part in choices if isinstance(part, Mapping)]
-    for part in (part for part in parts if part.get("index") == parts[0].get("index")):
+    for part in (part for part in parts if (part.get("index") or 0) == (parts[0].get("index") or 0)):
         delta = part.get("delta") or part.get("message") or {"text": part.get("text")}
         for name, value in delta.items() if isinstance(delta, Mapping) else ():
             if isinstance(value, str | list):

@@ -113,7 +113,7 @@ _LOST = (
         "does the server speak https? If not, http:// is its address",
     ),
     (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
-    (r"UnsupportedProtocol|InvalidURL|LocalProtocolError", "is the address right?"),
+    (r"UnsupportedProtocol|InvalidURL|LocalProtocolError|'idna' codec", "is the address right?"),
     (r"in content-encoding", "switch off the compression of the server or of a proxy before it"),
 )
 _WAIT = re.compile(
