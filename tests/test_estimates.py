@@ -15,6 +15,7 @@ from test_seed import DOCS, Asker
 from test_sizes import run_of
 
 from acclimate.base.testing import FakeLLM
+from acclimate.corpus import survey
 from acclimate.llm import Completions
 from acclimate.llm.estimate import Calls
 from acclimate.llm.grade import GRADE_TOKENS, ask_grades, calls_of_grading
@@ -35,7 +36,6 @@ from acclimate.run.run import Run
 from acclimate.stages import distill, filter, generate, index, label, mine, seed
 from acclimate.stages.chain import estimates
 from acclimate.stages.distill import _LEARNING
-from acclimate.stages.index import _CHARACTERS_PER_TOKEN
 from acclimate.stages.label import _PAIR_TOKENS
 from acclimate.stages.sample import preview
 from acclimate.stages.unseen import n_taught
@@ -134,7 +134,7 @@ def test_questions_for_prompts_cost_no_more_than_estimated(own, tmp_path, monkey
     assert (0.9 if len(own) == 1 else 0.4) * calls.prompt_tokens < made.tokens["prompt"] <= calls.prompt_tokens
     assert made.tokens["completion"] == calls.completion_tokens
     run.seeds_prompts = False
-    assert seed.estimate(run) == (0.0, None)
+    assert seed.estimate(run) == Estimate()
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,11 @@ def test_queries_cost_no_more_than_estimated(changes, tmp_path):
 def test_an_index_costs_what_the_encoder_reads_of_each_document_and_labels_what_llms_read(tmp_path):
     docs = [doc._replace(text="x" * 4 * 10 * n, title="") for n, doc in enumerate(DOCS, 1)]
     run = run_of(tmp_path, docs, "index.max_tokens=96", "label.teachers=bm25,yes-no:nobody/llm")
-    in_all, n_read = index.estimate(run).flop, sum(min(40 * n / _CHARACTERS_PER_TOKEN, 96) for n in range(1, 41))
-    assert in_all == pytest.approx(ENCODER_FLOP * n_read)
+    in_all, n_read = index.estimate(run).flop, sum(min(survey.token_count("x" * 40 * n), 96) for n in range(1, 41))
+    assert in_all == pytest.approx(token_flop(run.settings["distill"]["base"]) * n_read)
+    for tokens, per_token in (("int8", 384), ("int4", 192), ("none", 0)):
+        run.settings["index"]["tokens"] = tokens
+        assert index.estimate(run).n_bytes == pytest.approx(len(docs) * 384 * 4 + per_token * n_read)
     ways, lists = run.settings["label"]["reranker_ways"], 9
     read = len(docs) * 50 + lists * ways * _PAIR_TOKENS  # each document once, each query with each of its documents
     assert label.estimate(run, 5, lists, 50, 0).flop == pytest.approx(ENCODER_FLOP * read)
@@ -185,9 +188,9 @@ def test_a_model_costs_two_operations_per_weight_that_is_not_looked_up_and_an_ll
     save_file(weights, tmp_path / "model.safetensors")
     assert token_flop(str(tmp_path)) == 200
     calls = Calls(2, 999, 10)
-    assert llm_estimate("embedded:smollm2-135m-instruct", calls, 5, 7.0) == (7 + LLM_FLOP * (10 + 2 * 5), calls)
-    assert llm_estimate(str(tmp_path), calls, 5, 7.0) == (7 + 200 * (10 + 2 * 5), calls)
-    assert llm_estimate("openai:gpt-4.1", calls, 5, 7.0) == (7, calls)
+    assert llm_estimate("embedded:smollm2-135m-instruct", calls, 5, 7.0) == Estimate(7 + LLM_FLOP * (10 + 2 * 5), calls)
+    assert llm_estimate(str(tmp_path), calls, 5, 7.0) == Estimate(7 + 200 * (10 + 2 * 5), calls)
+    assert llm_estimate("openai:gpt-4.1", calls, 5, 7.0) == Estimate(7, calls)
 
 
 def test_grades_cost_no_more_than_estimated(tmp_path):

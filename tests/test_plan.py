@@ -67,7 +67,7 @@ def test_a_stage_is_done_if_nothing_that_it_was_made_from_changed(changes, given
 
 def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     skips = {"seed": "", "train": ""}
-    costs = {stage: Estimate(3600.0, ASKS.get(stage)) for stage in chained()} | {"mine": Estimate()}
+    costs = {stage: Estimate(3600.0, ASKS.get(stage), 2e6) for stage in chained()} | {"mine": Estimate()}
     for name, value in (("estimates", costs), ("skipped", skips), ("provided_stages", {"mine"}), ("_current", set())):
         monkeypatch.setattr(plan, name, lambda *_, value=value: value)
     monkeypatch.setattr(plan, "preview", lambda *_: SimpleNamespace(splits={}))
@@ -86,6 +86,7 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     assert "9  " in asked_anew["generate"] and "2,500,000" in asked_anew["filter"]
     assert asked_anew["About"].startswith("About 8h 00m in total; openai:gpt-4.1 costs at most $18.00; ")
     assert asked_anew["About"].count("costs at most") == 1
+    assert "the index takes about 2.0 MB. Nothing" in asked_anew["About"]
     assert asked_anew["mine"].endswith(" given") and "skipped" in asked_anew["train"]
     partly = described("index", "sample", "generate")
     assert partly["About"].startswith("About 5h 00m in total; openai:gpt-4.1 costs at most $8.00; ")

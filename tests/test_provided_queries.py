@@ -207,7 +207,7 @@ def test_what_decides_which_queries_are_trained_on_is_an_input():
 
 
 def test_a_judged_query_of_the_log_is_no_unjudged_one_whichever_split_judges_it():
-    source = Input("name", "source", Provided(), Path(), 0, 0)
+    source = Input("name", "source", Provided(), Path())
     source.labels = run_with().input.labels
     source.log = QueryLog([LoggedQuery(text, text, 1) for text in ("To choose", "to  measure", "to teach")])
     assert [query.text for query in source.unjudged_log.queries] == ["to teach"]
@@ -221,7 +221,7 @@ def test_examples_of_queries_that_were_dropped_and_of_one_document_are_left_out_
 
 
 def test_what_an_earlier_command_was_given_is_not_kept_for_one_that_was_given_nothing(tmp_path):
-    source = Input("name", "source", Provided(), tmp_path, 0, 0)
+    source = Input("name", "source", Provided(), tmp_path)
     source.collection = cast(Any, SimpleNamespace(queries=[Query("q", "text")], qrels={}))
     for name in ("log.jsonl", "first-stage.trec", *FILES):
         for path in (tmp_path / name, tmp_path / f"{name}.sha256"):

@@ -17,6 +17,7 @@ from acclimate.corpus import survey
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
+from acclimate.report.formatting import size
 from acclimate.run.run import DOCUMENTS
 from acclimate.run.workspace import plain
 from acclimate.stages import provided
@@ -72,7 +73,8 @@ def describe(run: Run) -> str:
     costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
     index = run.settings["index"]
     warnings = [] if "index" in current else survey.warnings(run.input.corpus, index["language"], index["max_tokens"])
-    last = f"About {duration(total)} in total; {costs or 'no LLM calls'}. Nothing was run."
+    on_disk = f"; the index takes about {size(stages['index'].n_bytes)}" if "index" not in current else ""
+    last = f"About {duration(total)} in total; {costs or 'no LLM calls'}{on_disk}. Nothing was run."
     said = [*files_dropped(run.input.documents.dropped), *(f"warning: {warning}" for warning in warnings)]
     return "\n".join([*columns(rows, "<<>>>"), *said, "", last])
 

@@ -17,16 +17,18 @@ from acclimate.llm.estimate import Calls
 
 LLM_FLOP = 2 * 106e6  # per token of the embedded LLM
 ENCODER_FLOP = 2 * 10.6e6  # per token of the embedded encoder
+ENCODER_DIM = 384  # of its vectors
 TRAINING_FACTOR = 3  # cost relative to inference
 SEARCH_FLOP = ENCODER_FLOP * 16  # per query
 _LOOKED_UP = ("embed", "shared", "wte", "lm_head")  # embedding weights, of which a token reads one row
 
 
 class Estimate(NamedTuple):
-    """FLOP of a stage, and its LLM calls."""
+    """FLOP of a stage, its LLM calls, and the bytes of its files."""
 
     flop: float = 0.0
     calls: Calls | None = None  # of its LLM, if any
+    n_bytes: float = 0.0  # 0 if they are few
 
 
 @cache

@@ -17,7 +17,7 @@ from acclimate.base.digests import is_sealed, seal
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.text import command
-from acclimate.corpus import collections, passages, query_log
+from acclimate.corpus import collections, passages, query_log, survey
 from acclimate.corpus.collections import Collection
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import are_rated, read_any_written, read_prompt_examples, read_run, write_run
@@ -48,8 +48,9 @@ class Input:
     source: str
     provided: Provided
     folder: Path
-    passage_words: int
-    passage_overlap: int
+    words: int | str = 0  # of a passage, as in the settings
+    passage_overlap: int = 0
+    max_tokens: int = 0  # that an encoder reads of a text
     kept: CorpusFiles | None = None  # read these files instead of the source
 
     @property
@@ -71,6 +72,13 @@ class Input:
     def documents(self) -> Corpus:
         """The documents that judgments refer to."""
         return self.collection.corpus
+
+    @cached_property
+    def passage_words(self) -> int:
+        """The number of words of a passage; 0 for whole documents."""
+        if isinstance(self.words, int):
+            return self.words
+        return survey.passage_words(self.documents, self.max_tokens)
 
     @cached_property
     def corpus(self) -> Corpus:

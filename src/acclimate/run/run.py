@@ -120,6 +120,7 @@ class Run:
             self.corpus_folder or self.workspace.folder / "corpus",
             index["passage_words"],
             index["passage_overlap"],
+            index["max_tokens"],
             self.kept,
         )
 

@@ -18,7 +18,7 @@ from acclimate.corpus.analyzer import LANGUAGES
 from acclimate.corpus.passages import AUTO
 from acclimate.learn.students.checks import check_encoder
 from acclimate.records import Doc
-from acclimate.run.estimate import ENCODER_FLOP, Estimate
+from acclimate.run.estimate import ENCODER_DIM, Estimate, token_flop
 from acclimate.run.input import CorpusFiles
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import NO_TOKENS
@@ -145,19 +145,18 @@ def check(run: Run) -> None:
 
 
 def decide_passages(run: Run) -> None:
-    """Replace `auto` in the run's settings by the number of words of a passage, which depends on the documents.
+    """Replace `auto` in the run's settings by the number of words of a passage.
 
-    The number is stored with the run, so documents that come later are split in the same way. Raises DataError for
-    unreadable documents.
+    It depends on the documents, and is stored with the run, so that later ones are split in the same way. Raises
+    DataError for unreadable documents.
     """
     settings = run.settings["index"]
     if settings["passage_words"] != AUTO:
         return
     distributed.main_first(lambda: run.input.documents)
-    words = survey.passage_words(run.input.documents, settings["max_tokens"])
+    words = run.input.passage_words
     passages.check(words, settings["passage_overlap"])
     run.settings = {**run.settings, "index": {**settings, "passage_words": words}}
-    run.input.passage_words = words
     if words:
         distributed.say(
             "index",
@@ -173,10 +172,13 @@ def check_input(run: Run) -> None:
 
 
 def estimate(run: Run) -> Estimate:
-    """Cost of encoding every document."""
-    limit = run.settings["index"]["max_tokens"]
+    """Cost of encoding every document, and the size of its vectors."""
+    settings = run.settings["index"]
     lengths = (survey.token_count(doc.default_text()) for doc in run.input.corpus.values())
-    return Estimate(ENCODER_FLOP * sum(min(length, limit) for length in lengths))
+    n_tokens = sum(min(length, settings["max_tokens"]) for length in lengths)
+    per_number = {"int8": 1, "int4": 0.5, NO_TOKENS: 0}[settings["tokens"]]
+    n_bytes = ENCODER_DIM * (4 * len(run.input.corpus) + per_number * n_tokens)
+    return Estimate(token_flop(run.settings["distill"]["base"]) * n_tokens, n_bytes=n_bytes)
 
 
 def make(run: Run) -> Indexed:

@@ -54,7 +54,7 @@ def generate(
         Completions(folder / "completions.sqlite", "generate") as kept,
         shown("auto"),
     ):
-        source = Input(dataset, collections.located(dataset), NOTHING, folder, 0, 0, None)
+        source = Input(dataset, collections.located(dataset), NOTHING, folder)
         shows_examples = template(prompt).examples is None
         drawn = sample(
             source.corpus, 0.0, source.pairs,
