@@ -75,7 +75,10 @@ FAILURES = [  # what a line has besides custom_id, and what is said of it
     ({"response": {"status_code": 502, "body": "bad gateway"}}, "status 502: bad gateway"),
     ({"response": None, "error": {"message": "gone"}}, "gone"),
     ({"response": {"body": {"error": {"message": "expired"}}}}, "expired"),
-    ({"response": {"status_code": 200, "body": {"choices": []}}}, "an answer without a choice"),
+    (
+        {"response": {"status_code": 200, "body": {"choices": []}}},
+        "an answer without a choice: a JSON object with the keys 'choices'",
+    ),
     ({"response": {"body": "hello"}}, "an answer that is no JSON object"),
     ({}, "an answer that is no JSON object"),
     ({"response": [1]}, "a response that is no JSON object"),
