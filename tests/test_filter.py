@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from contextlib import nullcontext
 from itertools import count
 from types import SimpleNamespace
 
@@ -17,8 +18,10 @@ from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeRetriever, FakeScorer
 from acclimate.corpus.near_duplicates import near_duplicate_queries
 from acclimate.records import Doc, SyntheticQuery
+from acclimate.run.settings import resolve
 from acclimate.search.ranks import source_ranks
-from acclimate.stages.filter import DEFAULT, NAMES, filter_queries
+from acclimate.stages.chain import STAGES
+from acclimate.stages.filter import DEFAULT, NAMES, check, filter_queries
 from acclimate.stages.judges import RunJudges, _rank_by
 
 
@@ -208,6 +211,14 @@ def test_what_one_process_trains_is_refused_to_several_before_work_begins(settin
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingError, match="needs a single process; start only one"):
         acclimate.plan(corpus, out=tmp_path / "run", filter=settings)
+
+
+def test_a_retriever_trained_on_a_late_interaction_model_is_refused_where_it_would_be_trained(monkeypatch):
+    monkeypatch.setattr("acclimate.base.models.is_late_interaction", lambda folder: True)
+    for filters, refused in ((("logprob",), nullcontext()), (DEFAULT, pytest.raises(SettingError, match="a dense"))):
+        settings = resolve(STAGES, {}, {"filter": {"filters": filters, "retriever": "trained"}})
+        with refused:
+            check(SimpleNamespace(settings=settings, llms={}), asks=True)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_is_refused():

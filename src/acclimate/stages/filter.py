@@ -209,7 +209,7 @@ def check(run: Run, *, asks: bool) -> None:
     """Raises SettingError for a filter whose required setting is missing. asks: see `chain.check`."""
     settings, base = run.settings["filter"], run.settings["distill"]["base"]
     is_known = asks or models.resolve(base).is_local
-    if settings["retriever"] == TRAINED and is_known and models.is_late_interaction(models.folder(base)):
+    if _trains_retriever(settings) and is_known and models.is_late_interaction(models.folder(base)):
         raise SettingError(
             f"filter.retriever is trained, a dense retriever, and {base} is a late-interaction model; expected "
             "hybrid, bm25, dense or late-interaction"
@@ -219,9 +219,14 @@ def check(run: Run, *, asks: bool) -> None:
     if distributed.size() > 1:
         if CONSISTENCY in settings["filters"]:
             raise SettingError("filter.filters has consistency, whose reranker needs a single process; start only one")
-        if settings["retriever"] == TRAINED and "round-trip" in settings["filters"]:
+        if _trains_retriever(settings):
             raise SettingError("filter.retriever is trained, which needs a single process; start only one")
     check_filters(**settings)
+
+
+def _trains_retriever(settings: Mapping[str, Any]) -> bool:
+    """True if round-trip searches with a retriever trained on the queries."""
+    return settings["retriever"] == TRAINED and "round-trip" in settings["filters"]
 
 
 def most_kept(run: Run, n_written: int) -> int:
@@ -240,7 +245,7 @@ def estimate(run: Run, n_written: int) -> Estimate:
     n_pairs = DEPTH + TRAINING_FACTOR * training["epochs"] * n_ways
     flop_of = {  # score -> FLOP per query
         "teacher": SEARCH_FLOP,
-        "round-trip": SEARCH_FLOP * (1 + TRAINING_FACTOR * n_passes * (settings["retriever"] == TRAINED)),
+        "round-trip": SEARCH_FLOP * (1 + TRAINING_FACTOR * n_passes * _trains_retriever(settings)),
         CONSISTENCY: SEARCH_FLOP + pair_flop * training["max_tokens"] * n_pairs,
     }
     if settings["reranker"]:
@@ -279,7 +284,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
     if is_asked:
         inputs["llm"] = llms.fingerprint_of(settings["llm"])
         inputs["judge"] = prompts.judge(settings["judge"]).fingerprint
-    if settings["retriever"] == TRAINED:
+    if _trains_retriever(settings):
         inputs |= run.read(*(f"distill.{name}" for name in run.settings["distill"]))
     if CONSISTENCY in settings["filters"]:
         inputs |= run.read(*(f"train.{name}" for name in run.settings["train"]), "mine.n_ways")
