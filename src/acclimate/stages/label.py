@@ -7,7 +7,7 @@ after the other (`sequential`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,13 +21,7 @@ from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.labels import label_lists
 from acclimate.learn.teachers.lists import restricted_to
 from acclimate.learn.teachers.rated_lists import Labels
-from acclimate.learn.teachers.selection import (
-    CHOSEN,
-    FALSE_NEGATIVES,
-    MODES,
-    check_teaching,
-    teacher_warnings,
-)
+from acclimate.learn.teachers.selection import CHOSEN, FALSE_NEGATIVES, MODES, check_teaching, teacher_warnings
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
 from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
@@ -278,19 +272,23 @@ def make(
     for name in named_scorers(run):
         inputs[name] = named.fingerprint_of(name)
     labeled = run.make(Labeled, work, inputs=inputs, unit="pairs")
-    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
-    share, count = settings["false_negative_share"], labeled.notes["false_negatives"]
-    scored = counted(count, "candidate")
-    distributed.say("label", f"{scored} scored above {share:g} of their source document: {treated}")
-    if log := labeled.notes.get("log"):
-        distributed.say(
-            "label",
-            f"{counted(log['queries'], 'log query is', 'log queries are')} used for training; {log['held_out']:,} for "
-            "evaluation or choices",
-        )
+    for text in _remarks(labeled, settings):
+        distributed.say("label", text)
     for warning in labeled.warnings(run.student_kinds):
         distributed.warn("label", warning)
     return labeled
+
+
+def _remarks(labeled: Labeled, settings: Mapping[str, Any]) -> Iterator[str]:
+    """What became of false negatives, and of the log."""
+    treated = {"keep": "kept", "drop": "dropped", "positive": "made positives"}[settings["false_negatives"]]
+    scored = counted(labeled.notes["false_negatives"], "candidate")
+    yield f"{scored} scored above {settings['false_negative_share']:g} of their source document: {treated}"
+    if log := labeled.notes.get("log"):
+        yield (
+            f"{counted(log['queries'], 'log query is', 'log queries are')} used for training; {log['held_out']:,} for "
+            "evaluation or choices"
+        )
 
 
 def _file_suffixes(n_turns: int) -> list[str]:
