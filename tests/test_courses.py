@@ -14,9 +14,9 @@ from distilling import DEV, LEARN, TRAIN, course_of_scores, key, training_of
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.learn.students import training
-from acclimate.learn.students.distillation import shortened
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.losses import DistillationLoss
+from acclimate.learn.students.train_student import shortened
 from acclimate.learn.students.training import StudentTraining
 from acclimate.records import NWay
 from acclimate.stages.distill import distill, estimate

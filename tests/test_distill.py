@@ -17,11 +17,12 @@ from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students.checks import check_students
 from acclimate.learn.students.dense import Dense
-from acclimate.learn.students.distillation import remove_notes, shortened
+from acclimate.learn.students.distillation import remove_notes
 from acclimate.learn.students.encoding import encode_with_gradients
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
 from acclimate.learn.students.token_vectors import document_of_token
+from acclimate.learn.students.train_student import shortened
 from acclimate.records import NWay
 from acclimate.run.settings import resolve
 from acclimate.search.encoder import Encoder

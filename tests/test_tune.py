@@ -12,7 +12,7 @@ from files_page import undocumented
 from acclimate.base.errors import SettingError
 from acclimate.base.files import write_text
 from acclimate.cli.main import main
-from acclimate.learn.students.distillation import CONTRASTIVE
+from acclimate.learn.students.choices import CONTRASTIVE
 from acclimate.learn.students.tuning import tune_students
 from acclimate.report.choices import choices
 from acclimate.run.settings import settings_of

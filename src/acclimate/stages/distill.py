@@ -18,17 +18,8 @@ from acclimate.base.lazy import Lazy
 from acclimate.base.progress import Progress
 from acclimate.corpus.near_duplicates import NearDuplicateDocs
 from acclimate.learn.students.checks import check_dims, check_fits, check_negatives, check_scale, check_students
-from acclimate.learn.students.distillation import (
-    AUTO,
-    BEST,
-    CONTRASTIVE,
-    RANDOM,
-    Notes,
-    Sides,
-    remove_notes,
-    train_students,
-    without_teacher_scores,
-)
+from acclimate.learn.students.choices import AUTO, BATCH, BEST, CONTRASTIVE, CORPUS, LIST, RANDOM
+from acclimate.learn.students.distillation import Notes, remove_notes, train_students, without_teacher_scores
 from acclimate.learn.students.tuning import tune_students
 from acclimate.records import NWay
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
@@ -49,12 +40,12 @@ from acclimate.stages.steer import Steered
 from acclimate.stages.trials import trials
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.training_data import TrainingData
+    from acclimate.learn.students.training_data import Sides, TrainingData
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
 LOSSES = ("kl", "margin-mse", CONTRASTIVE)
-NEGATIVES = (AUTO, "list", "batch", "corpus")
+NEGATIVES = (AUTO, LIST, BATCH, CORPUS)
 MAX_SIM = ("mean", "sum")
 _LEARNING = 30  # cost of a training query with all its documents, in searches
 
@@ -81,7 +72,7 @@ def distill(
     token_ways: Annotated[int, Between(2, 100_000)] = 20,
     ways_by: Annotated[str, OneOf((BEST, RANDOM))] = BEST,
     negatives: Annotated[str, OneOf(NEGATIVES)] = AUTO,
-    teacher_negatives: Annotated[str, OneOf(("same", "list"))] = "same",
+    teacher_negatives: Annotated[str, OneOf(("same", LIST))] = "same",
     loss: Annotated[str, OneOf(LOSSES)] = "kl",
     teacher_temperature: Annotated[float, Between(0.0001, 10_000)] = 0.06,
     student_temperature: Annotated[float, Between(0.0001, 10_000, besides=(0,))] = 0.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acclimate.learn.students.distillation import CONTRASTIVE
+from acclimate.learn.students.choices import CONTRASTIVE
 from acclimate.learn.teachers.selection import is_reranker
 from acclimate.run.run import Run
 from acclimate.stages.systems import needs_reranker

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import SettingError
+from acclimate.learn.students.choices import CONTRASTIVE, CORPUS, LIST
 from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ def check_negatives(
     n_ways: documents per example.
     """
     others = [name for name in student if name not in ("dense-query", "static")]
-    if negatives == "corpus" and others:
+    if negatives == CORPUS and others:
         raise SettingError(
             f"distill.negatives is corpus, but not all document vectors are available to {others[0]}; "
             "expected auto, list or batch"
         )
-    if loss == "contrastive" and n_ways == 1 and (negatives == "list" or batch_size == 1):
-        setting = "distill.negatives is list" if negatives == "list" else "distill.batch_size is 1"
+    if loss == CONTRASTIVE and n_ways == 1 and (negatives == LIST or batch_size == 1):
+        setting = "distill.negatives is list" if negatives == LIST else "distill.batch_size is 1"
         raise SettingError(
             f"mine.n_ways is 1 and {setting}, so a query's document is compared with no other; set mine.n_ways=8, "
             "or let a batch have negatives"

@@ -8,14 +8,13 @@ run does not train it again while others train or documents are indexed; the cal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import cores, distributed
 from acclimate.base.digests import fingerprint
-from acclimate.base.draw import draw, subset
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_state, write_json
 from acclimate.base.text import counted
@@ -24,16 +23,10 @@ from acclimate.records import NWay
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.training_data import TrainingData
+    from acclimate.learn.students.training_data import Sides, TrainingData
     from acclimate.search.encoder import Encoder
 
-CONTRASTIVE = "contrastive"  # the loss without a teacher
-AUTO = "auto"
-BEST, RANDOM = "best", "random"
-_COURSE = ("epochs", "max_steps", "batch_size")  # settings that determine the number of steps
-_STATE = ".state"  # suffix of a file with the state of training
 _NOTES = ".learned.json"  # suffix of a student's notes, until all is done
-Sides = tuple[Sequence[NWay], Sequence[NWay]]  # (training lists, held-out lists) of one teacher
 Notes = dict[str, dict[str, Any]]  # kind of student -> notes on its training
 
 
@@ -55,6 +48,8 @@ def train_students(
     settings: of `stages.distill`. Raises SettingError for invalid students, DataError without examples or teacher
     scores.
     """
+    from acclimate.learn.students.train_student import remove_states, steps_of_turns, train_student
+
     check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
     check_students(settings["student"])
     check_negatives(max((len(example.doc_ids) for example in train), default=0), **settings)
@@ -67,7 +62,7 @@ def train_students(
     made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
     names, caller = settings["student"], get_ident()
     steps_done = dict.fromkeys(names, 0)
-    n_steps = len(names) * sum(_steps(turns, settings))
+    n_steps = len(names) * sum(steps_of_turns(turns, settings))
 
     def report() -> None:
         progress(sum(steps_done.values()), n_steps)
@@ -81,11 +76,10 @@ def train_students(
         kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
         learned = distributed.broadcast(read_state(folder / f"{kind}{_NOTES}", key))
         if not learned:
-            learned = {"key": key, "note": _train_student(name, turns, encoder, data, folder, settings, seed, step)}
+            learned = {"key": key, "note": train_student(name, turns, encoder, data, folder, settings, seed, step)}
             if distributed.is_main():
                 write_json(folder / f"{kind}{_NOTES}", learned)
-                for state in folder.glob(f"{kind}-*{_STATE}"):
-                    state.unlink()
+                remove_states(folder, kind)
         steps_done[name] = learned["note"]["steps"]
         return learned["note"]
 
@@ -104,13 +98,6 @@ def _parallel_students(names: Sequence[str], encoder: Encoder) -> list[str]:
     small = [name for name in names if STUDENTS[name].student.keeps_index]
     is_worth_it = len(small) > 1 and distributed.size() == 1 and cores.uses_single_core(encoder.token_dim)
     return small if is_worth_it else []
-
-
-def _steps(turns: Sequence[Sides], settings: Mapping[str, Any]) -> list[int]:
-    """Optimizer steps per teacher, the same for every student."""
-    from acclimate.learn.students.training import steps_of
-
-    return [steps_of(len(train), *(settings[name] for name in _COURSE)) for train, _ in turns]
 
 
 def unimproved_warnings(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -154,118 +141,3 @@ def _check_lists(turns: Sequence[Sides], is_raw: bool) -> None:
     scores = [score for turn in turns for side in turn for example in side for score in example.scores]
     if not is_raw and (min(scores) < 0 or max(scores) > 1):
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")
-
-
-def _train_student(
-    name: str,
-    turns: Sequence[Sides],
-    encoder: Encoder,
-    data: TrainingData,
-    folder: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    progress: Callable[[int], None],
-) -> dict[str, Any]:
-    """Train one student into its folder; returns notes. progress: called with the number of steps done."""
-    from acclimate.learn.students.kinds import STUDENTS, save
-    from acclimate.learn.students.losses import DistillationLoss
-    from acclimate.learn.students.sparse import Sparse
-    from acclimate.learn.students.static import Static
-    from acclimate.learn.students.training import StudentTraining, kept_of
-    from acclimate.learn.students.training_data import BATCH, LIST
-    from acclimate.learn.students.used_words import only_words_of
-
-    kind = STUDENTS[name]
-    options = _options(name, settings, encoder.dim)
-    negatives = None if settings["negatives"] == AUTO else settings["negatives"]
-    if negatives is None and kind.negatives == LIST and settings["loss"] == CONTRASTIVE:
-        negatives = BATCH  # without a teacher, few negatives give little signal
-    student = kind.make(encoder.copy(), data, negatives, **options)
-    temperature = 1.0 if options.get("max_sim") == "sum" else kind.temperature
-    is_table = student.kind in KINDS_WITHOUT_BASE
-    if is_table and distributed.is_main():
-        save(student, encoder, folder / f"{student.kind}-start")
-    if isinstance(student, Static):
-        student.warm_up()
-    ways = settings["token_ways"] if student.keeps_index else settings["document_ways"]
-
-    def cut(example: NWay, times: int) -> NWay:
-        if student.negatives == "corpus":  # documents cost nothing
-            return example
-        return shortened(example, ways, settings["ways_by"], f"{seed}:{times}")
-
-    loss = DistillationLoss(
-        settings["loss"],
-        settings["teacher_temperature"],
-        1.0 if settings["loss"] == CONTRASTIVE else settings["contrastive"],
-        settings["mask_above"],
-        settings["student_temperature"] or temperature,
-        settings["contrastive_temperature"],
-        within_list=settings["teacher_negatives"] == LIST,
-    )
-    states = [folder / f"{student.kind}-{turn}{_STATE}" for turn in range(len(turns))]
-    course, steps = {name: settings[name] for name in _COURSE}, _steps(turns, settings)
-    history: list[float] = []
-    queries = sorted({data.queries[example.query_id] for turn in turns for side in turn for example in side})
-    with only_words_of(student.encoder, queries) if student.keeps_index else nullcontext():
-        for turn, ((train, dev), state) in enumerate(zip(turns, states, strict=True)):
-            training = StudentTraining(
-                student,
-                train,
-                dev,
-                loss,
-                state,
-                **course,
-                evaluations=settings["evaluations"],
-                learning_rate=settings["table_learning_rate" if is_table else "learning_rate"],
-                schedule=settings["schedule"],
-                seed=seed,
-                cut=cut,
-            )
-            before = sum(steps[:turn])
-            history = training.run(lambda step, before=before: progress(before + step))
-    dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
-    notes = {
-        "student": name,
-        "keeps_index": student.keeps_index,
-        "dev_loss": history,
-        "best_epoch": kept_of(history, settings["evaluations"]),
-        "steps": sum(steps),
-        "queries": len({example.query_id for example in turns[0][0]}),
-        "lists": len(turns[0][0]),
-    }
-    if isinstance(student, Sparse):
-        notes["query_dims"] = round(student.query_dims(), 1)
-    if options.get("dims"):
-        notes |= {"dim": dim, "trained_dims": options["dims"]}
-    if distributed.is_main():
-        save(student, encoder, folder / student.kind, dim=dim)
-    return notes
-
-
-def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:
-    """Constructor options of that student. whole: dimension of the base's vectors."""
-    kind = STUDENT_KINDS[name]
-    if kind == "sparse":
-        return {"sparsity": settings["sparsity"]}
-    if kind == "late-interaction":
-        return {"max_sim": settings["max_sim"]}
-    if kind == "dense":
-        lengths = {*settings["matryoshka"], settings["dim"]} - {0, whole}
-        return {"dims": tuple(sorted(lengths))}
-    return {}
-
-
-def shortened(example: NWay, ways: int, by: str, seed: str) -> NWay:
-    """The first document and `ways - 1` others: those with the highest teacher scores, or random ones."""
-    if len(example.doc_ids) <= ways:
-        return example
-
-    def key(place: int) -> tuple[float, str]:
-        doc_id = example.doc_ids[place]
-        return (draw(seed, example.query_id, doc_id) if by == RANDOM else -example.scores[place], doc_id)
-
-    kept = [0, *sorted(range(1, len(example.doc_ids)), key=key)[: ways - 1]]
-    return example._replace(
-        doc_ids=tuple(example.doc_ids[place] for place in kept), scores=tuple(example.scores[place] for place in kept)
-    )

@@ -21,10 +21,11 @@ from acclimate.base.files import atomic_folder
 from acclimate.base.loading import quiet
 from acclimate.base.modules import copies_for_saving
 from acclimate.learn.students import sparse, static
+from acclimate.learn.students.choices import BATCH, CORPUS, LIST
 from acclimate.learn.students.dense import Dense, DenseQuery
 from acclimate.learn.students.late_interaction import LateInteraction, LateInteractionQuery
 from acclimate.learn.students.student import Student
-from acclimate.learn.students.training_data import BATCH, CORPUS, LIST, TrainingData
+from acclimate.learn.students.training_data import TrainingData
 from acclimate.search.encoder import Encoder
 
 _saving = Lock()  # saving changes global settings of libraries

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from acclimate.learn.students.choices import BATCH
 from acclimate.learn.students.encoding import encode_with_gradients, in_float32
 from acclimate.learn.students.similarities import Comparison, Similarities, alone, comparison, shape_groups
 from acclimate.learn.students.token_vectors import ReadTokens, TokenVectors, document_of_token
-from acclimate.learn.students.training_data import BATCH, TrainingData, batch_documents
+from acclimate.learn.students.training_data import TrainingData, batch_documents
 from acclimate.records import NWay
 from acclimate.search.encoded import Tokens
 from acclimate.search.encoder import Encoder

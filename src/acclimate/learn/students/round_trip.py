@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.learn.students.distillation import AUTO, CONTRASTIVE, train_students
+from acclimate.learn.students.choices import AUTO, CONTRASTIVE
+from acclimate.learn.students.distillation import train_students
 from acclimate.records import Doc, NWay, Retriever, SyntheticQuery
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from acclimate.base.gpu import on_device, pinned
-from acclimate.learn.students.training_data import BATCH, LIST, batch_documents
+from acclimate.learn.students.choices import BATCH, LIST
+from acclimate.learn.students.training_data import batch_documents
 
 if TYPE_CHECKING:
     from acclimate.learn.students.training_data import TrainingData

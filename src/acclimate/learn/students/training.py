@@ -30,10 +30,10 @@ from acclimate.base.prefetch import prefetch
 from acclimate.base.text import counted
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
+from acclimate.learn.students.choices import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.similarities import shape_groups
 from acclimate.learn.students.student import Student
-from acclimate.learn.students.training_data import CORPUS
 from acclimate.records import NWay
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE

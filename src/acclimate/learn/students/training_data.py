@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from acclimate.search.members import Ids
     from acclimate.search.vectors import Vectors
 
-LIST, BATCH, CORPUS = "list", "batch", "corpus"  # which documents share a query's softmax
+Sides = tuple[Sequence["NWay"], Sequence["NWay"]]  # (training lists, held-out lists) of one teacher
 _NEAR = 0.9  # cosine of base vectors from which two documents are compared word by word
 
 
