@@ -45,7 +45,7 @@ from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.distill import distill
 from acclimate.stages.filter import DEFAULT, filter_queries
 from acclimate.stages.generate import generate
-from acclimate.stages.judges import RunJudges
+from acclimate.stages.raters import RunRaters
 from acclimate.stages.sample import sample
 
 ROOT = Path(__file__).parents[1]
@@ -148,10 +148,10 @@ class Bench:
         if isinstance(settings["keep_top_k"], float):
             settings["keep_top_k"] = max(1, round(settings["keep_top_k"] * len(queries)))
         held_out = {doc_id for doc_id, side in self.sides.items() if side != "train"}
-        judges = RunJudges(
+        raters = RunRaters(
             self.run, self.index, held_out, self.run.workspace.folder / "filter", lambda done, total: None
         )
-        kept = filter_queries(queries, judges, **settings).queries
+        kept = filter_queries(queries, raters, **settings).queries
         half = System(self.run.base.ids, self.run.base.members, ["bm25", "dense"], {"bm25": 0.5, "dense": 0.5})
         ranks = source_ranks(queries, half, depth=100)
         overlaps = [

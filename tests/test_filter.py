@@ -22,7 +22,7 @@ from acclimate.run.settings import resolve
 from acclimate.search.ranks import source_ranks
 from acclimate.stages.chain import STAGES
 from acclimate.stages.filter import DEFAULT, NAMES, check, filter_queries
-from acclimate.stages.judges import RunJudges, _rank_by
+from acclimate.stages.raters import RunRaters, _rank_by
 
 
 def queries_of(*texts, logprobs=None, doc_id="d"):
@@ -34,7 +34,7 @@ def queries_of(*texts, logprobs=None, doc_id="d"):
 
 
 class Told:
-    """Judges that say what they are told, and remember who was asked about what."""
+    """Raters that say what they are told, and remember who was asked about what."""
 
     def __init__(self, hits=None, scores=None, grades=None, teacher=None):
         self.retriever, self.teacher = FakeRetriever(hits or {}), FakeRetriever(teacher or {})
@@ -126,7 +126,7 @@ def test_logprob_keeps_the_most_confident_in_the_order_given(logprobs, keep):
 @given(word_sets, st.permutations(NAMES), st.integers(0, 3), st.integers(1, 5), st.randoms())
 def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, keep, rng):
     queries = queries_of(*(" ".join(words) for words, _ in rows), logprobs=[logprob for _, logprob in rows])
-    judges = Told(
+    raters = Told(
         {query.text: {"d" if "a" in query.text else "e": 1.0} for query in queries},
         {query.text: len(query.text) % 3 for query in queries},
         {query.text: len(query.text) % 4 for query in queries if "b" not in query.text},
@@ -138,7 +138,7 @@ def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, ke
         queries = [query for query in queries if not math.isnan(query.logprob)]
     settings = {"keep_top_k": keep, "reranker": "one", "percentile_of": "logprob", "min_percentile": 40}
     try:
-        selection = filter_queries(queries, judges, filters=filters, **settings)
+        selection = filter_queries(queries, raters, filters=filters, **settings)
     except SettingError as error:  # nothing is left that a percentile could be of, or that has a grade
         assert "no query has one" in str(error) or "gave no readable grade" in str(error)
         return
@@ -152,7 +152,7 @@ def test_every_query_is_kept_or_dropped_for_one_reason(rows, names, how_many, ke
     for row, query in zip(selection.judged, queries, strict=True):
         assert row["logprob"] == (None if math.isnan(query.logprob) else round(query.logprob, 6))
     shuffled = rng.sample(queries, len(queries))
-    assert {q.query_id for q in filter_queries(shuffled, judges, filters=filters, **settings).queries} == kept
+    assert {q.query_id for q in filter_queries(shuffled, raters, filters=filters, **settings).queries} == kept
     assert [name for name, _ in selection.funnel] == list(filters)
     left = [len(queries), *(count for _, count in selection.funnel)]
     assert [before - after for before, after in itertools.pairwise(left)] == [
@@ -188,9 +188,9 @@ def test_what_stands_in_its_document_word_for_word_is_dropped(tmp_path):
     assert selection.dropped == {"copied": 1}
     corpus = {"d": Doc("d", "The tide RISES\n twice\ta day; so it falls.", "On Tides")}
     run = SimpleNamespace(input=SimpleNamespace(corpus=corpus))
-    judges = RunJudges(run, None, None, tmp_path, lambda done, total: None)
+    raters = RunRaters(run, None, None, tmp_path, lambda done, total: None)
     texts = ["the tide rises twice a day", "On tides The", "tide falls", "the tide rises twice a day?"]
-    assert judges.are_copied(queries_of(*texts)) == [1, 1, 0, 0]
+    assert raters.are_copied(queries_of(*texts)) == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("name", DEFAULT)

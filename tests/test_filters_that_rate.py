@@ -28,21 +28,21 @@ from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.scorers.lists import query_batches
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.filter import filter_queries
-from acclimate.stages.judges import RunJudges
+from acclimate.stages.raters import RunRaters
 
 
 def test_the_teacher_must_rank_the_source_first():
     queries = queries_of("first", "second", "lost")
-    judges = Told(teacher={"first": {"d": 2.0, "e": 1.0}, "second": {"e": 2.0, "d": 1.0}})
-    selection = filter_queries(queries, judges, filters=("teacher",))
+    raters = Told(teacher={"first": {"d": 2.0, "e": 1.0}, "second": {"e": 2.0, "d": 1.0}})
+    selection = filter_queries(queries, raters, filters=("teacher",))
     assert [query.text for query in selection.queries] == ["first"]
     assert [row["teacher_rank"] for row in selection.judged] == [1, 2, None]
 
 
 def test_the_best_by_a_rerankers_score_stay():
     queries = queries_of("good", "bad", "better", logprobs=[-1.0, -0.1, -3.0])
-    judges = Told(scores={"good": 1.5, "bad": -2.0, "better": 3.0})
-    selection = filter_queries(queries, judges, filters=("reranker",), reranker="one", keep_top_k=2)
+    raters = Told(scores={"good": 1.5, "bad": -2.0, "better": 3.0})
+    selection = filter_queries(queries, raters, filters=("reranker",), reranker="one", keep_top_k=2)
     assert [query.text for query in selection.queries] == ["good", "better"]
     assert [row["reranker"] for row in selection.judged] == [1.5, -2, 3]
 
@@ -53,9 +53,9 @@ def test_a_reranker_reads_as_many_tokens_as_it_is_told():
             self.asked.append((model, max_tokens))
             return super().rerank(model, queries, max_tokens)
 
-    judges = Listening()
-    filter_queries(queries_of("one"), judges, filters=("reranker",), reranker="monot5", reranker_tokens=77)
-    assert judges.asked[0] == ("monot5", 77)
+    raters = Listening()
+    filter_queries(queries_of("one"), raters, filters=("reranker",), reranker="monot5", reranker_tokens=77)
+    assert raters.asked[0] == ("monot5", 77)
 
 
 class Stopped(Exception):
@@ -100,9 +100,9 @@ def test_a_source_below_the_depth_is_not_found_and_late_interaction_is_one_of_th
     run: Any = SimpleNamespace(
         base=SimpleNamespace(names=BASE_MEMBERS, ids=ids), candidates=lambda *_: nullcontext(kept)
     )
-    judges = RunJudges(run, None, None, tmp_path, lambda *_: None)  # type: ignore[arg-type]
-    assert [judges.ranks("bm25", [query], depth) for depth in (3, 4)] == [[math.inf], [4.0]]
-    assert (judges.ranks("hybrid", [query], 5), judges.ranks("teacher", [query], 5)) == ([4.0], [3.0])
+    raters = RunRaters(run, None, None, tmp_path, lambda *_: None)  # type: ignore[arg-type]
+    assert [raters.ranks("bm25", [query], depth) for depth in (3, 4)] == [[math.inf], [4.0]]
+    assert (raters.ranks("hybrid", [query], 5), raters.ranks("teacher", [query], 5)) == ([4.0], [3.0])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_a_source_below_the_depth_is_not_found_and_late_interaction_is_one_of_th
 )
 def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kind, matters, tmp_path, monkeypatch):
     keys: list[str] = []
-    monkeypatch.setattr("acclimate.stages.judges.cached_scores", lambda _, key, n: keys.append(key) or [1.0] * n)
+    monkeypatch.setattr("acclimate.stages.raters.cached_scores", lambda _, key, n: keys.append(key) or [1.0] * n)
     monkeypatch.setattr("acclimate.base.models.weights_fingerprint", lambda base: base)
-    monkeypatch.setattr(RunJudges, "_first_of_bm25", lambda self, queries: [["d"] for _ in queries])
+    monkeypatch.setattr(RunRaters, "_first_of_bm25", lambda self, queries: [["d"] for _ in queries])
 
     def ask(*changed):
         values = {name: f"another {name}" if name in changed else name for name in matters}
@@ -131,8 +131,8 @@ def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kin
         indexed: Any = SimpleNamespace(fingerprint=of("index"), manifest={"inputs": {}})
         sampled: Any = SimpleNamespace(splits={"d": of("split") if "split" in changed else "train"})
         queries = [SyntheticQuery("q", of("query"), of("doc_id"), -1.0)]
-        judges = RunJudges(run, indexed, sampled, tmp_path, lambda *_: None)
-        return judges.consistency_ranks(queries) if kind[0] == "c" else judges._trained_ranks(queries, of("depth"))
+        raters = RunRaters(run, indexed, sampled, tmp_path, lambda *_: None)
+        return raters.consistency_ranks(queries) if kind[0] == "c" else raters._trained_ranks(queries, of("depth"))
 
     for changed in ((), (), *((name,) for name in matters)):
         assert ask(*changed) == [1.0]
@@ -201,8 +201,8 @@ def test_where_no_query_has_a_score_none_is_chosen_by_it(settings, said):
 
 def test_an_answer_that_is_no_grade_is_a_counted_drop():
     queries = queries_of("two", "one", "unreadable")
-    judges = Told(grades={"two": 2.0, "one": 1.0})
-    selection = filter_queries(queries, judges, filters=("judge",), min_grade=2)
+    raters = Told(grades={"two": 2.0, "one": 1.0})
+    selection = filter_queries(queries, raters, filters=("judge",), min_grade=2)
     assert [query.text for query in selection.queries] == ["two"]
     assert selection.dropped == {"judge": 2}
     assert [row["grade"] for row in selection.judged] == [2, 1, None]
@@ -222,9 +222,9 @@ def test_grades_are_read_strictly(answer, grade):
 
 def test_filters_ask_about_what_is_left_and_once(tmp_path):
     queries = queries_of("one tide", "one tide", "other thing")
-    judges = Told({"one tide": {"d": 1.0}})
-    filter_queries(queries, judges, filters=("duplicates", "round-trip", "round-trip"))
-    assert judges.asked == [("hybrid", ["q0", "q2"])]
+    raters = Told({"one tide": {"d": 1.0}})
+    filter_queries(queries, raters, filters=("duplicates", "round-trip", "round-trip"))
+    assert raters.asked == [("hybrid", ["q0", "q2"])]
 
 
 def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
@@ -284,7 +284,7 @@ def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(c
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("acclimate.stages.judges._rank_by", interrupt)
+        patch.setattr("acclimate.stages.raters._rank_by", interrupt)
         left(2)
     with monkeypatch.context() as patch:  # what was interrupted once it was trained is trained no more
         patch.setattr("acclimate.learn.rerankers.training.train_reranker", refuse)

@@ -171,7 +171,7 @@ def test_every_filter_in_one_run_and_another_threshold_asks_nobody(beir, run_ada
     def refuse(*_args, **_kwargs):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("acclimate.stages.judges.source_ranks", refuse)
+    monkeypatch.setattr("acclimate.stages.raters.source_ranks", refuse)
     again = (*changes, "filter.round_trip_k=29")
     assert run_adapt(beir, out, changes=again) == 0
     assert not report_of(out)["stages"][[s["name"] for s in report_of(out)["stages"]].index("filter")]["resumed"]

@@ -1,6 +1,6 @@
 """The stages of a run, one file each: settings, checks, cost estimate, work, and output.
 
-`chain` calls them in order, `runs` creates and opens runs, `judges` supplies the scores that `filter` reads. `judge`,
+`chain` calls them in order, `runs` creates and opens runs, `raters` supplies the scores that `filter` reads. `judge`,
 `forgetting` and `curve` measure a finished run in other ways.
 """
 

@@ -48,7 +48,7 @@ from acclimate.run.settings import checked
 from acclimate.search.scorers import named
 from acclimate.stages.generate import Generated
 from acclimate.stages.index import Indexed
-from acclimate.stages.judges import TRAINED, Judges, RunJudges
+from acclimate.stages.raters import TRAINED, Raters, RunRaters
 from acclimate.stages.sample import Sampled
 from acclimate.stages.selection import Filter, Scores, Selection, select
 
@@ -74,7 +74,7 @@ SCORES = ("logprob", "reranker", "grade")  # scores that percentile_of can name
 @checked
 def filter_queries(
     queries: Sequence[SyntheticQuery],
-    judges: Judges,
+    raters: Raters,
     *,
     filters: Annotated[tuple[str, ...], OneOf(NAMES)] = DEFAULT,
     min_tokens: Annotated[int, AtLeast(0)] = 3,
@@ -137,7 +137,7 @@ def filter_queries(
     check_filters(filters=filters, reranker=reranker, percentile_of=percentile_of)
 
     def grades(queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        answers = judges.grade(llm, judge, queries)
+        answers = raters.grade(llm, judge, queries)
         if all(map(math.isnan, answers)):
             raise SettingError(f"filter.judge: {llm} gave no readable grade to any of {counted(len(queries), 'query')}")
         return answers
@@ -146,11 +146,11 @@ def filter_queries(
         {
             "logprob": lambda queries: [query.logprob for query in queries],
             "tokens": lambda queries: [n_tokens(query) for query in queries],
-            "copied": judges.are_copied,
-            "rank": lambda queries: judges.ranks(retriever, queries, max(DEPTH, round_trip_k)),
-            "teacher_rank": lambda queries: judges.ranks("teacher", queries, DEPTH),
-            "consistency_rank": judges.consistency_ranks,
-            "reranker": lambda queries: judges.rerank(reranker, queries, reranker_tokens),
+            "copied": raters.are_copied,
+            "rank": lambda queries: raters.ranks(retriever, queries, max(DEPTH, round_trip_k)),
+            "teacher_rank": lambda queries: raters.ranks("teacher", queries, DEPTH),
+            "consistency_rank": raters.consistency_ranks,
+            "reranker": lambda queries: raters.rerank(reranker, queries, reranker_tokens),
             "grade": grades,
         }
     )
@@ -267,16 +267,16 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
 
     def work(folder: Path, progress: Progress) -> Account:
         queries = generated.queries
-        judges = RunJudges(run, indexed, sampled, folder, progress)
-        result = filter_queries(queries, judges, **settings)
+        raters = RunRaters(run, indexed, sampled, folder, progress)
+        result = filter_queries(queries, raters, **settings)
         write_synthetic(folder / "queries.jsonl", result.queries)
         write_jsonl(folder / "scores.jsonl", result.judged)
         account = Account(len(queries), len(result.queries), result.dropped)
         account.notes["funnel"] = [list(step) for step in result.funnel]
         if is_asked:
             account.notes |= run.store.asked("filter")
-            account.tokens = judges.tokens
-            account.cost_usd = run.budget.cost(settings["llm"], judges.tokens)
+            account.tokens = raters.tokens
+            account.cost_usd = run.budget.cost(settings["llm"], raters.tokens)
         return account
 
     inputs = {output.name: output.fingerprint for output in (sampled, generated, indexed)} | run.read(*ENCODER)

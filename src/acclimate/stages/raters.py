@@ -25,7 +25,7 @@ from acclimate.stages.sample import Sampled
 TRAINED = "trained"  # the retriever, or reranker, trained on the queries themselves
 
 
-class Judges(Protocol):
+class Raters(Protocol):
     """What `filter` reads scores from. Models load on first use; scores are in the order of the queries."""
 
     def ranks(self, retriever: str, queries: Sequence[SyntheticQuery], depth: int) -> Sequence[float]:
@@ -50,8 +50,8 @@ class Judges(Protocol):
 
 
 @dataclass
-class RunJudges:
-    """`Judges` that use the models of a run.
+class RunRaters:
+    """`Raters` that use the models of a run.
 
     Models trained for it go to `folder`, and are removed afterwards.
     """
