@@ -79,10 +79,11 @@ FAILURES = [  # what a line has besides custom_id, and what is said of it
         {"response": {"status_code": 200, "body": {"choices": []}}},
         "an answer without a choice: a JSON object with the keys 'choices'",
     ),
-    ({"response": {"body": "hello"}}, "an answer that is no JSON object"),
-    ({}, "an answer that is no JSON object"),
+    ({"response": {"body": "hello"}}, "no JSON: 'hello'"),
+    ({"response": {"body": '{"error": "late"}'}}, "late"),
+    ({"result": {"type": "errored"}}, "no answer in a line with the keys 'custom_id, result'"),
     ({"response": [1]}, "a response that is no JSON object"),
-    ({"response": {"status_code": math.inf}}, "cannot convert float infinity to integer"),  # 1e999 in the file
+    ({"response": {"status_code": math.inf}}, "status_code is inf; expected a number"),  # 1e999 in the file
 ]
 
 
@@ -103,6 +104,16 @@ def test_what_failed_is_counted_and_asked_for_again(tmp_path):
         texts = [completion.text for completion in kept.complete(CHAT, prompts)]
         assert texts == [""] * len(FAILURES) + ["what is it"] * taken.kept
         assert [*kept.requests] == ids[: len(FAILURES)]
+
+
+def test_a_body_may_be_text_or_left_out(tmp_path):
+    with BatchedCompletions(tmp_path / "c.sqlite") as kept:
+        kept.complete(CHAT, PROMPTS[:3])
+        rows = [answer(one, "what is it") for one in kept.requests.values()]
+        rows[0]["response"]["body"] = json.dumps(rows[0]["response"]["body"])
+        rows[1]["response"] = rows[1]["response"]["body"]
+        rows[2]["response"]["body"] = f"data: {json.dumps(rows[2]['response']['body'])}\n\ndata: [DONE]\n"
+        assert read_results(kept, write(tmp_path / "results.jsonl", rows))[:2] == (3, {})
 
 
 def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(tmp_path):

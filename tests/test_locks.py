@@ -147,10 +147,14 @@ def test_a_system_without_file_locks_is_refused_in_a_line(workspace, monkeypatch
     assert not check.well and "wsl" in check.command
 
 
-def test_a_file_is_no_workspace(tmp_path):
+def test_what_can_hold_no_folder_is_no_workspace(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(AcclimateError, match="is a file; expected a folder"):
-        Workspace(tmp_path / "run")
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name, what in {"run": "a file", "link": "a broken link", "pipe": "no file and no folder"}.items():
+        for path in (tmp_path / name, tmp_path / name / "below" / "it"):
+            with pytest.raises(AcclimateError, match=rf"/{name} is {what}; expected a folder to write to"):
+                Workspace(path)
 
 
 def test_a_run_that_made_nothing_leaves_no_folder(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base.errors import SettingError
+from acclimate.base.files import refuse_replacing
 from acclimate.run.provided import StrPath, path_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, 
     run.batch_file = None if batch is None else Path(path_text(batch, "batch"))
     if run.batch_file is not None and run.batch_file.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
+    if run.batch_file is not None:
+        refuse_replacing(run.batch_file, run.input.source, *run.input.provided.files.values(), *filter(None, [prices]))
 
 
 def _texts(limit: Limit) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from acclimate.api.partial import partial_folder
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.files import refuse_replacing
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
@@ -55,6 +56,7 @@ def rerank(
     depth = whole_number(depth, "depth", AtLeast(1))
     max_tokens = whole_number(max_tokens, "max_tokens", AtLeast(_FEWEST_TOKENS))
     source, target, name, documents = Path(run), Path(out), fspath(model), fspath(corpus)
+    refuse_replacing(target, source, documents, *([] if queries is None else [fspath(queries)]))
     named.check_is_reranker(name)
     with partial_folder(target) as partial:
         collection = collections.load(documents, partial)

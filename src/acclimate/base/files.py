@@ -119,12 +119,18 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
-def exists(path: str | Path) -> bool:
+def exists(path: str | os.PathLike[str]) -> bool:
     """True if the path exists; False, not an exception, for names that the system rejects."""
     try:
         return os.stat(path) is not None  # noqa: PTH116
     except (OSError, ValueError):
         return False
+
+
+def refuse_replacing(target: Path, *sources: str | os.PathLike[str]) -> None:
+    """Raises DataError if writing `target` would replace one of the files that are read."""
+    if any(exists(source) and exists(target) and target.samefile(source) for source in sources):
+        raise DataError("would take the place of what is read; name another target", path=target)
 
 
 def open_bytes(path: Path) -> io.BufferedReader:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import acclimate
+from acclimate.base.files import refuse_replacing
 from acclimate.cli.options import FilePath, Flag, Measure, Measures, Name, Positive, Seed
 
 
@@ -71,6 +72,8 @@ def evaluate_run(
     per_query
         Also write the values of each query to this file: tab-separated run, query_id, measure, value.
     """
+    if per_query is not None:
+        refuse_replacing(per_query, qrels, *runs)
     result = acclimate.evaluate_run(
         qrels,
         *runs,

@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import exists, is_file, make_folder, tidied_above
+from acclimate.base.files import exists, is_file, make_folder, refuse_replacing, tidied_above
 from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
@@ -95,8 +95,7 @@ def convert(
         named_format(name)
     if target.is_dir() and any(target.iterdir()):
         raise DataError("is a folder with something in it; expected a new one", path=target)
-    if exists(target) and exists(source) and target.samefile(source):
-        raise DataError("would take the place of what is read; name another target", path=target)
+    refuse_replacing(target, *filter(None, (source, corpus, queries)))
     with _room_for(target) as folder:
         form, content = _read(source, source_format, folder)
         recognized(form)

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines, write_jsonl
+from acclimate.base.text import quoted
 from acclimate.llm.backends.server import ServerLLM, wire
 from acclimate.llm.completions import Completions, keys_of
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM
+from acclimate.llm.server.client import read
 from acclimate.llm.server.failures import Failure, Outcome, failure, one_line
 from acclimate.llm.server.terms import Terms
 from acclimate.records import Completion
@@ -109,7 +111,7 @@ def read_results(completions: Completions, path: Path) -> BatchResults:
                 completions.put(request["llm"], request["stage"], key, answer)
                 kept += 1
                 continue
-        except (ValueError, TypeError, OverflowError) as error:
+        except ValueError as error:
             failed[one_line(str(error))] += 1
             continue
         sent = wire.request("", request["prompt"], decoding, Terms.load(request.get("terms", "")))
@@ -145,11 +147,20 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
     response = row.get("response") or {}
     if not isinstance(response, Mapping):
         raise ValueError("a response that is no JSON object")
-    body = response.get("body")
-    status = int(response.get("status_code") or 200)
+    body = response.get("body", response if "choices" in response else None)  # some providers leave the body out
+    status = _status(response.get("status_code") or 200)
+    if isinstance(body, str) and status == 200:
+        body = read(body)
     error = row.get("error") or (body.get("error") if isinstance(body, Mapping) else None)
     if error or status != 200:
         return failure(status, row["error"] if row.get("error") else body)
     if not isinstance(body, Mapping):
-        raise ValueError("an answer that is no JSON object")
+        raise ValueError(f"no answer in a line with the keys {quoted(', '.join(row))}")
     return body
+
+
+def _status(value: Any) -> int:
+    try:
+        return int(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"status_code is {quoted(value)}; expected a number") from None

@@ -9,6 +9,7 @@ finished.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -39,8 +40,10 @@ class Workspace:
     """The folder of one run."""
 
     def __init__(self, folder: Path) -> None:
-        if is_file(folder):
-            raise AcclimateError(f"{folder} is a file; expected a folder to write to")
+        place = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+        if not place.is_dir():
+            what = "a file" if is_file(place) else "a broken link" if place.is_symlink() else "no file and no folder"
+            raise AcclimateError(f"{place} is {what}; expected a folder to write to")
         self.folder = folder
         self.lease = Lease(folder)
 

@@ -10,7 +10,7 @@ from acclimate.api.partial import partial_folder
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError
-from acclimate.base.files import text_writer
+from acclimate.base.files import refuse_replacing, text_writer
 from acclimate.base.progress import Progress, shown
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_any_synthetic, registry
@@ -27,6 +27,7 @@ def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int,
 
     Each query gets `n_samples` negatives from BM25's first `max_hits`, never its source document.
     """
+    refuse_replacing(output, input)
     with partial_folder(output) as folder, shown("auto"):
         corpus = collections.load(dataset, folder).corpus
         queries = list(read_any_synthetic(input))
