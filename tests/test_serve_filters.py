@@ -12,8 +12,8 @@ import pytest
 from acclimate.base.errors import SettingError
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.corpus.documents import Corpus
+from acclimate.corpus.marks import Marker
 from acclimate.deploy.filters import Fields, canonical, from_texts, passing
-from acclimate.deploy.marks import Marker
 from acclimate.deploy.serving.limits import Limits
 from acclimate.deploy.serving.metrics import Histogram, Metrics
 from acclimate.records import Doc

@@ -12,8 +12,8 @@ import numpy as np
 
 from acclimate.base.domains import Between
 from acclimate.base.text import single_spaced
+from acclimate.corpus.marks import Marker
 from acclimate.deploy.filters import Fields
-from acclimate.deploy.marks import Marker
 from acclimate.records import Doc, Query, Retriever, ScoredDoc, Scorer
 from acclimate.report.formatting import excerpt
 from acclimate.run.settings import whole_number
@@ -113,8 +113,7 @@ class Searchers:
     def excerpts(self, text: str, hits: Iterable[Hit]) -> list[str]:
         """See `Run.excerpts`."""
         marker = Marker(self.run.base.bm25.analyzer)
-        parts = (marker.marked(text, hit.doc.text, chars=_SHOWN) for hit in hits)
-        return ["".join(piece.text for piece in pieces) for pieces in parts]
+        return [marker.part(text, hit.doc.text, _SHOWN) for hit in hits]
 
     def scored(self, queries: Sequence[Query], k: int, system: str | None) -> list[ScoredDoc]:
         """At most `k` documents per query, in the order of the queries."""

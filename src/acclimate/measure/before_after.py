@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
+from acclimate.corpus.analyzer import Analyzer
+from acclimate.corpus.marks import Marker
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 
 EXAMPLES = 5
 EXAMPLE_DOCS = 5
-_CUT = 300  # characters shown of a document's text
+_SHOWN = 200  # characters of a document
 
 
 def before_after(
@@ -21,13 +23,14 @@ def before_after(
     queries: Sequence[Query],
     qrels: Sequence[Qrel],
     corpus: Mapping[str, Doc],
+    analyzer: Analyzer,
     *,
     most: int = EXAMPLES,
 ) -> list[dict[str, Any]]:
     """The candidate's largest gain over the baseline, its largest loss, and others evenly spaced between.
 
     runs: system -> run, the hits of a query together, best first. values: system -> query_id -> the measure compared.
-    most: maximum number of queries, at least 2.
+    analyzer: whose terms select the part of a document to show. most: maximum number of queries, at least 2.
     """
     before, after = values[baseline], values[candidate]
     ordered = sorted(before, key=lambda query_id: (before[query_id] - after[query_id], query_id))
@@ -44,6 +47,8 @@ def before_after(
         if query_id in shown_ids
     }
 
+    marker = Marker(analyzer)
+
     def shown(system: str, query_id: str) -> dict[str, Any]:
         docs = [corpus[doc_id] for doc_id in first.get((system, query_id), ())]
         return {
@@ -52,7 +57,7 @@ def before_after(
                 {
                     "doc_id": doc.doc_id,
                     "title": doc.title,
-                    "text": doc.text[:_CUT],
+                    "text": marker.part(texts[query_id], doc.text, _SHOWN),
                     "relevance": grades.get((query_id, doc.doc_id)),
                 }
                 for doc in docs

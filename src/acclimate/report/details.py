@@ -60,7 +60,15 @@ def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict
     return {
         "deltas": [values[candidate][query_id] - before for query_id, before in values[baseline].items()],
         "examples": before_after(
-            baseline, candidate, hits, values, queries, qrels, run.input.documents, most=QUERIES_SHOWN
+            baseline,
+            candidate,
+            hits,
+            values,
+            queries,
+            qrels,
+            run.input.documents,
+            run.base.bm25.analyzer,
+            most=QUERIES_SHOWN,
         ),
     }
 

@@ -263,7 +263,9 @@ def make(
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
         before, after = result.baseline, result.candidate
         runs = {name: read_run(run_file(folder, name)) for name in (before, after)}
-        examples = before_after(before, after, runs, values, test.queries, test.qrels, run.input.documents)
+        examples = before_after(
+            before, after, runs, values, test.queries, test.qrels, run.input.documents, run.base.bm25.analyzer
+        )
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", result.for_report())
         write_jsonl(folder / "examples.jsonl", examples)

@@ -134,7 +134,16 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
         shown = {name: runs[name] for name in (result.baseline, result.candidate)}
         write_jsonl(
             folder / "examples.jsonl",
-            before_after(result.baseline, result.candidate, shown, main, on.queries, qrels, run.input.documents),
+            before_after(
+                result.baseline,
+                result.candidate,
+                shown,
+                main,
+                on.queries,
+                qrels,
+                run.input.documents,
+                run.base.bm25.analyzer,
+            ),
         )
         people = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in on.people}
         agreed = agreement(people, {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}, seed=run.seed)

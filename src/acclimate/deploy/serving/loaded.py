@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from acclimate.base.digests import fingerprint
 from acclimate.corpus.analyzer import Analyzer
+from acclimate.corpus.marks import Marker
 from acclimate.deploy.filters import Fields
-from acclimate.deploy.marks import Marker
 from acclimate.deploy.searchers import Hit, Searchers
 from acclimate.records import Query
 from acclimate.report import sentences

@@ -9,7 +9,7 @@ they are marked only if the query has no other words.
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from acclimate.base.text import printable
@@ -18,6 +18,7 @@ from acclimate.corpus.analyzer import Analyzer, stop_words_of
 
 _BEFORE = 60  # characters shown before the first marked word
 _LONGEST = 20_000  # characters of a document examined
+_WORDS = 1 << 16  # whose terms are kept: most of a text are common words
 _FUNCTION_WORDS = {"en": "EN_PLUS", "ru": "RUSSIAN"}  # lists of bm25s, beyond what the analyzer drops
 
 
@@ -41,6 +42,7 @@ class Marker:
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
+        self._terms_of = lru_cache(_WORDS)(lambda word: frozenset(analyzer(word)))
 
     def marked(self, query: str, text: str, *, chars: int | None = None) -> list[Piece]:
         """`text` on one line in pieces: all of it, or the part of about `chars` that shares most with the query."""
@@ -48,11 +50,11 @@ class Marker:
         terms = {*self._analyzer(query)}
         terms = terms - self._function_words or terms
 
-        @cache
-        def shared(word: str) -> frozenset[str]:
-            return frozenset(terms.intersection(self._analyzer(word)))
-
-        spans = [_Span(start, end, common) for start, end in spans_of(text) if (common := shared(text[start:end]))]
+        spans = [
+            _Span(start, end, common)
+            for start, end in spans_of(text)
+            if (common := self._terms_of(text[start:end]) & terms)
+        ]
         start, end = _window(spans, len(text), chars)
         if start:  # start at the beginning of a word, if words are separated by spaces
             start = text.find(" ", start, start + _BEFORE) + 1 or start
@@ -66,6 +68,10 @@ class Marker:
                 marked_to = stop
         pieces += [Piece(text[marked_to:end], False), Piece("…" if end < len(text) else "", False)]
         return [piece for piece in pieces if piece.text]
+
+    def part(self, query: str, text: str, chars: int) -> str:
+        """The part of about `chars` that shares most with the query, on one line."""
+        return "".join(piece.text for piece in self.marked(query, text, chars=chars))
 
     @cached_property
     def _function_words(self) -> frozenset[str]:
