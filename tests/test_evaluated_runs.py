@@ -107,6 +107,17 @@ def test_grades_below_the_threshold_are_not_relevant_and_counts_are_summed(tmp_p
         assert by_name == pytest.approx({"NumRet": 6, "RR": 2 / 3 / (1 + threshold), "R@1000": 2 / 3})
 
 
+def test_a_threshold_above_all_grades_leaves_nothing_to_measure_on(tmp_path):
+    qrels, run = tmp_path / "qrels.tsv", tmp_path / "run.trec"
+    formats.write_qrels(qrels, [Qrel("q", "d", 1)])
+    trec.write_run(run, [ScoredDoc("q", "d", 1.0)])
+    what = "the highest grade is 1, so no document is relevant for"
+    for names, threshold in (("AP(rel=2)", 1), ("RR R@10", 3)):
+        with pytest.raises(DataError, match=f"qrels.tsv: {what} .*: nothing to measure on"):
+            acclimate.evaluate_run(qrels, run, measures=names, relevance_threshold=threshold)
+    assert f"{what} AP(rel=2)," in acclimate.evaluate_run(qrels, run, measures="nDCG@10 AP(rel=2)").warnings[0]
+
+
 @pytest.fixture
 def files(tmp_path):
     formats.write_qrels(tmp_path / "qrels.tsv", [Qrel(f"q{n}", f"d{n}", 1) for n in range(4)])

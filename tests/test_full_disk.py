@@ -17,6 +17,8 @@ import pytest
 from chain import STAGES, contents
 
 from acclimate.base import disk
+from acclimate.base.errors import DataError
+from acclimate.base.files import write_text
 from acclimate.cli.main import main
 from acclimate.deploy.exports import sqlite as sqlite_export
 from acclimate.run.workspace import Workspace
@@ -73,6 +75,12 @@ def test_a_full_disk_is_told_before_the_first_stage(corpus, run_adapt, tmp_path,
     with room_for(1000):
         assert run_adapt(corpus, tmp_path / "run") == 2
     assert str(tmp_path / "run" / "corpus") in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is Linux's")
+def test_a_folder_that_takes_no_file_is_told():
+    with pytest.raises(DataError, match=r"^/proc/x: no file can be made here"):
+        write_text(Path("/proc/x"), "")
 
 
 def test_an_array_takes_its_room_when_it_is_made(tmp_path, monkeypatch):

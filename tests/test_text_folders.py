@@ -92,6 +92,16 @@ def test_a_title_in_the_front_matter_comes_before_headings(tmp_path: Path, front
 
 
 @pytest.mark.parametrize(
+    ("front", "title"),
+    [('title = "A"\ndraft = true', "A"), ("# no: 1\r\ntitle = 'A'\r", "A"), ("# no", "S"), ("title = A", "S")],
+)
+def test_front_matter_may_be_toml(tmp_path: Path, front: str, title: str) -> None:
+    content = f"+++\n{front}\n+++\n\n# S\nb\n"
+    put(tmp_path / "a.md", content)
+    assert list(formats.read_folder(tmp_path)) == [Doc("a.md", content, title)]
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         ("a <!-- no -->b", "a b"),

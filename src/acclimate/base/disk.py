@@ -42,6 +42,9 @@ def writing(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DENIED:
             refuse_read_only(path.parent)
+        is_beside = isinstance(error, FileNotFoundError) and Path(str(error.filename)).parent == path.parent
+        if is_beside and path.parent.is_dir():
+            raise DataError("no file can be made here", path=path) from error  # as in /proc
         code = _disk_full_code(error)
         if code is None or (isinstance(error, OSError) and error.filename):
             raise

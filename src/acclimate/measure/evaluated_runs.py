@@ -115,6 +115,12 @@ def evaluate_runs(
         raise DataError(f"none of the {counted(len(judged), 'judgment')} is above 0: nothing to measure on", path=qrels)
     rows: list[EvaluatedRun] = []
     warnings: list[str] = []
+    highest = max(grades.values())
+    if zeros := [measure.name for measure in computed if measure.threshold > highest]:
+        what = f"the highest grade is {highest}, so no document is relevant for {', '.join(zeros)}"
+        if len(zeros) == len(computed):
+            raise DataError(f"{what}: nothing to measure on", path=qrels)
+        warnings.append(f"{qrels}: {what}, which is 0 for every run")
     for path in runs:
         seen = _RunWatcher(grades, frozenset(doc_id for _, doc_id in grades))
         hits = seen.watch(read_run(path), remove_unjudged=remove_unjudged)

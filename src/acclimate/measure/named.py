@@ -43,6 +43,11 @@ class Measure(NamedTuple):
         return _TO_THE_END if cutoff is None else cutoff
 
     @property
+    def threshold(self) -> int:
+        """The lowest grade of a relevant document."""
+        return self.computed.params.get("rel") or 1
+
+    @property
     def is_count(self) -> bool:
         """True for counts such as NumRet, which are summed over queries instead of averaged."""
         return isinstance(self.computed.aggregator(), library().SumAgg)

@@ -63,7 +63,9 @@ _HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
 _UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _IMAGE = re.compile(r"!\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|<img\b[^<>]*>", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
-_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(
+    r"\ufeff?(?P<mark>---|\+\+\+)[ \t]*\r?\n(?P<fields>.*?)^(?:(?P=mark)|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE
+)
 _MERGE = re.compile(r"<<\s*:")  # a few lines of YAML with merged mappings may expand to billions
 _NAMED = 5  # unreadable files that an error names
 _LONGEST_FRONT_MATTER = 20_000  # characters
@@ -224,14 +226,16 @@ def _joining(folder: Path) -> str:
 
 
 def front_matter(content: str) -> Mapping[str, Any]:
-    """The YAML front matter of a Markdown file; {} if it has none."""
+    """The front matter of a Markdown file: YAML, or TOML between plus signs as Hugo has it; {} if there is none."""
     match = _FRONT_MATTER.match(content)
-    if match is None or len(match[1]) > _LONGEST_FRONT_MATTER or _MERGE.search(match[1]):
+    if match is None or len(match["fields"]) > _LONGEST_FRONT_MATTER or _MERGE.search(match["fields"]):
         return {}
+    import tomllib
+
     import yaml
 
     try:
-        fields = yaml.safe_load(match[1])
+        fields = (tomllib.loads if match["mark"] == "+++" else yaml.safe_load)(match["fields"].replace("\r\n", "\n"))
     except (yaml.YAMLError, ValueError, RecursionError):  # a date of the 31st of February
         return {}
     return fields if isinstance(fields, dict) else {}
@@ -271,8 +275,8 @@ def _markdown(content: str) -> tuple[str, str]:
     lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
     start = next((n for n, line in enumerate(lines) if line.strip()), 0)
     first, fence = start, ""
-    if lines and lines[start].rstrip() == "---":  # front matter is no heading
-        start = next((n for n in range(start + 1, len(lines)) if lines[n].rstrip() in ("---", "...")), start) + 1
+    if lines and (mark := lines[start].rstrip()) in ("---", "+++"):  # front matter is no heading
+        start = next((n for n in range(start + 1, len(lines)) if lines[n].rstrip() in (mark, "...")), start) + 1
     for n in range(start, len(lines)):
         line = lines[n].rstrip()
         if mark := _FENCE.match(line):
