@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from acclimate.corpus.collections import Collection
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.survey import passage_words, warnings
 from acclimate.records import Doc
+from acclimate.run.input import Input
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import load_recipe
 from acclimate.run.run import Run
 from acclimate.run.settings import resolve
@@ -61,3 +65,16 @@ def test_the_decision_is_said_and_stored_and_holds_for_what_comes_later(tmp_path
         write(f"{number}.txt", 5)
     assert indexed(load_run(out)) == (150, "passages", False)
     assert indexed(load_run(out, ["index.passage_words=auto"])) == (0, "documents", False)
+
+
+def test_provided_training_examples_name_whole_documents(tmp_path):
+    long = Corpus.of(list(corpus_of(*[900] * 5).values()))
+    for provided, words, expected in (
+        (Provided(), "auto", 150),
+        (Provided(from_queries="q"), "auto", 150),
+        (Provided(from_nway="n"), "auto", 0),
+        (Provided(from_nway="n"), 150, 150),
+    ):
+        source = Input("name", "source", provided, tmp_path, words, max_tokens=256)
+        source.collection = Collection("name", long, [], {})
+        assert source.passage_words == expected

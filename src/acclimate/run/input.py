@@ -75,10 +75,10 @@ class Input:
 
     @cached_property
     def passage_words(self) -> int:
-        """The number of words of a passage; 0 for whole documents."""
+        """The number of words of a passage; 0 for whole documents, which provided training examples name."""
         if isinstance(self.words, int):
             return self.words
-        return survey.passage_words(self.documents, self.max_tokens)
+        return 0 if self.provided.from_nway else survey.passage_words(self.documents, self.max_tokens)
 
     @cached_property
     def corpus(self) -> Corpus:

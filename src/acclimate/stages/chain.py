@@ -20,7 +20,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.loading import check_model
 from acclimate.llm.server.address import check_no_secrets
 from acclimate.run import description
-from acclimate.run.estimate import ENCODER_FLOP, Estimate
+from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import StageOutput
 from acclimate.run.run import Run
 from acclimate.search import scorers
@@ -223,7 +223,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         else 0
     )
     n_queries = min(_KEPT * n_written, filter.most_kept(run, n_written))
-    doc_tokens = indexing.flop / ENCODER_FLOP / max(1, len(run.input.corpus))
+    doc_tokens = indexing.flop / token_flop(run.settings["distill"]["base"]) / max(1, len(run.input.corpus))
     n_teaching = len(run.input.log) - steer.n_log_choosing(run)  # at most this many log queries are used for training
     n_rerankers = 0 if "train" in skips else train.n_rerankers(run)
     n_lists = n_queries + min(run.settings["label"]["log_queries"], n_teaching)

@@ -34,7 +34,8 @@ def query_ids_in(path: Path, corpus: Mapping[str, Doc]) -> set[str]:
         if doc_id not in corpus:
             assert lines.place
             raise lines.place.error(
-                f"{doc_id!r} is not a document of this collection; expected a run over what is indexed here"
+                f"{doc_id!r} is not a document of this collection; expected a run over what is indexed here, "
+                "documents or, with index.passage_words, passages of them"
             )
         query_ids.add(query_id)
     return query_ids
