@@ -12,7 +12,7 @@ from distilling import DEV, TRAIN
 from acclimate.base import models
 from acclimate.learn.rerankers import training as reranker_training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
-from acclimate.learn.students import training as student_training
+from acclimate.learn.students import train_student
 from acclimate.learn.students.batches import mean_loss, read_batch
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.losses import DistillationLoss
@@ -52,7 +52,7 @@ def test_a_student_s_training_has_every_setting_of_its_own(name, rate, base, dat
         given.update(settings)
         raise Stopped
 
-    monkeypatch.setattr(student_training, "StudentTraining", stop)
+    monkeypatch.setattr(train_student, "StudentTraining", stop)
     settings = {"epochs": 5, "max_steps": 9, "batch_size": 3, "evaluations": 2, "schedule": "constant"}
     with pytest.raises(Stopped):
         distill(
