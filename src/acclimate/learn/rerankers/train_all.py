@@ -43,8 +43,9 @@ def train_rerankers(
     Several rerankers that an interrupted run finished are reused; with keeps_one, so is a single one. Returns paths by
     name, and notes on the training. Raises DataError if there are too few examples.
     """
+    from acclimate.learn.rerankers.checkpoints import remove_checkpoints
     from acclimate.learn.rerankers.hyperparameters import Hyperparameters
-    from acclimate.learn.rerankers.training import remove_checkpoints, train_reranker
+    from acclimate.learn.rerankers.training import train_reranker
 
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     groups = _groups(examples, dev, prompts, hyperparameters, settings)
@@ -54,7 +55,7 @@ def train_rerankers(
     notes = {name: done for name, key in keys.items() if keeps and (done := _done(folder, name, key))}
     notes = distributed.broadcast(notes)
     if distributed.is_main():
-        _clear(folder, {*notes, "checkpoints"})
+        _clear(folder, set(notes))
     sizes = [hyperparameters.steps(group.examples) * hyperparameters.queries_at_once for group in groups]
     for number, group in enumerate(groups):
         if group.name in notes:

@@ -7,10 +7,8 @@ interrupted run resumes from the last.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -27,11 +25,12 @@ from transformers.trainer_callback import PrinterCallback
 
 from acclimate.base import distributed, models
 from acclimate.base.errors import is_out_of_memory
-from acclimate.base.files import atomic_folder, read_state, write_json
+from acclimate.base.files import atomic_folder
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
 from acclimate.base.modules import forget_last_call
 from acclimate.learn.data_parallel import data_parallel
+from acclimate.learn.rerankers.checkpoints import CHECKPOINTS, begin
 from acclimate.learn.rerankers.divergence import StopDivergence
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.inference import equal_scores, fast_scoring
@@ -43,8 +42,6 @@ from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
 from acclimate.search.scorers.prompted import Prompted
 
-CHECKPOINTS = "checkpoints"
-_KEY = "begun.json"
 _SAVES = 4  # checkpoints, if there is only one evaluation
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # the trainer's names
 
@@ -84,44 +81,31 @@ def train_reranker(
         torch.manual_seed(settings.seed)  # a new head gets random weights
         model = load(settings)
         before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
-        checkpoint = distributed.main_first(lambda: _begin(checkpoints, key))
+        checkpoint = distributed.main_first(lambda: begin(checkpoints, key))
         trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, rankings, progress)
         if _trained(trainer, checkpoint):
             break
         del model, trainer
         free_memory()
         settings = settings.in_smaller_batches()
+    course = _course(trainer, examples, settings)
+    losses = _logged(trainer, "eval_loss", "dev_loss")
+    kept = trainer.state.best_global_step if settings.evaluations > 1 else trainer.state.global_step
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        history = list(trainer.state.log_history)
-        steps = trainer.state.global_step
-        passes = trainer.state.epoch or 0.0
-        if settings.max_steps:
-            passes = steps * settings.rows_of_a_step(examples) / settings.rows(examples)
-        kept = trainer.state.best_global_step if settings.evaluations > 1 else steps
         after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, dev, texts, corpus)
         chance = None
         if LOSSES[settings.loss].of_scores:
             with equal_scores(model):
                 chance = round(trainer.evaluate()["eval_loss"], 5)
-    losses = _logged(history, "eval_loss", "dev_loss")
-    best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     if distributed.is_main():
         with quiet(), atomic_folder(folder / name) as saved:
             _save(model, saved)
-    rows = sum(len(example.doc_ids) for example in examples)
-    schedule: Any = trainer.lr_scheduler
+    best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     notes = {
         "name": name,
         "kind": scorers.kind_of(settings.base),
-        "queries": len(examples),
-        "documents_per_query": width(examples),
-        "steps": steps,
-        "epochs": round(passes, 3),
-        "rows_seen": round(rows * passes),
-        "effective_batch": settings.queries_at_once,
-        "last_learning_rate": settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
-        "loss": _logged(history, "loss", "loss"),
+        **course,
         "dev_queries": len(dev),
         "dev_loss": losses,
         "chance_loss": chance,
@@ -149,29 +133,12 @@ def _trained(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
         return False
 
 
-def _begin(checkpoints: Path, key: str) -> str | None:
-    """Create the checkpoint folder of this training; returns its last checkpoint, if any."""
-    if checkpoints.exists() and not read_state(checkpoints / _KEY, key):
-        shutil.rmtree(checkpoints)
-    write_json(checkpoints / _KEY, {"key": key})
-    return _last_whole(checkpoints)
-
-
 def _save(model: CrossEncoder, path: Path) -> None:
     if isinstance(module := model[0], Prompted):
         module.save(str(path))
     else:
         forget_last_call(model.tokenizer)
         model.save_pretrained(str(path), create_model_card=False)
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """Remove all at once: if interrupted half-way, the best checkpoint might be missing."""
-    checkpoints, leaving = folder / CHECKPOINTS, folder / f"{CHECKPOINTS}-done"
-    free_memory()  # with weights that are still mapped: NFS and FUSE keep files in use, and their folder
-    shutil.rmtree(leaving, ignore_errors=True)
-    if checkpoints.exists():
-        shutil.rmtree(checkpoints.rename(leaving))
 
 
 def _trainer(
@@ -279,22 +246,28 @@ def _arguments(
     return arguments
 
 
-def _logged(history: Sequence[Mapping[str, Any]], key: str, name: str) -> list[dict[str, Any]]:
+def _course(trainer: CrossEncoderTrainer, examples: Sequence[NWay], settings: Hyperparameters) -> dict[str, Any]:
+    """What the training read, in which steps, and its loss."""
+    steps, passes = trainer.state.global_step, trainer.state.epoch or 0.0
+    if settings.max_steps:
+        passes = steps * settings.rows_of_a_step(examples) / settings.rows(examples)
+    schedule: Any = trainer.lr_scheduler
+    return {
+        "queries": len(examples),
+        "documents_per_query": width(examples),
+        "steps": steps,
+        "epochs": round(passes, 3),
+        "rows_seen": round(sum(len(example.doc_ids) for example in examples) * passes),
+        "effective_batch": settings.queries_at_once,
+        "last_learning_rate": settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1),
+        "loss": _logged(trainer, "loss", "loss"),
+    }
+
+
+def _logged(trainer: CrossEncoderTrainer, key: str, name: str) -> list[dict[str, Any]]:
     """(step, value) logged under that key; None for values that are not finite."""
     return [
         {"step": entry["step"], name: round(entry[key], 5) if math.isfinite(entry[key]) else None}
-        for entry in history
+        for entry in trainer.state.log_history
         if key in entry
     ]
-
-
-def _last_whole(checkpoints: Path) -> str | None:
-    """The last complete checkpoint; a later, incomplete one is removed."""
-    latest_first = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
-    for path in latest_first:
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-            return str(path)
-        except (OSError, ValueError):
-            shutil.rmtree(path)
-    return None
