@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from acclimate.api import curve
 from acclimate.base.errors import DataError
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.records import Qrel, Query
 from acclimate.search import measuring
+from acclimate.stages import curve
 
 
 def judged(name: str, count: int) -> JudgedQueries:

@@ -28,7 +28,7 @@ from acclimate.report.queries import page as queries_page
 from acclimate.report.queries.inspection import inspect
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
-from acclimate.stages import generate, judges
+from acclimate.stages import generate, raters
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import new_run
 from acclimate.stages.sample import METHODS, preview, sample
@@ -264,7 +264,7 @@ def test_who_judges_and_who_looks_at_queries_sees_the_windows_too(tmp_path, tiny
         judged.extend(docs.values())
         return [3.0] * len(queries), {"prompt": 0, "completion": 0}
 
-    monkeypatch.setattr(judges, "grade", grade)
+    monkeypatch.setattr(raters, "grade", grade)
     run = run_of(tmp_path, tiny_encoder, "sample.windows=1", "filter.filters=judge")
     outputs = adapt(run, until="filter")
     sampled, corpus = outputs["sample"], run.input.corpus
