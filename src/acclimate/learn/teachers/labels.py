@@ -15,6 +15,7 @@ from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     SEQUENTIAL,
     TEACHER,
+    Teachers,
     check_teaching,
     choose_teachers,
     fuse_retrievers,
@@ -49,34 +50,14 @@ def label_lists(
     until they are read again; None: memory.
     """
     check_teaching(**settings)
-    teachers, normalize, n_ways = settings["teachers"], settings["normalize"], settings["n_ways"]
-    is_fused = not order
-    order = order or dict.fromkeys(members, 1 / len(members))
-    shown = [best(of_query, ids, order, n_ways) for of_query in find(held_out.queries, ())]
-    teaching = [name for name in members if teaches(name, teachers)]
-    if not teaching and not any(teaches(name, teachers) for name in scorers):
-        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join([*members, *scorers])}")
-    answers = relevance_of(held_out, ids)
-    # Raw scores of several retrievers cannot be added, so they cannot select what rerankers score.
-    fusion = fuse_retrievers(shown, answers, teaching or members, MIN_MAX if normalize == NONE else normalize)
     ratings = Ratings(scorers, ids, progress)
-    n_rated = n_ways if settings["windows"] else settings["reranker_ways"]
-    places = [best_places(of_query, ids, fusion.weights if is_fused else order, n_rated) for of_query in shown]
-    shown = [*ratings.rate(shown, list(scorers), places)]
-    able = [*members, *scorers]
-    chosen = choose_teachers(
-        shown, answers, fusion if teaching else None, able, list(scorers), teachers,
-        kind=normalize, weights=settings["weights"], min_gain=settings["min_gain"],
-    )  # fmt: skip
-    used = [name for name, weight in chosen.weights.items() if weight > 0]
-    if settings["mode"] == SEQUENTIAL:
-        used = [name for teacher in teachers for name in sorted(able) if teaches(name, (teacher,))]
-        chosen = sequential(chosen, used)
+    chosen, used = _choose(held_out, find, members, order, ratings, settings)
+    order, n_ways, normalize = order or _equal(members), settings["n_ways"], settings["normalize"]
     asking = [name for name in used if name in scorers]
-
     lists, sources = lists_of([*train, *dev], log[: settings["log_queries"]], find, ids, order, n_ways, scratch)
     places = [
-        best_places(of_query, ids, order, n_rated, source) for of_query, source in zip(lists, sources, strict=True)
+        best_places(of_query, ids, order, _n_rated(settings), source)
+        for of_query, source in zip(lists, sources, strict=True)
     ]
     rated = collect(ratings.rate(lists, asking, places), scratch) if asking else lists
     names = [*members, *asking]
@@ -90,3 +71,43 @@ def label_lists(
         turns, chosen.weights, chosen.rows, rated, names, ids, to_scale,
         normalize=normalize, dropped=dropped, false_negatives=n_false,
     )  # fmt: skip
+
+
+def _choose(
+    held_out: JudgedQueries,
+    find: Find,
+    members: Sequence[str],
+    order: Mapping[str, float],
+    ratings: Ratings,
+    settings: Mapping[str, Any],
+) -> tuple[Teachers, list[str]]:
+    """The teacher, chosen on held-out queries, and the names of what it consists of, in turn if they teach in turn."""
+    ids, scorers = ratings.ids, list(ratings.scorers)
+    teachers, normalize, n_ways = settings["teachers"], settings["normalize"], settings["n_ways"]
+    able = [*members, *scorers]
+    teaching = [name for name in members if teaches(name, teachers)]
+    if not any(teaches(name, teachers) for name in able):
+        raise SettingError(f"label.teachers is {','.join(teachers)}; there are {', '.join(able)}")
+    shown = [best(of_query, ids, order or _equal(members), n_ways) for of_query in find(held_out.queries, ())]
+    answers = relevance_of(held_out, ids)
+    # Raw scores of several retrievers cannot be added, so they cannot select what rerankers score.
+    fusion = fuse_retrievers(shown, answers, teaching or members, MIN_MAX if normalize == NONE else normalize)
+    places = [best_places(of_query, ids, order or fusion.weights, _n_rated(settings)) for of_query in shown]
+    shown = [*ratings.rate(shown, scorers, places)]
+    chosen = choose_teachers(
+        shown, answers, fusion if teaching else None, able, scorers, teachers,
+        kind=normalize, weights=settings["weights"], min_gain=settings["min_gain"],
+    )  # fmt: skip
+    if settings["mode"] == SEQUENTIAL:
+        used = [name for teacher in teachers for name in sorted(able) if teaches(name, (teacher,))]
+        return sequential(chosen, used), used
+    return chosen, [name for name, weight in chosen.weights.items() if weight > 0]
+
+
+def _equal(members: Sequence[str]) -> dict[str, float]:
+    return dict.fromkeys(members, 1 / len(members))
+
+
+def _n_rated(settings: Mapping[str, Any]) -> int:
+    """How many candidates of a list rerankers rate."""
+    return settings["n_ways"] if settings["windows"] else settings["reranker_ways"]
