@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from knowing import ADAPTED, HELD_OUT, IDS, MEMBERS, PERFECT, RERANKED, SIZES, USELESS, made_of
 
@@ -11,6 +15,7 @@ from acclimate.search.choice import choose
 from acclimate.search.names import SystemName
 from acclimate.search.systems import Contender, check_reranked, check_systems, contenders, first_stages
 from acclimate.search.weights import ChosenWeights
+from acclimate.stages import systems as of_run
 
 
 def test_no_reranker_is_no_reranked_system():
@@ -129,3 +134,33 @@ def test_the_systems_that_can_be_are_taken():
 def test_what_somebody_else_s_reranker_orders_was_not_adapted_here(name, is_trained, is_adapted):
     contender = Contender(SystemName(name), FakeRetriever({}), 0, {}, is_trained=is_trained)
     assert contender.facts["adapted"] is is_adapted
+
+
+def run_of(rerank, systems) -> Any:
+    run = {
+        "settings": {"evaluate": {"rerank": rerank, "systems": systems}, "index": {"max_tokens": 9}},
+        "student_kinds": (),
+        "provided": SimpleNamespace(first_stage=None),
+        "input": SimpleNamespace(corpus={}),
+    }
+    return SimpleNamespace(**run)
+
+
+def test_which_rerankers_a_run_has_follows_from_the_systems_to_measure():
+    trained: Any = SimpleNamespace(reranker=lambda run: "the trained one")
+    own, other = ("bm25+reranker@9=1", "dense+reranker"), ("hybrid+cross-encoder:a/b", "bm25+cross-encoder:a/b@7")
+    for rerank, ours, others in product(((), ("hybrid", "dense")), ((), own), ((), other)):
+        run = run_of(rerank, ("bm25", *others, *ours))
+        assert {*of_run.reranked_systems(run)} == {*(f"{name}+reranker" for name in rerank), *ours, *others}
+        assert of_run.needs_reranker(run) == bool(rerank or ours)
+        assert of_run.named_rerankers(run) == (["cross-encoder:a/b"] if others else [])
+        assert {*of_run.rerankers(run, None)} == {*of_run.named_rerankers(run)}
+        assert {*of_run.rerankers(run, trained)} == {"reranker", *of_run.named_rerankers(run)}
+        assert {*of_run.reranked_names(run, trained)} == {*rerank, *ours, *others}
+        assert {*of_run.reranked_names(run, None)} == {*ours, *others}
+
+
+def test_a_run_whose_system_has_a_model_that_cannot_score_is_refused(tiny_encoder):
+    of_run.check_systems(run_of(("hybrid",), ("bm25+cross-encoder:a/b", "dense+reranker")))
+    with pytest.raises(SettingError, match="not trained to score"):
+        of_run.check_systems(run_of(("hybrid",), ("dense+reranker", f"bm25+cross-encoder:{tiny_encoder}")))

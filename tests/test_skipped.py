@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from chain import FAST, made_again, report_of
@@ -10,7 +13,9 @@ from chain import FAST, made_again, report_of
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
+from acclimate.run.provided import Provided
 from acclimate.stages.runs import open_run
+from acclimate.stages.skipped import provided_stages, skipped
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
 
@@ -93,3 +98,38 @@ def test_a_student_that_no_teacher_tells_is_mined_for_and_nothing_is_labelled(co
     out = tmp_path / "run"
     assert run_adapt(corpus, out, changes=(*FAST, "distill.loss=contrastive", "evaluate.rerank=")) == 0
     assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "mine", "distill", "evaluate"]
+
+
+def test_a_stage_is_skipped_if_and_only_if_nothing_that_is_made_reads_it():
+    students, losses, teachers = ((), ("static",)), ("kl", "contrastive"), (("bm25",), ("bm25", "reranker-a"))
+    reranked, provided = ((), ("hybrid",), ("hybrid+own:model",)), (None, "mine", "label")
+    for case in product(students, losses, teachers, reranked, provided, (None, "model")):
+        student, loss, taught_by, systems, from_nway, reranker = case
+        settings = {
+            "distill": {"student": student, "loss": loss},
+            "label": {"teachers": taught_by},
+            "evaluate": {
+                "rerank": [name for name in systems if "+" not in name],
+                "systems": [name for name in systems if "+" in name],
+            },
+        }
+        given = Provided(from_nway=from_nway, reranker=reranker)
+        rated = SimpleNamespace(has_rated_examples=from_nway == "label")
+        run: Any = SimpleNamespace(settings=settings, provided=given, input=rated, seeds_prompts=from_nway is None)
+        stages = {*filter(None, ("train" if reranker else "", from_nway)), *(("sample", "generate") * bool(from_nway))}
+        assert provided_stages(run) == stages
+
+        read_by = {"seed": {"generate"}, "mine": set(), "train": set(), "label": set(), "distill": set()}
+        if student:
+            read_by["distill"].add("evaluate")
+            read_by["mine" if loss == "contrastive" else "label"].add("distill")
+        if "hybrid" in systems:
+            read_by["train"].add("evaluate")
+        if "reranker-a" in taught_by:
+            read_by["train"].add("label")
+        read_by["mine"].add("train")
+        needed = {"generate", "evaluate"}
+        for stage in ("distill", "label", "train", "mine", "seed"):
+            if read_by[stage] & needed - stages:
+                needed.add(stage)
+        assert {*skipped(run)} == {*read_by} - needed, case
