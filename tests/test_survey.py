@@ -42,6 +42,21 @@ def test_documents_are_split_if_little_of_the_average_one_is_read(corpus, words)
     assert passage_words(corpus, 1_000_000) == 0
 
 
+def test_what_a_sample_shows_is_of_the_whole_corpus():
+    assert passage_words(corpus_of(*[10] * 900, *[2000] * 2100), 256) == 150
+    assert passage_words(corpus_of(*[2000] * 900, *[10] * 2100), 256) == 0
+
+
+@pytest.mark.parametrize("n_others", [3, 4, 5])
+def test_most_documents_are_more_than_half_of_them(n_others):
+    texts = ["<p>The lava of the volcano is hot, and it is near to the sea.</p><p>x</p><p>y</p>"] * 4
+    others = ["Die Lava des Vulkans ist heiß, und sie ist nicht weit von dem Meer."] * n_others
+    corpus = {str(number): Doc(str(number), text) for number, text in enumerate([*texts, *others])}
+    said = "".join(warnings(corpus, "en", 256))
+    assert ("HTML tags" in said) == (n_others < 4)
+    assert ("look like de" in said) == (n_others > 4)
+
+
 def test_the_decision_is_said_and_stored_and_holds_for_what_comes_later(tmp_path, tiny_encoder, caplog):
     source, out = tmp_path / "docs", tmp_path / "run"
     source.mkdir()

@@ -193,7 +193,7 @@ def test_ties_and_scores_that_are_no_numbers_are_no_success():
     assert ranking_of([[1.0, 0.0], [2.0, 1.0, 0.5]]).ndcg == 1
     assert ranking_of([[0.0, 0.0]]) == (1 / math.log2(3), 0.0)
     assert ranking_of([[0.0, *[1.0] * 10]]).ndcg == 0
-    assert ranking_of([[math.nan, 0.0]]).ndcg == 0
+    assert ranking_of([[math.nan, 0.0], [-math.inf, 5.0]]) == (0, 0)
 
 
 def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):

@@ -142,6 +142,9 @@ def test_every_document_comes_once_whatever_the_order_and_another_moves_none(len
     drawn = drawn_in_order(lengths, 3, **settings)
     assert sorted(candidate.doc_id for candidate in drawn) == sorted(lengths)
     assert drawn_in_order(dict(reversed(lengths.items())), 3, **settings) == drawn
+    for kind in {candidate.for_window for candidate in drawn}:  # weights of both kinds meet in a diverse draw
+        weights = [candidate.weight for candidate in drawn if candidate.for_window == kind]
+        assert np.mean(weights) == pytest.approx(1)
     more = drawn_in_order({**lengths, "another": 500}, 3, **settings)
     for kind in (True, False):
         of_kind = [candidate.doc_id for candidate in drawn if candidate.for_window == kind]
