@@ -180,7 +180,7 @@ def test_a_control_is_drawn_by_seed_from_what_was_not_found():
         drawn.append([pair.doc_id for pair in pairs if pair.is_control])
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 20
     assert len({*drawn[0]}) > 5 and not {"d03", "d07"} & {*drawn[0]}
-    assert not any(pair.is_control for pair in pairs_of(run, queries, dict.fromkeys(pool, [*documents])))
+    assert not any(pair.is_control for pair in pairs_of(run, queries, {key: [*documents] for key in pool}))
 
 
 @pytest.mark.parametrize(

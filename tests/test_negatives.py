@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS
 from acclimate.learn.students import token_vectors
 from acclimate.learn.students.batches import mean_loss, read_batch
-from acclimate.learn.students.checks import check_negatives
+from acclimate.learn.students.checks import check_encoder, check_negatives, check_scale
 from acclimate.learn.students.distillation import without_teacher_scores
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.losses import DistillationLoss
@@ -199,6 +202,28 @@ def test_a_student_learns_without_a_teacher(name, base, data, tmp_path):
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
 
 
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_whole_corpus_is_compared_by_students_that_have_all_of_its_vectors_alone(name):
+    settings = {"student": ("static", name), "negatives": "corpus", "batch_size": 8, "loss": "kl"}
+    if STUDENTS[name].negatives == "corpus":  # what auto is
+        check_negatives(8, **settings)
+    else:
+        with pytest.raises(SettingError, match=f"not all document vectors are available to {name};"):
+            check_negatives(8, **settings)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize(("is_late_interaction", "dim"), [(False, 8), (False, 12), (True, 8)])
+def test_a_student_that_cannot_begin_from_a_base_is_refused(name, is_late_interaction, dim):
+    encoder: Any = SimpleNamespace(is_late_interaction=is_late_interaction, dim=dim, token_dim=8)
+    has_no_text_vectors = is_late_interaction and not name.startswith("late-interaction")
+    if has_no_text_vectors or (name == "static" and dim != encoder.token_dim):
+        with pytest.raises(SettingError, match=f"base of a {name} student|vectors of 12 components of tokens with 8"):
+            check_encoder([name], "base", encoder)
+    else:
+        check_encoder([name], "base", encoder)
+
+
 @pytest.mark.parametrize("changes", [{"negatives": "list"}, {"batch_size": 1}])
 def test_a_student_that_compares_nothing_is_refused(changes):
     settings = {"student": ("dense",), "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
@@ -207,3 +232,13 @@ def test_a_student_that_compares_nothing_is_refused(changes):
     check_negatives(1, **{**settings, **changes, "loss": "kl"})
     with pytest.raises(SettingError, match=r"mine\.n_ways is 1 and distill.*compared with no other"):
         check_negatives(1, **{**settings, **changes})
+
+
+@pytest.mark.parametrize(("is_raw", "contrastive", "mask_above"), [*product((False, True), (0.0, 0.3), (0.6, 1.0))])
+def test_a_share_of_scores_is_taken_of_scores_from_0_to_1_alone(is_raw, contrastive, mask_above):
+    settings = {"is_raw": is_raw, "contrastive": contrastive, "mask_above": mask_above}
+    if is_raw and contrastive and mask_above < 1:
+        with pytest.raises(SettingError, match=r"distill\.mask_above is 0\.6, a share of scores"):
+            check_scale(**settings)
+    else:
+        check_scale(**settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -237,6 +238,14 @@ def test_several_processes_take_steps_of_their_batches_together(loss, monkeypatc
     assert (alone, hyperparameters.queries_at_once) == (12, 4)
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert (hyperparameters.steps(TRAIN), hyperparameters.queries_at_once) == (4, 12)
+
+
+def test_a_step_reads_batch_size_lists_whole_however_long_each_is():
+    examples = [NWay("q", tuple("abcdefg"[:n_ways])) for n_ways in (2, 7, 3, 2, 2)]
+    for loss, rows, at_once in (("listwise", 5, 4), ("bce", 16, 28)):  # pairs, for a pointwise loss
+        one = dataclasses.replace(SETTINGS, loss=loss, epochs=1)
+        assert (one.rows(examples), one.rows_at_once(examples)) == (rows, at_once)
+        assert one.steps(examples) == math.ceil(rows / at_once)
 
 
 @pytest.mark.parametrize(("evaluations", "ndcg", "spread"), [(3, 0.8, 0.5), (1, 0.3, 0.7)])
