@@ -161,7 +161,7 @@ def test_a_run_above_the_size_finds_what_one_below_it_does_and_is_searched_and_u
     assert "approximate_recall" not in below["queries"]
     caplog.set_level("INFO", "acclimate")
     with monkeypatch.context() as patched:
-        patched.setattr(vectors, "_in_eight_bits", None)  # no document is encoded again
+        patched.setattr(vectors, "_with_tokens", pytest.fail)  # no document is encoded again
         assert run_adapt(corpus, copied, changes=("index.exact_up_to=10",)) == 0
     assert "index      is made again: dense search changed" in caplog.text
     assert "dense finds 100.0% of the 100 documents nearest to a query" in caplog.text

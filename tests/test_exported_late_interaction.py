@@ -12,9 +12,13 @@ from safetensors.torch import load_file, save_file
 
 import acclimate
 from acclimate.base.errors import DataError
+from acclimate.base.testing import DOCS
+from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.late_interaction_folders import reading_of, write_colbert, write_pylate
 from acclimate.deploy.exports.model_sides import TASKS, Side
 from acclimate.search.encoder import Encoder
+from acclimate.search.members import LateInteractionMember
+from acclimate.search.vectors import TOKENS, encode_corpus
 
 TEXTS = ["lava and ash", "cheese, pressed!", "a"]
 
@@ -67,3 +71,17 @@ def test_colbert_would_read_other_texts_than_such_a_student_knows(finished, tmp_
 def test_a_system_without_late_interaction_has_none_to_write(finished, tmp_path):
     with pytest.raises(DataError, match="dense has no late interaction; expected another system, with --system"):
         acclimate.open(finished).export("pylate", tmp_path / "out", system="dense")
+
+
+@pytest.mark.parametrize("tokens_as", TOKENS)
+def test_documents_are_compared_with_an_index_as_far_as_it_rounds(tokens_as, base, tmp_path):
+    vectors = encode_corpus(base, {doc.doc_id: doc for doc in DOCS}, tmp_path, tokens_as=tokens_as)
+    member = LateInteractionMember(vectors, base)
+    ours = [vectors.gather([row])[0] for row in range(len(DOCS))]
+    theirs = [encoded.tokens for encoded in base.encode([doc.default_text() for doc in DOCS], "document")]
+    assert (checks.least_cosine(ours, theirs) > checks.LEAST_COSINE) is (tokens_as == "int8")
+    assert 0.9999 < checks.least_cosine_of_documents(member, ours, theirs) <= 1
+    noise = torch.Generator().manual_seed(0)
+    others = [of_doc + 0.02 * torch.randn(of_doc.shape, generator=noise).numpy() for of_doc in theirs]
+    assert checks.least_cosine_of_documents(member, ours, others) < checks.LEAST_COSINE
+    assert checks.least_cosine_of_documents(member, ours, [*others[1:], others[0]]) < 0

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from acclimate.search.inference import Read
 
 TOKENS = EIGHT, FOUR = "int8", "int4"  # formats of token vectors
+_MOST = {EIGHT: 127, FOUR: four_bits.MOST}  # integer of each format
 _ARRAYS = ("pooled", "tokens", "scales", "offsets")
 _TOKENIZE_AT_ONCE = 1024
 _BLOCK_ROWS = 65_536  # rows of pooled vectors truncated at once
@@ -122,6 +123,11 @@ class Vectors:
         whole = FourBits(tokens)[:] if isinstance(self.tokens, FourBits) else tokens
         return whole, np.concatenate([scales[span] for span in spans])
 
+    def rounded(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Token vectors (n, token_dim) as the index keeps them."""
+        numbers, scales = quantized(torch.from_numpy(tokens), _MOST[self.token_format or EIGHT])
+        return numbers.float().mul_(scales[:, None]).numpy()
+
     def max_sim(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """MaxSim (ColBERT, Khattab and Zaharia 2020, section 3.2), averaged over the query's tokens.
 
@@ -172,7 +178,7 @@ def encode_corpus(
         pooled, tokens, scales, offsets = arrays_of(folder, "r+")
         encoded = sum(len(rows) for rows in plan[:done])
         texts = prefetch(thread, tokenized.read, plan[done:])
-        read = {EIGHT: _in_eight_bits, FOUR: _in_four_bits, None: _pooled_alone}[tokens_as]
+        read = _pooled_alone if tokens_as is None else partial(_with_tokens, most=_MOST[tokens_as])
         if maker:
             read_batches = distributed.shared(encoder, maker, read, texts, cores=None)
         else:
@@ -215,15 +221,11 @@ def _nothing(vectors: torch.Tensor) -> tuple[torch.Tensor]:
     return (vectors[:, :0],)
 
 
-def _in_eight_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
-    return encoder.read_batch(batch, "document", quantized)
+def _with_tokens(encoder: Encoder, batch: Sequence[Tokens], *, most: int) -> list[Read]:
+    return encoder.read_batch(batch, "document", partial(quantized, most=most))
 
 
-def _in_four_bits(encoder: Encoder, batch: Sequence[Tokens]) -> list[Read]:
-    return encoder.read_batch(batch, "document", partial(quantized, most=four_bits.MOST))
-
-
-def quantized(vectors: torch.Tensor, most: int = 127) -> tuple[torch.Tensor, torch.Tensor]:
+def quantized(vectors: torch.Tensor, most: int = _MOST[EIGHT]) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, dim) integers from -most to most, and (n,) scales that restore the vectors."""
     scales = vectors.abs().amax(1) / most
     return (vectors / scales.clamp(min=1e-12)[:, None]).round_().to(torch.int8), scales

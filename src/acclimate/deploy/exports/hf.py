@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from acclimate.base.errors import DataError
 from acclimate.base.files import write_text
 from acclimate.deploy.exports import model_checks as checks
@@ -71,12 +69,15 @@ def _checked(
 ) -> dict[str, float]:
     """The lowest cosine with the run's own vectors, for each side and library that read it."""
     lowest: dict[str, float] = {}
+    member = source.system.members[name]
     for task, side in sides.items():
         texts, ours = checks.sample(source, name, task)
         vectors = exported[task].vectors(texts)
-        if side.kind == "sparse" and task == "document":  # the index keeps the heaviest
-            vectors = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours, vectors, strict=True)]
-        lowest[f"{task} cosine"] = checks.least_cosine(ours, vectors)
+        lowest[f"{task} cosine"] = (
+            checks.least_cosine_of_documents(member, ours, vectors)
+            if task == "document"
+            else checks.least_cosine(ours, vectors)
+        )
         if side.kind == "dense" and pooling_in_words(side):
             plain = checks.by_transformers(exported[task].folder, side, texts)
             lowest[f"{task} cosine by transformers"] = checks.least_cosine(ours, list(plain))

@@ -77,12 +77,13 @@ def write_members(
 
 
 def _compared(source: Source, name: str, of_queries: checks.Exported, of_documents: Path) -> dict[str, float]:
+    member = source.system.members[name]
     documents, our_documents = checks.sample(source, name, "document")
     queries, our_queries = checks.sample(source, name, "query")
     their_documents = checks.Exported(of_documents, "late-interaction", "document").vectors(documents)
     their_queries = of_queries.vectors(queries)
     lowest = {
-        "document cosine": checks.least_cosine(our_documents, their_documents),
+        "document cosine": checks.least_cosine_of_documents(member, our_documents, their_documents),
         "cosine of a query's words": checks.least_cosine(our_queries, list(map(_words, our_queries, their_queries))),
     }
     checks.refuse_others(name, lowest, of_documents.parent)

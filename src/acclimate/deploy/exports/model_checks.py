@@ -25,7 +25,7 @@ from acclimate.search.views import Views
 
 _DOCUMENTS = 50  # compared with the index
 TOP = 10
-LEAST_COSINE = 0.999  # between vectors that should be equal; the index keeps token vectors in eight bits
+LEAST_COSINE = 0.999  # between vectors that should be equal
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,18 @@ def least_cosine(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> fl
     if any(left.shape != right.shape for left, right in zip(ours, theirs, strict=True)):
         return -1.0
     return min(float(_cosines(left, right).min()) for left, right in zip(ours, theirs, strict=True))
+
+
+def least_cosine_of_documents(member: Any, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """`least_cosine` with the vectors in the index, which keeps only the heaviest weights of sparse ones, and rounds
+    token vectors: relative to the cosine that rounding alone leaves.
+    """
+    if isinstance(member, LateInteractionMember):
+        rounding = least_cosine(theirs, [member.vectors.rounded(vectors) for vectors in theirs])
+        return min(1.0, least_cosine(ours, theirs) / rounding)
+    if isinstance(member, SparseMember):
+        theirs = [np.where(kept > 0, whole, 0) for kept, whole in zip(ours, theirs, strict=True)]
+    return least_cosine(ours, theirs)
 
 
 def refuse_others(name: str, cosines: Mapping[str, float], folder: Path) -> None:
