@@ -1,12 +1,14 @@
 """Have an LLM grade (query, document) pairs: how well does the document answer the query, 0 to 3?
 
-An answer must be exactly one digit. An unreadable answer is no grade, neither good nor bad.
+An answer must be exactly one digit, whatever label or marks surround it. An unreadable answer is no grade, neither good
+nor bad.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -23,7 +25,12 @@ from acclimate.records import Doc
 MAX_DOC_TOKENS = 400
 GRADE_TOKENS = 8  # leaves room for a word around the digit
 _GRADE = re.compile(
-    r"[\s*(]*(?:grade|score|rating)?[\s*:=]*([0-3])(?:\s*(?:/|out of)\s*3)?[\s*).]*(?:\([^()\d]*\)\s*)?", re.IGNORECASE
+    r"""
+    [\W_]*(?:(?:the|final|overall|relevance|relevancy|grade|score|rating|answer|boxed|is)\b[\W_]*){0,4}  # a label
+    (?<![-\d.,])([0-3])(?:\.0+)?
+    (?:\s*(?:/|out\ of)\s*3)? (?:</\w+>)? [\W_]*(?:\([^()\d]*\)\s*)?
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -85,5 +92,5 @@ def calls_of_grading(n_pairs: int, prompt: str, query_tokens: int) -> Calls:
 
 def read_grade(answer: str) -> float:
     """The grade in an answer; NaN if it is anything but a single grade."""
-    match = _GRADE.fullmatch(answer)
+    match = _GRADE.fullmatch(unicodedata.normalize("NFKC", answer))  # some scripts have wide digits
     return float(match[1]) if match else math.nan
