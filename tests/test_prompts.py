@@ -102,6 +102,19 @@ def test_a_file_that_is_no_prompt_is_refused_by_name(tmp_path, old, new, message
     assert str(error.value).startswith(str(path))
 
 
+def test_what_a_file_holds_is_told_by_its_suffix_in_any_case(tmp_path):
+    (tmp_path / "p.TOML").write_text('target = "{document}\\nQuery:"')
+    assert prompts.template(tmp_path / "p.TOML").target == "{document}\nQuery:"
+    (tmp_path / "p.YAML").write_text("a: {mode: static, template: 'Read {document} and ask:'}")
+    assert prompts.template(f"{tmp_path / 'p.YAML'}#a").name == "a"
+    (tmp_path / "p.Json").write_text('{"target": "{document}"}')
+    with pytest.raises(DataError, match="JSON holds no prompt; expected TOML"):
+        prompts.template(tmp_path / "p.Json")
+    (tmp_path / "p.toml").write_text("chat = true")
+    with pytest.raises(DataError, match="no target; expected one"):
+        prompts.template(tmp_path / "p.toml")
+
+
 def test_an_unknown_name_gets_a_suggestion_and_a_missing_file_its_path(tmp_path):
     with pytest.raises(SettingError, match="Did you mean 'inpars'"):
         prompts.load("inparz")

@@ -50,6 +50,7 @@ def test_what_is_said_is_on_disk_when_it_is_answered(client, copied):
         ({"kind": "grade", "query": "lava", "doc_id": "nothing", "grade": 4}, "less than or equal to 3"),
         ({"kind": "click", "query": " ", "doc_id": "nothing", "system": "bm25", "rank": 1}, "the query is empty"),
         ({"kind": "guess", "query": "lava"}, "kind"),
+        ({"query": "lava"}, "body.kind: Field required"),
     ],
 )
 def test_feedback_of_what_is_not_there_is_refused(client, copied, given, message):

@@ -199,6 +199,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 def _fault(error: dict[str, Any]) -> str:
     if error["type"] in _NO_OBJECT and (error["loc"] == ("body",) or error["type"] == "json_invalid"):
         return "body: expected a JSON object, and the header content-type: application/json"
+    if error["type"] == "union_tag_not_found":  # the field by which kinds of bodies are told apart
+        return f"body.{error['ctx']['discriminator'].strip(chr(39))}: Field required"
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 

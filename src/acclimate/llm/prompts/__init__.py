@@ -187,10 +187,10 @@ def template(name_or_path: str | Path, *, collection: str = "") -> Template:
         path, named = _built_in()[name]
         return files.read(path).labelled(named or collection)
     file, _, entry = name.rpartition("#")
-    if not file.endswith((".yaml", ".yml")):  # a folder may have # in its name
+    if not file.lower().endswith((".yaml", ".yml")):  # a folder may have # in its name
         file, entry = name, ""
     path = Path(file)
-    if path.suffix in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
+    if path.suffix.lower() in (".toml", ".yaml", ".yml", ".txt") or is_file(path):
         return files.read(path, entry).labelled(collection)
     raise unknown("prompt (or file)", name, names())
 
@@ -199,7 +199,7 @@ def judge(name_or_path: str | Path) -> Prompt:
     """A prompt about a query and a document, by name or path. Raises as `template` does."""
     judge_names = sorted(path.stem for path in JUDGES.glob("*.toml"))
     path = JUDGES / f"{name_or_path}.toml" if name_or_path in judge_names else Path(name_or_path)
-    if path.suffix != ".toml":
+    if path.suffix.lower() != ".toml":
         raise unknown("prompt of a judge (or file)", str(name_or_path), judge_names)
     judge_template = files.read(path)
     if "{query}" not in judge_template.target:

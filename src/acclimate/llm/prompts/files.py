@@ -75,10 +75,15 @@ def read(path: Path, name: str = "") -> Template:
 
     Raises DataError for an invalid file, SettingError for an unknown name.
     """
-    if path.suffix == ".toml":
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".jsonl"):
+        raise DataError(
+            "JSON holds no prompt; expected TOML, InPars' YAML, or the text itself in a .txt file", path=path
+        )
+    if suffix == ".toml":
         return _from_toml(read_toml(path), path)
     text = read_text(path).replace("\r\n", "\n")
-    if path.suffix in (".yaml", ".yml"):
+    if suffix in (".yaml", ".yml"):
         return _from_yaml(text, name, path)
     return _static(text, path.stem, path)
 
@@ -204,6 +209,8 @@ def _flag(value: Any, path: Path) -> bool:
 
 def _text(row: Mapping[str, Any], key: str, path: Path, *, default: str | None = None) -> str:
     value = row.get(key, default)
+    if value is None:
+        raise DataError(f"no {key}; expected one, a text", path=path)
     if not isinstance(value, str):
         raise DataError(f"{key} is {quoted(value)}; expected a text", path=path)
     return value
