@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from test_loading import changed, rewritten
 from tiny import write_cross_encoder, write_llama, write_t5
 
-from acclimate.base.errors import AcclimateError
+from acclimate import llm
+from acclimate.base.errors import AcclimateError, DataError
 from acclimate.base.loading import check_model
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
@@ -121,6 +122,38 @@ def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_enc
     run = new_run(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
     with pytest.raises(AcclimateError, match=str(broken)):
         check_models(run)
+
+
+LLMS = {  # what a language model may lack, and whether that is seen before the first stage
+    "no configuration": (written("config.json", b"[]"), True),
+    "an architecture that nobody knows": (changed(model_type="none"), True),
+    "sizes that do not fit": (changed(hidden_size=17), True),
+    "weights that were cut": (cut, True),
+    "no tokenizer": (no_tokenizer, True),
+    "a tokenizer that is no JSON": (written("tokenizer.json", b"{}"), True),
+    "a layer less": (changed(num_hidden_layers=9), False),
+    "nothing that writes": (changed(model_type="bert"), False),
+}
+
+
+@pytest.mark.parametrize("how", LLMS)
+def test_a_broken_language_model_is_refused_before_it_writes_and_before_the_first_stage_if_its_files_tell(
+    how, tmp_path
+):
+    broken = tmp_path / "model"
+    broken.mkdir()
+    write_llama(broken)
+    llm.check_files(str(broken))
+    breaks, is_seen = LLMS[how]
+    breaks(broken)
+    with pytest.raises(DataError, match=str(broken)):
+        llm.check_files(str(broken)) if is_seen else llm.load(str(broken)).complete(["a"])
+
+
+def test_a_gguf_file_that_is_none_is_refused_before_the_first_stage(tmp_path):
+    (tmp_path / "m.gguf").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"m\.gguf: not a GGUF file"):
+        llm.check_files(str(tmp_path / "m.gguf"))
 
 
 def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):

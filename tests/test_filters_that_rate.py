@@ -212,10 +212,8 @@ def test_an_answer_that_is_no_grade_is_a_counted_drop():
     ("answer", "grade"),
     [("Grade: **3**", 3), ("**Grade:** 3", 3), ("Score: 3", 3), ("(3)", 3), ("3 (fully)", 3), ("2-3", None),
      ("3 (not 2)", None), ("3", 3), (" 2.", 2), ("Grade: 1", 1), ("**0**", 0), ("2/3", 2), ("4", None),
-     ("2.5", None), ("2 or 3", None), ("Relevance: 2", 2), ("## Final score: 0", 0), ("The answer is 1", 1), ("2.0", 2),
-     ('{"relevance": "3"}', 3), ("<grade>2</grade>", 2), ("\\boxed{1}", 1), ("３", 3), ("-1", None), ("0-3", None),
-     ("1. 0", None), ("1,5", None), ("1.50", None), ("M: 2", None),
-     ("", None), ("The grade is 3 because", None), ("33", None)],
+     ("2.5", None), ("2 or 3", None), ("## Final score: 0", 0), ('{"relevance": "3"}', 3), ("<grade>2.0</grade>", 2),
+     ("\\boxed{１}", 1), ("0-3", None), ("1. 0", None), ("M: 2", None), ("-1", None), ("", None), ("3 because", None)],
 )  # fmt: skip
 def test_grades_are_read_strictly(answer, grade):
     read = read_grade(answer)

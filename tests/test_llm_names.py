@@ -144,7 +144,7 @@ def test_what_is_read_from_the_hub_is_of_the_revision_that_is_named(what, revisi
         raise DataError("enough")
 
     if what == "AutoModelForCausalLM":
-        config = type("Config", (), {"is_encoder_decoder": False})
+        config = type("Config", (), {"is_encoder_decoder": False, "model_type": "llama"})
         monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, revision: config)
     if what.startswith("Auto"):
         monkeypatch.setattr(getattr(transformers, what.split()[0]), "from_pretrained", asked)

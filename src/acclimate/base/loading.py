@@ -20,7 +20,7 @@ from typing import Any
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, is_out_of_memory
 from acclimate.base.kinds import kind_of
-from acclimate.base.text import reason_of
+from acclimate.base.text import counted, reason_of
 
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors
 _TOKENIZERS = (
@@ -40,6 +40,8 @@ _OBJECTS = (
     "config_sentence_transformers.json",
 )
 _RENAMED = {"gamma": "weight", "beta": "bias"}  # of layer norms in old checkpoints
+
+LANGUAGE_MODEL = "language model"  # a kind of model: whatever writes text
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -92,10 +94,12 @@ def quiet() -> Iterator[None]:
 def check_model(name: str, kind: str | None = "encoder") -> None:
     """Raise DataError if the model cannot be loaded, without reading its weights.
 
-    kind: what the model must be: encoder, cross-encoder, monot5 or decoder; None: as its configuration says.
+    kind: what the model must be: encoder, cross-encoder, monot5, decoder, or language model; None: as its configuration
+    says. Language models may have tensors of other names, as mixtures of experts do, so these are compared on loading.
     """
     model = models.resolve(name)
     if model.gguf_file:
+        _check_gguf(Path(model.path_or_id) / model.gguf_file)
         return
     folder = models.folder(name)
     transformer = transformer_folder(folder)
@@ -156,8 +160,17 @@ def _check_folder(folder: Path, kind: str | None) -> None:
         raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
     models.check_tokenizer_library(folder)
     model = empty_model(folder, kind)
-    _check_weights(folder, model, weights)
-    _check_tokenizer(folder / "tokenizer.json", model.get_input_embeddings().weight.shape[0])
+    if kind != LANGUAGE_MODEL:
+        _check_weights(folder, model, weights)
+    _check_tokenizer(
+        folder / "tokenizer.json", None if kind == LANGUAGE_MODEL else model.get_input_embeddings().weight.shape[0]
+    )
+
+
+def _check_gguf(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise DataError("not a GGUF file; download or convert it again", path=path)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -208,12 +221,21 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
         "cross-encoder": transformers.AutoModelForSequenceClassification,
         "monot5": transformers.AutoModelForSeq2SeqLM,
         "decoder": transformers.AutoModelForCausalLM,
+        LANGUAGE_MODEL: None,
     }[kind]
     try:
+        settings = transformers.AutoConfig.from_pretrained(str(folder))
         with torch.device("meta"):
-            return auto_class.from_config(transformers.AutoConfig.from_pretrained(str(folder)))
+            return (auto_class or llm_class(settings)).from_config(settings)
     except Exception as error:
         raise DataError(f"no {kind} can be made from it: {reason_of(error)}", path=folder / "config.json") from None
+
+
+def llm_class(config: Any) -> Any:
+    """The class of transformers that loads an LLM."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
@@ -229,7 +251,8 @@ def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:
         return  # the file uses other names, which transformers translates
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(tied)} tensors are not in its weights, {missing[0]} among them; download it again",
+            f"{len(missing)} of its {counted(len(tied), 'tensor')} are not in its weights, {missing[0]} among them; "
+            "download it again",
             path=folder,
         )
     for key, names in tied.items():
@@ -247,8 +270,8 @@ def canonical_name(name: str, model: Any) -> str:
     return ".".join([*parts, _RENAMED.get(last, last)])
 
 
-def _check_tokenizer(path: Path, rows: int) -> None:
-    """Raise DataError for a tokenizer that cannot be read or has tokens without an embedding."""
+def _check_tokenizer(path: Path, rows: int | None) -> None:
+    """Raise DataError for a tokenizer that cannot be read or, if `rows` are known, has tokens without an embedding."""
     if not path.is_file():
         return
     from tokenizers import Tokenizer
@@ -257,7 +280,7 @@ def _check_tokenizer(path: Path, rows: int) -> None:
         tokens = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
     except Exception as error:
         raise DataError(f"the tokenizer could not be read: {error}", path=path) from None
-    if tokens and max(tokens.values()) >= rows:
+    if rows is not None and tokens and max(tokens.values()) >= rows:
         raise DataError(
             f"it has a token {max(tokens.values())}, and the model embeds {rows:,}: they do not match",
             path=path,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from acclimate.base import files, models
 from acclimate.base.errors import DataError, SettingError
+from acclimate.base.loading import LANGUAGE_MODEL, check_model
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM, StreamingLLM
@@ -27,6 +28,7 @@ __all__ = [
     "Decoding",
     "StreamingLLM",
     "check",
+    "check_files",
     "fingerprint_of",
     "is_served",
     "load",
@@ -80,6 +82,13 @@ def fingerprint_of(name: str) -> str:
     """Fingerprint of the LLM behind a name, as far as possible without loading it."""
     with _naming_servers(name):
         return _class(name)(name).fingerprint
+
+
+def check_files(name: str) -> None:
+    """Raises DataError for a local LLM that cannot be loaded, without reading its weights. Downloads a hub model."""
+    if _backend(name) is BACKENDS[""]:
+        with _naming_servers(name):
+            check_model(name, LANGUAGE_MODEL)
 
 
 def load(name: str, decoding: Decoding = Decoding()) -> LLM:

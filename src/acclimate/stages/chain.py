@@ -205,6 +205,7 @@ def check_models(run: Run, *, asks: bool = True) -> None:
         check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in base_encoders else kind)
     for stage, name in run.llms.items():
         if asks and not llms.is_served(name) and not run.workspace.is_made(stage):
+            llms.check_files(name)
             llms.fingerprint_of(name)
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base import models
-from acclimate.base.loading import loading
+from acclimate.base.errors import DataError
+from acclimate.base.loading import llm_class, loading
 from acclimate.base.memory import Halving
 from acclimate.base.modules import max_positions
+from acclimate.base.text import counted
 from acclimate.llm.decoders import configuration, gguf
 from acclimate.llm.decoders.decoder import Decoder
 from acclimate.llm.decoders.tokenizer import Tokenizer
@@ -40,13 +42,20 @@ class Loaded(Tokenizer):
     @cached_property
     def model(self) -> Any:
         """The model, on the device, in inference mode."""
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GgufConfig
+        from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
 
         model = models.resolve(self.name)
         revision = model.revision or "main"
 
         def load(path: str | Path, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
-            return kind.from_pretrained(path, revision=revision, dtype=self.dtype, use_safetensors=True, **options)
+            options |= {"revision": revision, "dtype": self.dtype, "use_safetensors": True, "output_loading_info": True}
+            loaded, about = kind.from_pretrained(path, **options)
+            if missing := sorted(about["missing_keys"]):  # transformers would have filled them in at random
+                what = (
+                    f"{counted(len(missing), 'tensor is', 'tensors are')} not in its weights, {missing[0]} among them"
+                )
+                raise DataError(f"{what}; expected a whole language model", path=self.name)
+            return loaded
 
         def unpack() -> Any:
             quantization = GgufConfig(dequantize=True)
@@ -56,10 +65,11 @@ class Loaded(Tokenizer):
         with loading(self.name):
             if model.gguf_file:
                 loaded = load_unpacked(self.name, str(self.dtype).removeprefix("torch."), unpack, load)
-            elif AutoConfig.from_pretrained(model.path_or_id, revision=revision).is_encoder_decoder:
-                loaded = load(model.path_or_id, AutoModelForSeq2SeqLM)
             else:
-                loaded = load(model.path_or_id)
+                config = AutoConfig.from_pretrained(model.path_or_id, revision=revision)
+                if configuration.is_encoder(config):
+                    raise DataError(f"an encoder ({config.model_type}), which writes no text", path=self.name)
+                loaded = load(model.path_or_id, llm_class(config))
             return loaded.to(models.device()).eval()
 
     @cached_property
