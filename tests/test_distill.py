@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +25,13 @@ from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
 from acclimate.learn.students.token_vectors import document_of_token
 from acclimate.learn.students.train_student import shortened
-from acclimate.records import NWay
+from acclimate.records import NWay, SyntheticQuery
+from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 from acclimate.stages.chain import STAGES
-from acclimate.stages.distill import distill
+from acclimate.stages.distill import _mined_by_side, check, distill
 
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}
 
@@ -247,6 +250,40 @@ def test_an_unknown_student_is_named_with_the_nearest():
         resolve(STAGES, {}, ["distill.student=dense-qery"])
     assert STUDENTS.keys() == STUDENT_KINDS.keys()
     check_students(("dense", "late-interaction-query"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_processes", "said"),
+    [
+        (["distill.tune=epochs:1:2"], 2, "distill.tune takes one process"),
+        (["distill.tune=epochs:1:2"], 1, None),
+        ([], 2, None),
+        (["label.normalize=none", "distill.mask_above=0.6"], 1, "mask_above is 0.6, a share of scores"),
+        (["label.normalize=none", "distill.tune=mask_above:1:0.6"], 1, "mask_above is 0.6, a share of scores"),
+        (["label.normalize=none", "distill.mask_above=0.6", "distill.loss=contrastive"], 1, None),
+        (["distill.student=dense", "distill.tune=negatives:batch:corpus"], 1, "are available to dense"),
+    ],
+)
+def test_what_no_student_could_learn_with_is_refused_before_the_run(changes, n_processes, said, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", str(n_processes))
+    settings = resolve(STAGES, load_recipe("quick"), ["distill.base=some/base", "label.teachers=bm25", *changes])
+    run: Any = SimpleNamespace(settings=settings)
+    if said:
+        with pytest.raises(SettingError, match=said):
+            check(run, asks=False)
+    else:
+        check(run, asks=False)
+
+
+def test_mined_examples_are_on_the_side_of_their_query():
+    sides = {
+        side: [SyntheticQuery(f"{side}{n}", "?", "s", -1.0) for n in range(3)] for side in ("train", "dev", "test")
+    }
+    mined: Any = SimpleNamespace(examples=[NWay(query.query_id, tuple("sab")) for of in sides.values() for query in of])
+    filtered: Any = SimpleNamespace(sides=lambda sampled: sides)
+    nothing: Any = None
+    for side, examples in zip(("train", "dev"), _mined_by_side(mined, nothing, filtered), strict=True):
+        assert examples == [NWay(query.query_id, tuple("sab"), (1.0, 0.0, 0.0)) for query in sides[side]]
 
 
 def test_what_cannot_be_learned_from_is_refused(base, data, tmp_path):

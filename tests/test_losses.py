@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,23 @@ def test_without_a_source_document_only_the_teacher_is_followed(contrastive):
     assert loss_of(logs, contrastive=contrastive, has_positive=False, **settings) == pytest.approx(alone)
     if contrastive:
         assert loss_of(logs, contrastive=contrastive, **settings) != pytest.approx(alone)
+
+
+@pytest.mark.parametrize("within_list", [False, True])
+@pytest.mark.parametrize("name", ["kl", "margin-mse"])
+def test_the_loss_of_a_list_does_not_depend_on_the_others_of_its_batch(name, within_list):
+    rng = np.random.default_rng(0)
+    priors, scores = torch.tensor(rng.random(6)) * 0.9, torch.tensor(rng.integers(0, 3, (6, 4)) / 2)
+    cosines = torch.tensor(rng.normal(size=(2, 6, 9)))
+    places = torch.tensor(np.array([rng.permutation(9)[:4] for _ in range(6)]))
+    for mask_above, temperature, seen in product((0.5, 1.0), (0.0, 0.1), (None, priors)):
+        settings = {"name": name, "within_list": within_list, "contrastive": 0.3, "mask_above": mask_above}
+        loss = DistillationLoss(contrastive_temperature=temperature, **settings)
+        alone = [
+            loss(Similarities(cosines[:, row], places[row]), scores[row], None if seen is None else seen[row]).item()
+            for row in ([number] for number in range(6))
+        ]
+        assert loss(Similarities(cosines, places), scores, seen).tolist() == pytest.approx(alone, rel=1e-4)
 
 
 def test_what_a_corpus_wide_student_gives_to_other_documents_is_to_stay():

@@ -131,3 +131,23 @@ def test_queries_are_searched_unless_these_very_ones_were_measured(asked, candid
             stage._runs(run, outputs, queries, new, lambda *_: None)
     else:
         assert stage._runs(run, outputs, queries, new, lambda *_: None) == {"bm25": [ScoredDoc("1", asked, 1.0)]}
+
+
+grades = st.none() | st.integers(0, 3)
+
+
+@given(st.lists(st.tuples(grades, grades, grades), max_size=6))
+def test_a_judge_tells_apart_as_many_pairs_of_a_first_result_and_a_random_document_as_it_grades_in_order(graded):
+    """Ties count half. What is second in every run is no first result, and what has no grade is not counted."""
+    rows, runs = [], {"bm25": [], "dense": []}
+    for number, of in enumerate(graded):
+        query_id = f"q{number}"
+        rows += [
+            {"query_id": query_id, "doc_id": doc_id, "grade": grade, "control": doc_id == "random"}
+            for doc_id, grade in zip(("first", "second", "random"), of, strict=True)
+        ]
+        for hits in runs.values():
+            hits += [ScoredDoc(query_id, doc_id, score) for doc_id, score in (("first", 2.0), ("second", 1.0))]
+    firsts, randoms = ([of[place] for of in graded if of[place] is not None] for place in (0, 2))
+    pairs = [(first > other) + 0.5 * (first == other) for first in firsts for other in randoms]
+    assert stage._told_apart(rows, runs) == pytest.approx(sum(pairs) / len(pairs) if pairs else 0.0, abs=1e-5)

@@ -13,7 +13,9 @@ from chain import FAST, made_again, report_of
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
+from acclimate.corpus.near_duplicates import NearDuplicateDocs
 from acclimate.run.provided import Provided
+from acclimate.stages import distill
 from acclimate.stages.runs import open_run
 from acclimate.stages.skipped import provided_stages, skipped
 
@@ -94,10 +96,20 @@ def test_what_a_run_was_made_from_is_read_whatever_was_asked_for_since(copied, c
     assert acclimate.open(copied).search("lava", k=2, system="hybrid+reranker")
 
 
-def test_a_student_that_no_teacher_tells_is_mined_for_and_nothing_is_labelled(corpus, run_adapt, tmp_path):
-    out = tmp_path / "run"
+def test_a_student_that_no_teacher_tells_is_mined_for_and_nothing_is_labelled(corpus, run_adapt, tmp_path, monkeypatch):
+    out, given = tmp_path / "run", []
+
+    def noting(*data, **settings):
+        given.append(data)
+        return train_students(*data, **settings)
+
+    train_students = distill.train_students
+    monkeypatch.setattr(distill, "train_students", noting)
     assert run_adapt(corpus, out, changes=(*FAST, "distill.loss=contrastive", "evaluate.rerank=")) == 0
     assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "mine", "distill", "evaluate"]
+    ((train, dev, _, data, *_),) = given
+    assert isinstance(data.alike, NearDuplicateDocs)  # which are no negatives
+    assert not {example.query_id for example in train} & {example.query_id for example in dev}
 
 
 def test_a_stage_is_skipped_if_and_only_if_nothing_that_is_made_reads_it():
