@@ -52,6 +52,32 @@ def test_the_order_of_the_queries_does_not_matter(values, chance):
     assert compared(shuffled, theirs) == compared(ours, theirs)
 
 
+@given(pairs, st.integers(1, 4))
+@settings(deadline=None, max_examples=25)
+def test_queries_of_one_source_count_as_one(values, repeats):
+    """Repeating each of them tells nothing new."""
+    ours, theirs = systems(values)
+    again = [
+        {f"{query_id} {n}": each[query_id] for query_id in each for n in range(repeats)} for each in (ours, theirs)
+    ]
+    sources = {query_id: query_id.split()[0] for query_id in again[0]}
+    once, repeated = compared(ours, theirs), compared(*again, sources=sources)
+    assert (repeated.p, repeated.wins) == (once.p, repeats * once.wins)
+    assert (repeated.delta, *repeated.ci95) == pytest.approx((once.delta, *once.ci95), abs=1e-12)
+    assert interval(again[0], samples=500, sources=sources) == pytest.approx(interval(ours, samples=500), abs=1e-12)
+    assert compared(ours, theirs, sources={query_id: f"of {query_id}" for query_id in ours}) == once
+
+
+def test_equal_systems_rarely_differ_significantly_on_few_documents_with_many_queries():
+    random, significant = np.random.default_rng(0), [0, 0]
+    for _ in range(60):
+        values = [(float(mean + x), 0.0) for mean in random.normal(0, 0.1, 12) for x in random.normal(0, 0.2, 12)]
+        ours, theirs = systems(values)
+        for n, sources in enumerate(({}, {query_id: str(int(query_id) // 12) for query_id in ours})):
+            significant[n] += compared(ours, theirs, sources=sources, samples=200).p < 0.05
+    assert significant[0] > 12 and significant[1] < 7
+
+
 @given(st.lists(st.integers(-8, 8).filter(bool), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=50)
 def test_few_pairs_are_tested_exactly(steps: list[int]):

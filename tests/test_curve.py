@@ -187,7 +187,7 @@ def test_queries_that_chose_prove_nothing(measured):
         }
         for count in (0, 4, 8)
     }
-    last = curve._curve("lists", 8, "dense", values, 0)["last"]
+    last = curve._curve("lists", 8, "dense", values, 0, {})["last"]
     if measured:
         assert (last["on"], last["delta"], last["p"]) == ("test", 0.0, 1.0)  # whatever the held-out ones gained
     else:

@@ -159,16 +159,6 @@ def test_a_judge_tells_found_from_drawn_and_mostly_gives_grades(told_apart, unre
     assert judge._is_usable(told_apart, unreadable, 10) == usable
 
 
-def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
-    asked: list[float] = []
-    monkeypatch.setattr(judge, "conclusion", lambda *_, min_difference, **__: asked.append(min_difference))
-    outputs: Any = {"evaluate": SimpleNamespace(measured={"systems": []}, chosen=SimpleNamespace(candidate="dense"))}
-    run: Any = SimpleNamespace(seed=0)
-    for kind in ("synthetic", "log", "given"):
-        judge._evaluation(run, outputs, judge.JudgeQueries(kind, [], 0), {})
-    assert asked == [0.025, 0.0, 0.0]
-
-
 def test_a_control_is_drawn_by_seed_from_what_was_not_found():
     documents, queries = {f"d{n:02}": None for n in range(30)}, [Query(f"q{n}", "?") for n in range(20)]
     pool = {query.query_id: ["d03", "d07"] for query in queries}

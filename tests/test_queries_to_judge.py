@@ -151,3 +151,13 @@ def test_a_judge_tells_apart_as_many_pairs_of_a_first_result_and_a_random_docume
     firsts, randoms = ([of[place] for of in graded if of[place] is not None] for place in (0, 2))
     pairs = [(first > other) + 0.5 * (first == other) for first in firsts for other in randoms]
     assert stage._told_apart(rows, runs) == pytest.approx(sum(pairs) / len(pairs) if pairs else 0.0, abs=1e-5)
+
+
+def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
+    asked: list[float] = []
+    monkeypatch.setattr(stage, "conclusion", lambda *_, min_difference, **__: asked.append(min_difference))
+    run, outputs = run_of("synthetic")
+    outputs["evaluate"] = SimpleNamespace(measured={"systems": []}, chosen=SimpleNamespace(candidate="dense"))
+    for kind in ("synthetic", "log", "given"):
+        stage._evaluation(run, outputs, stage.JudgeQueries(kind, [], 0), {})
+    assert asked == [0.025, 0.0, 0.0]

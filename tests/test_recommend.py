@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.compare import compare, verdict
-from acclimate.measure.evaluation import conclude, summary
+from acclimate.measure.evaluation import conclude, means, summary
 from acclimate.measure.recommend import best_untouched, effort, recommend
+from acclimate.records import Qrel, Query
 from acclimate.report import sentences
 
 
@@ -70,6 +73,30 @@ def test_a_system_that_cannot_serve_is_measured_and_not_recommended():
     values = {row["name"]: {"nDCG@10": {"q": row["measures"]["nDCG@10"]}} for row in rows}
     found = conclude(rows, values, "bm25", "dense", [], [], servable=["bm25", "dense"], seed=0, min_difference=0.0)
     assert found.recommendation.best == "dense"
+
+
+def test_many_queries_of_few_documents_are_few_in_every_test_and_interval():
+    """A gain on all of 40 queries is significant, on all queries of four documents it is not."""
+    values = {"bm25": {f"q{n:02}": 0.0 for n in range(40)}, "dense": {f"q{n:02}": 0.1 + n / 400 for n in range(40)}}
+    by_name = {name: {"nDCG@10": of} for name, of in values.items()}
+    rows = [{**system(name, [*of.values()], 1), "index_bytes": 0} for name, of in values.items()]
+
+    def found(sources: dict[str, str]) -> tuple[object, ...]:
+        of = conclude(
+            rows, by_name, "bm25", "dense", [("dense", "bm25")], [("step", "bm25", "dense")],
+            servable=["bm25", "dense"], seed=0, min_difference=0.0, sources=sources,
+        )  # fmt: skip
+        (low, high), p = means(by_name["dense"], 0, sources)["intervals"]["nDCG@10"], of.comparisons[0].p
+        return of.verdict, [*of.recommendation.equals], of.steps[0]["adds"], p < 0.05, high - low > 0.05
+
+    assert found({}) == ("WIN", [], True, True, False)
+    few = JudgedQueries(
+        "synthetic",
+        [Query(query_id, "?") for query_id in values["bm25"]],
+        [Qrel(q, f"d{n // 10 + at}", 2 - at) for n, q in enumerate(values["bm25"]) for at in (0, 1)],
+    )
+    assert found(dict(few.sources)) == ("NO DIFFERENCE", ["bm25"], False, False, True)
+    assert replace(few, split="test").sources == {}
 
 
 def test_latencies_are_in_milliseconds():

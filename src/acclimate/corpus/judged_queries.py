@@ -48,6 +48,13 @@ class JudgedQueries:
     def is_synthetic(self) -> bool:
         return self.split == SYNTHETIC
 
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """query_id -> the document, best graded of all, that a synthetic query was written for; {} for real queries."""
+        if not self.is_synthetic:
+            return {}
+        return {query_id: max(graded, key=lambda doc_id: graded[doc_id]) for query_id, graded in self.grades.items()}
+
     def combined_with(self, judged: JudgedQueries) -> JudgedQueries:
         """These queries together with judged ones, fifty of which count as much as all of these.
 

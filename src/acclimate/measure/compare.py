@@ -3,14 +3,19 @@
 The p-value is of a two-sided paired randomization test: if the systems were equal, each query's difference could as
 well have the opposite sign (Smucker, Allan and Carterette, CIKM 2007). The interval is a bootstrap over
 queries (see `interval_of`); it covers queries like these, not other collections.
+
+Synthetic queries that were written for parts of one document are not independent: a system good for one of them is good
+for others (differences between systems have an intraclass correlation of about .1 there, docs/log.md). So their signs
+are changed together, and they are resampled together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +31,7 @@ ALPHA = 0.05  # significance level
 # It adds to chance, so smaller differences do not count.
 ERROR_WITHOUT_LABELS = 0.025
 EXACT_PAIRS = 14  # number of differing pairs up to which all 2**14 sign assignments are tried
+NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 _CELLS = 2**21  # random numbers held at once
 _KEPT_CELLS = 2**26  # bytes of bootstrap samples cached for further values of as many queries
 
@@ -76,6 +82,7 @@ def compare(
     measure: str,
     seed: int = 0,
     samples: int = 10_000,
+    sources: Mapping[str, str] = NO_SOURCES,
 ) -> Comparison:
     """Compare two systems' values of one measure, query_id -> value, over the same queries.
 
@@ -86,18 +93,21 @@ def compare(
     ----------
     samples
         Assignments of signs, and bootstrap samples, to draw. With 14 different pairs or fewer the test tries all.
+    sources
+        query_id -> the document that the query was written for; the others are independent.
     """
     _check_same_queries(system_values, baseline_values, system, baseline)
     ours, theirs = _by_query(system_values), _by_query(baseline_values)
     differences = ours - theirs
     differences[np.abs(differences) <= TIE] = 0.0
+    totals, counts = _by_source(differences, system_values, sources)
     return Comparison(
         system=system,
         baseline=baseline,
         measure=measure,
         delta=float(differences.mean()),
-        ci95=_interval(differences, seed, samples),
-        p=_randomization_p(differences[differences != 0], seed, samples),
+        ci95=_interval(totals, counts, seed, samples),
+        p=_randomization_p(totals[np.abs(totals) > TIE], seed, samples),
         wins=int((differences > 0).sum()),
         losses=int((differences < 0).sum()),
         ties=int((differences == 0).sum()),
@@ -112,13 +122,15 @@ def verdict(comparison: Comparison, *, min_difference: float = 0.0) -> Verdict:
     return "WIN" if comparison.delta > 0 else "REGRESSION"
 
 
-def interval(values: Mapping[str, float], *, seed: int = 0, samples: int = 10_000) -> tuple[float, float]:
-    """95% interval of the mean of one system's values, query_id -> value."""
-    return _interval(_by_query(values), seed, samples)
+def interval(
+    values: Mapping[str, float], *, seed: int = 0, samples: int = 10_000, sources: Mapping[str, str] = NO_SOURCES
+) -> tuple[float, float]:
+    """95% interval of the mean of one system's values, query_id -> value. sources: see `compare`."""
+    return _interval(*_by_source(_by_query(values), values, sources), seed, samples)
 
 
 def interval_of(samples: Floats, count: int) -> tuple[float, float]:
-    """95% interval of a statistic computed on bootstrap samples of `count` queries.
+    """95% interval of a statistic computed on bootstrap samples of `count` independent queries, or sources of queries.
 
     Plain percentiles are too narrow for few queries: with ten they cover the mean in 9 of 10 cases, since samples vary
     less than the population and its tails are not Student's. So percentiles further out are taken (the expanded
@@ -147,17 +159,18 @@ def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
     return (as_far + 1) / (samples + 1)
 
 
-def _interval(values: Floats, seed: int, samples: int) -> tuple[float, float]:
-    count = len(values)
+def _interval(totals: Floats, counts: Floats, seed: int, samples: int) -> tuple[float, float]:
+    """totals, counts: see `_by_source`."""
+    count = len(totals)
     resampled = _kept if samples * count <= _KEPT_CELLS else _resampled
-    means = [times.astype(np.float64) @ values / count for times in resampled(count, seed, samples)]
-    return interval_of(np.concatenate(means), count)
+    drawn = (times.astype(np.float64) for times in resampled(count, seed, samples))
+    return interval_of(np.concatenate([times @ totals / (times @ counts) for times in drawn]), count)
 
 
 def _resampled(count: int, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
-    """(rows, count) how often each query is in each bootstrap sample, in batches.
+    """(rows, count) how often each query, or source of queries, is in each bootstrap sample, in batches.
 
-    Depends on the number of queries only, so systems and measures on the same queries share the samples.
+    Depends on their number only, so systems and measures on the same queries share the samples.
     """
     random = np.random.default_rng([seed, 1])
     for rows in _batches(samples, count):
@@ -186,6 +199,17 @@ def _by_query(values: Mapping[str, float]) -> Floats:
         bad = next(query_id for query_id in sorted(values) if not np.isfinite(values[query_id]))
         raise DataError(f"query {bad!r}: found {values[bad]}; expected a finite number")
     return array
+
+
+def _by_source(values: Floats, query_ids: Iterable[str], sources: Mapping[str, str]) -> tuple[Floats, Floats]:
+    """The total and the number of the values of each source, which are those of the sorted queries."""
+    rows_of: dict[tuple[bool, str], int] = {}
+    of_queries = ((query_id in sources, sources.get(query_id, query_id)) for query_id in sorted(query_ids))
+    rows = [rows_of.setdefault(source, len(rows_of)) for source in of_queries]
+    totals, counts = np.zeros(len(rows_of)), np.zeros(len(rows_of))
+    np.add.at(totals, rows, values)
+    np.add.at(counts, rows, 1.0)
+    return totals, counts
 
 
 def _check_same_queries(ours: Mapping[str, float], theirs: Mapping[str, float], system: str, baseline: str) -> None:

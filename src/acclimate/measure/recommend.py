@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from acclimate.measure.compare import compare, verdict
+from acclimate.measure.compare import NO_SOURCES, compare, verdict
 from acclimate.measure.measures import MAIN
 
 FASTER = 1.5  # ratio of latencies that counts as slower
@@ -43,10 +43,11 @@ def recommend(
     values: Mapping[str, Mapping[str, float]],
     seed: int,
     min_difference: float = 0.0,
+    sources: Mapping[str, str] = NO_SOURCES,
 ) -> Recommendation:
     """Choose among `systems`, as in a report. values: system -> query_id -> nDCG@10.
 
-    min_difference: smaller differences do not count.
+    min_difference: smaller differences do not count. sources: see `compare`.
     """
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -55,7 +56,9 @@ def recommend(
     best = min(systems, key=place)["name"]
     equals: dict[str, float] = {}
     for name in (system["name"] for system in sorted(systems, key=place)):
-        comparison = compare(values[best], values[name], system=best, baseline=name, measure=MAIN, seed=seed)
+        comparison = compare(
+            values[best], values[name], system=best, baseline=name, measure=MAIN, seed=seed, sources=sources
+        )
         if name != best and verdict(comparison, min_difference=min_difference) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]

@@ -73,7 +73,7 @@ def learning_curves(
         counts = points(total, wanted) if total else []
         if counts:
             values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
-            rows += [_curve(unit, total, system, values, run.seed) for system in _systems(values)]
+            rows += [_curve(unit, total, system, values, run.seed, curves.test.sources) for system in _systems(values)]
     return {
         "measure": MAIN,
         "corpus": run.collection_name,
@@ -120,16 +120,16 @@ class _Curves:
     def sets(self) -> dict[str, JudgedQueries]:
         """The sets of queries to measure on: the held-out ones, and the test queries, which chose nothing."""
         sets = {HELD_OUT: self.outputs["steer"].choosing(self.run, self.outputs["sample"])}
-        asked = measuring.draw_queries(self._test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
-        return {**sets, TEST: self._test.restricted_to(asked)} if asked else sets
+        asked = measuring.draw_queries(self.test.queries, self.run.settings["evaluate"]["max_queries"], self.run.seed)
+        return {**sets, TEST: self.test.restricted_to(asked)} if asked else sets
 
     @cached_property
-    def _test(self) -> JudgedQueries:
+    def test(self) -> JudgedQueries:
         return self.outputs["steer"].measuring(self.run, self.outputs["sample"])
 
     def name_of(self, name: str) -> str:
         """Description of a set of queries: `300 test queries of 5,000`."""
-        total = len(self._test.queries)
+        total = len(self.test.queries)
         is_part = name == TEST and len(self.sets[name].queries) < total
         return f"{self.sets[name]} of {total:,}" if is_part else str(self.sets[name])
 
@@ -248,14 +248,16 @@ def _systems(values: Mapping[int, Values]) -> list[str]:
     return [system for system in dict.fromkeys(trained) if not system.endswith(_START)]
 
 
-def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], seed: int) -> dict[str, Any]:
+def _curve(
+    unit: str, total: int, system: str, values: Mapping[int, Values], seed: int, sources: Mapping[str, str]
+) -> dict[str, Any]:
     def shown(count: int, of: Values, system: str) -> dict[str, Any]:
         return {
             unit: count,
             **{
                 name: {
                     "nDCG@10": round(measuring.mean(systems[system]), 5),
-                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed)],
+                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed, sources=sources)],
                 }
                 for name, systems in of.items()
             },
@@ -269,7 +271,7 @@ def _curve(unit: str, total: int, system: str, values: Mapping[int, Values], see
     if len(trained) > 1 and TEST in values[0]:
         fewer, more = trained[-2:]
         ours, theirs = (values[count][TEST][system] for count in (more, fewer))
-        step = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed)
+        step = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed, sources=sources)
         last = {
             "from": fewer,
             "to": more,

@@ -8,7 +8,7 @@ chosen among all (`recommend`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.before_after import before_after
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS
+from acclimate.measure.compare import ERROR_WITHOUT_LABELS, NO_SOURCES
 from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
 from acclimate.measure.named import means_of
@@ -71,6 +71,7 @@ def evaluate(
     folder: Path,
     min_difference: float = 0.0,
     n_docs: int = 0,
+    sources: Mapping[str, str] = NO_SOURCES,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
     max_queries: Annotated[int, AtLeast(0)] = 1000,
@@ -88,7 +89,8 @@ def evaluate(
     evaluator gives the same figures (`trec_eval -c` where a system finds nothing for a query). Queries are answered in
     batches; latency, from text to ranking, is measured on a random subset answered one at a time. A query without
     relevant documents counts 0. `n_docs`: of the searchable collection. Differences below `min_difference` do not
-    count. Raises DataError when no query has a relevant document, SettingError for an unknown measure.
+    count. `sources`: see `compare`. Raises DataError when no query has a relevant document, SettingError for an unknown
+    measure.
 
     Parameters
     ----------
@@ -131,8 +133,8 @@ def evaluate(
         progress(n_searches + sum(n_apart[:place]), n_in_all)
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
-        summaries.append({**contender.facts, **summary(values[name], seconds, seed), **sizes})
-    return conclusion(summaries, values, candidate, seed=seed, min_difference=min_difference)
+        summaries.append({**contender.facts, **summary(values[name], seconds, seed, sources), **sizes})
+    return conclusion(summaries, values, candidate, seed=seed, min_difference=min_difference, sources=sources)
 
 
 class Evaluated(StageOutput):
@@ -257,7 +259,7 @@ def make(
                 competing = [each._replace(retriever=Excluding(each.retriever, left_out)) for each in competing]
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
-                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus),
+                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus), test.sources,
                 seed=run.seed, progress=progress, **run.settings["evaluate"],
             )  # fmt: skip
         values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}

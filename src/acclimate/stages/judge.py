@@ -263,11 +263,11 @@ def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, A
 def _evaluation(run: Run, outputs: Outputs, on: JudgeQueries, values: Mapping[str, Any]) -> Evaluation:
     """The verdict on the run's candidate by these values."""
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
-    summaries = [{**rows[name], **means(by_measure, run.seed)} for name, by_measure in values.items()]
+    sources = outputs["steer"].measuring(run, outputs["sample"]).sources
+    summaries = [{**rows[name], **means(by_measure, run.seed, sources)} for name, by_measure in values.items()]
     min_difference = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
-    return conclusion(
-        summaries, values, outputs["evaluate"].chosen.candidate, seed=run.seed, min_difference=min_difference
-    )
+    candidate = outputs["evaluate"].chosen.candidate
+    return conclusion(summaries, values, candidate, seed=run.seed, min_difference=min_difference, sources=sources)
 
 
 def _is_usable(told_apart: float, unreadable: int, n_pairs: int) -> bool:

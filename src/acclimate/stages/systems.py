@@ -124,11 +124,18 @@ def contenders(
 
 
 def conclusion(
-    rows: list[dict[str, Any]], values: Mapping[str, Values], candidate: str, *, seed: int, min_difference: float
+    rows: list[dict[str, Any]],
+    values: Mapping[str, Values],
+    candidate: str,
+    *,
+    seed: int,
+    min_difference: float,
+    sources: Mapping[str, str],
 ) -> Evaluation:
     """The evaluation and verdict that follow from the systems' values on the same queries.
 
-    rows: systems as in a report. values: by system. min_difference: the smallest difference that counts.
+    rows: systems as in a report. values: by system. min_difference: the smallest difference that counts. sources: see
+    `compare`.
     """
     names, baseline = [SystemName(name) for name in values], best_untouched(rows)
     return conclude(
@@ -141,4 +148,5 @@ def conclusion(
         servable=[name for name in names if name.is_servable],
         seed=seed,
         min_difference=min_difference,
+        sources=sources,
     )
