@@ -44,6 +44,8 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
         ('x<div ROLE=Main>a<p role="navigation">b</p>c', "a\nc"),
         ("<main>a<main>b</main>c</main>d<main>e</main>", "a\nb\nc\ne"),
         ("<main><nav>b</nav>a", "a"),
+        ('<div class="navheader"><th>a</th><a>Prev</a></div><h2>b</h2>c<div class=navfooter><a>Up</a></div>', "b\nc"),
+        ('<div class="navheaders">a</div><h2>b</h2>', "a\nb"),
         ("<main> <script>x</script></main>a", "a"),  # a page that a script fills
         ("<nav>a<ul><li>b</nav>", "a\nb"),  # a list of links
         ("<div id=x role=mainly><a data-role='main'>a</a>b<nav/>c", "ab\nc"),

@@ -2,8 +2,8 @@
 
 A page that marks its main content (`<main>`, or `role="main"`, as Sphinx writes it) is that content alone: menus and
 sidebars are the same on all pages of a site, and often fill the part of a text that an encoder reads. Of other pages,
-`<nav>` is left out, and lists of nothing but links before the first heading or paragraph below the page's header,
-which are menus. A page with nothing else keeps it.
+`<nav>` and what DocBook puts around a page are left out, and lists of nothing but links before the first heading or
+paragraph below the page's header, which are menus. A page with nothing else keeps it.
 
 The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
 kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
@@ -41,6 +41,7 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
 _REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # > inside quotes does not end it
 _COMMENT_END = re.compile(r"--!?>")
 _LANDMARK = re.compile(r"""\srole\s*=\s*["']?(main|navigation)\b""", re.ASCII | re.IGNORECASE)
+_DOCBOOK = re.compile(r"""\sclass\s*=\s*["']?nav(?:header|footer)\b""", re.ASCII | re.IGNORECASE)
 _HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
 
 Kind = Literal["start", "end", "text"]
@@ -164,6 +165,8 @@ def _role(name: str, attributes: str) -> str:
         return _HIDDEN
     if name in (_MAIN, _NAVIGATION):
         return name
+    if _DOCBOOK.search(attributes):
+        return _NAVIGATION
     landmark = _LANDMARK.search(attributes)
     return "" if landmark is None else _MAIN if landmark[1].lower() == "main" else _NAVIGATION
 
