@@ -34,6 +34,7 @@ def output(folder, stage, dropped, out=0, rejects=(), resumed=False) -> StageOut
     [
         ("generate", {"echo": 3, "empty": 12}, ["no usable query: 12 empty, 3 echo", "rejects.jsonl"]),
         ("generate", {"unfinished reasoning": 9}, ["9 unfinished reasoning", "generate.max_new_tokens", "thinking"]),
+        ("generate", {"echo": 9, "too short": 2}, ["9 echo, 2 too short; try another generate.prompt"]),
         ("generate", {"too long for the LLM": 9}, ["generate.max_doc_tokens"]),
         ("generate", {}, ["it read 0"]),
         ("filter", {"round-trip": 5, "duplicates": 1}, ["no query passed the filters: 5 round-trip", "round_trip_k"]),

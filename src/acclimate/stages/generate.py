@@ -42,6 +42,7 @@ from acclimate.stages.seed import Seeded
 
 CUTS = ("sentence", "tokens")
 _LONGEST = 120  # characters of an example answer in a message
+_ANOTHER = "try another generate.prompt (acclimate prompts) or a larger generate.llm"
 _SAID = ("unfinished reasoning", "too long for the LLM", "unusable answer")  # always worth a warning
 
 
@@ -195,6 +196,7 @@ class Generated(StageOutput):
         "generate.prompt",
         "unusable answer": "no completion, or broken characters: check the address of the server, or try another LLM",
         "wrong language": "set generate.language",
+        **dict.fromkeys(("echo", "from the examples", "preamble", "repeated", "too short", "too long"), _ANOTHER),
     }
 
     @property
