@@ -79,7 +79,7 @@ STOP = [  # with a part of the hint
     (429, error("You exceeded your current quota", code="insufficient_quota"), "no credit"),
     (400, error("Your credit balance is too low to access the API"), "no credit"),
     (404, error("model: claude-x", type="not_found_error"), "model's name"),
-    (400, {"message": "The provided model identifier is invalid."}, "model's name"),
+    (400, {"Message": "The provided model identifier is invalid."}, "model's name"),
     (403, {"Message": "You may not see this account"}, "OPENAI_API_KEY"),
     (400, error("No models loaded. Please load a model in the developer page"), "model's name"),
     (200, error("Insufficient credits. Add more to your account.", code=402), "no credit"),
@@ -271,6 +271,7 @@ def test_an_error_is_told_with_what_is_behind_it():
         ("[Errno -2] Name or service not known", Outcome.STOP, "name of the host"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", Outcome.STOP, "SSL_CERT_FILE"),
         ("encoding with 'idna' codec failed (UnicodeError: label empty or too long)", Outcome.STOP, "address right"),
+        ("illegal request line", Outcome.STOP, "https://"),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", Outcome.STOP, "http://"),
     ],
 )

@@ -97,7 +97,7 @@ def read(text: str) -> Any:
     try:
         return _merged(text) if _STREAM.match(text) else json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"no JSON: {one_line(text[:80])!r}" if text.strip() else "nothing") from None
+        raise ValueError(f"no JSON: {one_line(text[:80])!r}" if text.strip() else "an empty answer") from None
 
 
 def _events(text: str) -> Iterator[Any]:

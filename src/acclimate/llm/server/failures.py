@@ -112,6 +112,7 @@ _LOST = (
         r"WRONG_VERSION_NUMBER|UNEXPECTED_EOF|record layer",
         "does the server speak https? If not, http:// is its address",
     ),
+    (r"illegal request line", "does the server speak http? If not, https:// is its address"),
     (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
     (r"UnsupportedProtocol|InvalidURL|LocalProtocolError|'idna' codec", "is the address right?"),
     (r"in content-encoding", "switch off the compression of the server or of a proxy before it"),
