@@ -211,6 +211,8 @@ def test_an_id_or_text_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     assert "document '9' is none of the 3 documents" in refusal(lambda: read_any_nway(path, DOCS, queries=queries))
     known = put(tmp_path / "k.jsonl", {"query_id": "q", "doc_ids": ["1", "2"]})
     assert "give it with --queries FILE" in refusal(lambda: read_any_nway(known, DOCS))
+    known = put(tmp_path / "k.jsonl", {"query_id": "q", "query": "why", "doc_ids": ["1", "2"]})
+    assert [query.text for query in read_any_nway(known, DOCS).queries] == ["why"]
     assert "give it with --corpus FILE" in refusal(
         lambda: acclimate.convert(path, tmp_path / "t.tsv", target_format="triples", queries=queries)
     )

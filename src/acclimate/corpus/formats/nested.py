@@ -33,10 +33,17 @@ def read_nway(path: Path) -> Content:
             values = {name: value for name, value in values.items() if value is not None}
             for name in values.keys() & {"doc_ids", "scores"}:
                 values[name] = json_list(values[name], name, place)
-            example = nway.nway_of(values, place)
+            example, text = nway.nway_of(values, place), values.get("query")
             yield Row(
                 place,
-                Example(example.query_id, "", example.doc_ids, (), example.scores, example.has_positive),
+                Example(
+                    example.query_id,
+                    text if isinstance(text, str) else "",
+                    example.doc_ids,
+                    (),
+                    example.scores,
+                    example.has_positive,
+                ),
                 without(values, nway.KEYS),
             )
 

@@ -103,7 +103,7 @@ FORMATS = (
            Has("doc_id query", without="query_id"), inpars.read, inpars.write_v2, room="others"),
     Format("inpars-v1", SYNTHETIC, "InPars v1: doc_id, doc_text, question, log_probs", Has("doc_id question"),
            inpars.read, inpars.write_v1, room="others"),
-    Format("nway", EXAMPLES, "ours: query_id, doc_ids (positive first), perhaps scores", Has("query_id doc_ids"),
+    Format("nway", EXAMPLES, "ours: query_id, doc_ids (positive first), perhaps scores, query", Has("query_id doc_ids"),
            nested.read_nway, nested.write_nway, room="others scores positive"),
     Format("triples", EXAMPLES, "InPars' triples: query⇥positive⇥negative, texts, quoted like CSV", samples.is_triples,
            headerless.read_triples, headerless.write_triples),
