@@ -270,6 +270,7 @@ def test_queries_that_taught_a_reranker_are_not_labelled(tmp_path):
         ({"max_queries": 5, "rerankers": "2"}, 1, True),
         ({"max_queries": 25, "rerankers": "2"}, 1, False),
         ({"max_queries": 10, "rerankers": "prompt"}, 1, True),
+        ({"max_queries": 12, "rerankers": "prompt"}, 1, True),  # of one prompt there are 13
         ({"max_queries": 20, "rerankers": "prompt"}, 1, False),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from acclimate.base.errors import SettingError
 from acclimate.base.version import __version__
 from acclimate.llm.estimate import Calls
 from acclimate.report import plan
@@ -124,3 +126,22 @@ def test_a_stage_costs_what_it_reads(n_dev, n_log, steers_on, monkeypatch):
     assert train.estimate(run, 40).flop == TRAINING_FACTOR * 40 * 3 * 6
     learn |= {"max_steps": 9, "n_ways": 3}
     assert train.estimate(run, 40).flop == TRAINING_FACTOR * 2 * 9 * 8 * 3
+
+
+@pytest.mark.parametrize("reranker", [None, "a/model"])
+@pytest.mark.parametrize("prompts", [("inpars",), ("inpars", "promptagator"), ("adapted", "inpars", "promptagator")])
+@pytest.mark.parametrize(("rerankers", "n"), [("one", 1), ("1", 1), ("4", 4), ("prompt", None)])
+def test_there_are_as_many_rerankers_as_groups_of_queries(rerankers, n, prompts, reranker):
+    settings = {"train": {"rerankers": rerankers}, "generate": {"prompt": prompts}, "seed": {"n_prompts": 5}}
+    provided = SimpleNamespace(reranker=reranker)
+    run: Any = SimpleNamespace(settings=settings, provided=provided, seeds_prompts="adapted" in prompts)
+    of_prompts = {1: 1, 2: 2, 3: 2 + 5}[len(prompts)]  # adapted stands for five
+    assert train.n_rerankers(run) == (1 if reranker else n or of_prompts)
+
+
+def test_a_reranker_that_learns_from_no_negatives_is_refused():
+    for n_ways in (1, 2):
+        learn = {**dict.fromkeys(("max_steps", "batch_size", "gradient_accumulation"), 1), "base": "some/base"}
+        run: Any = SimpleNamespace(settings={"mine": {"n_ways": n_ways}, "train": learn})
+        with pytest.raises(SettingError) if n_ways == 1 else nullcontext():
+            train.check(run, asks=False)  # nor is a base asked for that is not there

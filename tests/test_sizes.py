@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from acclimate.stages.chain import STAGES, adapt, estimates
 from acclimate.stages.filter import Filtered
 from acclimate.stages.runs import new_run
 from acclimate.stages.sample import Sampled, preview
-from acclimate.stages.sizes import check_sides, check_size
+from acclimate.stages.sizes import _check_kept, _learners, check_sides, check_size
 
 
 def run_of(tmp_path, docs, *changes, seed=0, out="run"):
@@ -207,3 +209,31 @@ def test_what_a_stage_takes_follows_from_the_model_that_it_asks(stage, changes, 
     others = estimates(without, preview(without, without.input.corpus, 0.0)).get(stage)
     rest = others.flop if others and stage != "train" else 0.0
     assert flop[400] - rest == pytest.approx(16 * (flop[100] - rest), rel=1e-6)
+
+
+@pytest.mark.parametrize("per_doc", [1, 3, 7])
+@pytest.mark.parametrize(
+    ("changes", "n_queries"),
+    [
+        (("train.rerankers=3", "train.min_queries=10"), 30),
+        (("label.queries=unseen", "train.max_queries=20"), 21),  # one that is not seen
+        (("label.queries=unseen", "train.max_queries=20", "train.rerankers=2", "train.min_queries=2"), 41),
+    ],
+)
+def test_as_few_documents_are_to_learn_from_as_give_the_queries_that_are_needed(changes, n_queries, per_doc, tmp_path):
+    run = run_of(tmp_path, DOCS[:1], f"generate.per_doc={per_doc}", *changes)
+    n_docs, _ = _learners(run, True)
+    assert n_docs * per_doc >= n_queries > (n_docs - 1) * per_doc
+
+
+@pytest.mark.parametrize("test_share", [0.0, 0.2])
+def test_a_filter_is_to_keep_a_query_for_each_side(test_share):
+    labels = SimpleNamespace(test_share=test_share)
+    for keep_top_k in range(1, 5):
+        settings = {"filter": {"keep_top_k": keep_top_k, "filters": ("logprob",)}}
+        run: Any = SimpleNamespace(settings=settings, input=SimpleNamespace(labels=labels))
+        if keep_top_k < (3 if test_share else 2):
+            with pytest.raises(SettingError, match=f"keep_top_k is {keep_top_k}; expected"):
+                _check_kept(run)
+        else:
+            _check_kept(run)
