@@ -18,6 +18,7 @@ import acclimate
 from acclimate.base import distributed, locks
 from acclimate.base.errors import AcclimateError, DataError
 from acclimate.cli.shell import log_on_stderr
+from acclimate.run.lease import Lease
 from acclimate.run.workspace import Workspace
 
 
@@ -53,6 +54,21 @@ def test_a_folder_is_a_run_s_from_the_lock_on(tmp_path):
         Workspace(tmp_path).refuse_foreign()
         with Workspace(tmp_path).lock():
             (tmp_path / "corpus").mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_folder_that_is_gone_while_a_process_works_in_it_stops_that_process(tmp_path, moves):
+    (tmp_path / "run").mkdir()
+    lease = Lease(tmp_path / "run")
+    with lease.held():
+        lease.check()
+        (tmp_path / "run").rename(tmp_path / "moved")
+        with pytest.raises(AcclimateError, match="run no longer exists; it was moved or removed"):
+            lease.check()
+        if not moves:
+            (tmp_path / "moved").rename(tmp_path / "run")
+            lease.check()
+    assert (tmp_path / ("moved" if moves else "run") / ".lease").exists() == moves
 
 
 def test_a_lock_makes_no_folder_a_run_s(tmp_path):

@@ -268,3 +268,23 @@ def test_provided_lists_stay_whole_and_those_of_dev_queries_are_held_out(tmp_pat
     (teacher,) = account.notes["teachers"]
     assert teacher["nDCG@10"] == 0.75  # of b: third, and first; nobody knows what answers a query of a log
     assert "windows" not in said["reads"]
+
+
+def test_an_example_without_an_id_is_of_the_document_with_its_text_if_there_is_one(tmp_path):
+    """So that no query is written for it, and its document is not searched as if nothing had shown it."""
+    rows = [{"_id": name, "text": f"The text of {name}."} for name in "ab"]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = [
+        {"query": "of b", "document": " The text of b.\n"},
+        {"query": "of nothing here", "document": "Another text."},
+        {"query": "of a", "doc_id": "a"},
+    ]
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shown))
+    of = Input("x", str(tmp_path / "corpus.jsonl"), Provided(), tmp_path / "corpus")
+    assert [pair.doc_id for pair in of.pairs(str(tmp_path / "examples.jsonl"))] == ["b", "", "a"]
+
+
+def test_an_empty_run_of_a_first_stage_is_refused(tmp_path):
+    (tmp_path / "first.trec").write_text("\n")
+    with pytest.raises(DataError, match=r"first\.trec: is empty; expected a TREC run"):
+        Input("x", "", Provided(first_stage=str(tmp_path / "first.trec")), tmp_path).check()

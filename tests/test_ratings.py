@@ -19,10 +19,11 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
-from acclimate.learn.teachers.rated_lists import _ties
+from acclimate.learn.teachers.rated_lists import Rules, _ties, turns_of
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
+from acclimate.search.scales import NONE, as_it_is
 from acclimate.search.scorers.cached import CachedScorer
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.label import RERANKER, label
@@ -42,6 +43,23 @@ def test_every_score_of_every_candidate_is_kept_raw_and_normalized():
         for scores in row["normalized"].values():
             assert (min(scores), max(scores)) == (0.0, 1.0)
     assert made.scale == {"normalize": "min-max", "target": "in [0, 1]"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_docs"),
+    [({RERANKER: 1.0}, 3), ({RERANKER: 1.0, "bm25": 0.0}, 3), ({RERANKER: 0.5, "bm25": 0.5}, 6), ({"bm25": 1.0}, 6)],
+)
+def test_where_only_what_rates_a_few_candidates_has_weight_others_are_in_no_list(weights, n_docs):
+    few, scores = np.array([0, 2, 4]), {"bm25": np.arange(6, dtype=np.float32), RERANKER: np.full(6, -9, np.float32)}
+    scores[RERANKER][few] = [3, 1, 2]
+    rated = [Candidates(query.as_query(), np.arange(6), scores) for query in (TRAIN[0], DEV[0])]
+    rules = Rules(NONE, windows=0, source_within=0, drop_lowest=0, false_negatives="keep", false_negative_share=1)
+    (turn,), _, _ = turns_of(
+        [("teacher", weights)], rated, [few, few], [0, 0], [RERANKER], as_it_is, {}, IDS, {DEV[0].query_id}, rules
+    )
+    for (example,), query in ((turn.train, TRAIN[0]), (turn.dev, DEV[0])):
+        assert (example.query_id, example.doc_ids[0], len(example.doc_ids)) == (query.query_id, "d00", n_docs)
+        assert n_docs == 6 or {*example.doc_ids} == {"d00", "d02", "d04"}
 
 
 def test_ties_are_counted_by_teacher():

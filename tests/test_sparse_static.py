@@ -209,6 +209,16 @@ def test_the_untouched_static_start_has_learned_nothing(trained, untrained, base
     assert np.abs(student.encoder.model.table.detach().numpy() - untouched).max() > 1e-3
 
 
+def test_a_warm_up_reads_about_five_spans_of_each_document(base, data, monkeypatch):
+    read, spans = [], static._spans
+    monkeypatch.setattr(static, "_FEWEST_STEPS", 1)
+    monkeypatch.setattr(static, "_BATCH", 16)
+    monkeypatch.setattr(static, "_spans", lambda *of: read.append(spans(*of)) or read[-1])
+    static.Static(base, data, "corpus").warm_up()
+    assert len(read) == 5 * len(DOCS) // 16
+    assert all(len(step.documents) == len(DOCS) for step in read)
+
+
 def test_the_untouched_starts_find_better_than_chance(trained, data, tmp_path):
     members = {
         "sparse": sparse_member(trained[0] / "sparse-start", data, tmp_path),
