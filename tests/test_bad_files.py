@@ -13,6 +13,7 @@ from published import put_saved
 from test_formats import put, refusal
 
 from acclimate.base.errors import AcclimateError
+from acclimate.base.files import read_lines
 from acclimate.corpus import formats
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import tables, trec
@@ -217,6 +218,14 @@ def test_an_id_that_is_there_twice_in_one_object_is_refused(tmp_path: Path) -> N
     put(tmp_path / "all.json", '{"queries": {"q": "x"}, "relevant_docs": {"q": ["1"]}, "corpus": {"1": "a", "1": "b"}}')
     message = refusal(lambda: list(read_llama_index(tmp_path / "all.json").docs()))
     assert "the key '1' appears twice" in message
+
+
+def test_line_ends_of_old_macs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_bytes(b"one line\ranother\r")
+    with pytest.raises(AcclimateError, match="lines end in carriage returns alone"):
+        list(read_lines(tmp_path / "log.txt"))
+    (tmp_path / "log.txt").write_bytes(b"a cell with \r in it\none line\r\n")
+    assert [line for _, line in read_lines(tmp_path / "log.txt")] == ["a cell with \r in it", "one line"]
 
 
 def test_half_a_gzip_file_is_refused(tmp_path: Path) -> None:
