@@ -96,12 +96,14 @@ def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
 
 
 @pytest.mark.slow
-def test_passages_without_labels_are_measured_by_documents_too(run_adapt, tmp_path):
+def test_passages_without_labels_are_measured_by_documents_too(run_adapt, tmp_path, monkeypatch):
     out = tmp_path / "run"
+    monkeypatch.setattr("acclimate.report.assemble.FEW_QUERIES", 4)
     assert run_adapt(write_corpus(tmp_path / "long.jsonl", LONG), out, changes=PASSAGES) == 0
     report = report_of(out)
     assert report["verdict_basis"] == "synthetic"
     assert {one["name"]: one["measures"]["nDCG@10"] for one in report["systems"]}["bm25"] > 0.7
+    assert any("were written for 3 documents, and those of one document" in line for line in report["warnings"])
 
 
 def test_where_no_document_is_long_asking_for_passages_changes_nothing(corpus, copied, run_adapt):

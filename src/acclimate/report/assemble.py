@@ -160,6 +160,12 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             f"Only {counted(count, 'query was', 'queries were')} measured: only very large differences can be "
             "significant."
         )
+    n_sources = len({*outputs["steer"].measuring(run, outputs["sample"]).sources.values()})
+    if queries["split"] == SYNTHETIC and n_sources < FEW_QUERIES <= count:
+        warnings.append(
+            f"The measured queries were written for {counted(n_sources, 'document')}, and those of "
+            "one document count together: only very large differences can be significant."
+        )
     warnings += sentences.query_notes(queries, count)
     warnings += [
         approximate.recall_sentence(name, recall, len(run.input.corpus))
