@@ -171,6 +171,13 @@ def test_batches_keep_their_budget_and_every_prompt():
     assert [len(batch) for batch in batches_of(["x" * 900], BatchSize(32, 1))] == [1]
 
 
+def test_batches_are_of_prompts_of_similar_length_whatever_their_order(path):
+    llm = Fake()
+    with Completions(path) as completions:
+        completions.complete(llm, sorted(PROMPTS))
+    assert [len(prompt) for prompt in llm.asked] == sorted(map(len, PROMPTS))
+
+
 def test_text_of_any_kind_comes_back(path):
     texts = ["\0", "“ü”\n\t'\"", ""]
 

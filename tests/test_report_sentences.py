@@ -47,6 +47,21 @@ def test_what_each_step_adds_and_costs_is_said(report):
         assert "Makes it worse: reranker behind hybrid." in written
 
 
+def test_what_to_know_of_the_queries_is_said_where_there_is_any():
+    some = {"nothing_relevant": 3, "first_stage": {"missing": 4}, "identical": {"queries": 5, "left_out": True}}
+    none = {"nothing_relevant": 0, "first_stage": {"missing": 0}, "identical": {"queries": 0, "left_out": False}}
+    said = {
+        "nothing_relevant": "3 of the 40 queries have no relevant document and count 0",
+        "first_stage": "first-stage has no results for 4 of the 40 queries",
+        "identical": "5 of the 40 queries are themselves documents",
+    }
+    assert sentences.query_notes({}, 40) == sentences.query_notes(none, 40) == []
+    for name, text in said.items():
+        (sentence,) = sentences.query_notes({**none, name: some[name]}, 40)
+        assert sentence.startswith(text)
+    assert len(sentences.query_notes(some, 40)) == 3
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

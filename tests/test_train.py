@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.ranking import has_collapsed, ranking_of
-from acclimate.learn.rerankers.train_all import TRAINING_QUERIES
+from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, _groups
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
 from acclimate.stages.train import make
@@ -194,6 +196,20 @@ def test_ties_and_scores_that_are_no_numbers_are_no_success():
     assert ranking_of([[0.0, 0.0]]) == (1 / math.log2(3), 0.0)
     assert ranking_of([[0.0, *[1.0] * 10]]).ndcg == 0
     assert ranking_of([[math.nan, 0.0], [-math.inf, 5.0]]) == (0, 0)
+
+
+@pytest.mark.parametrize(("n_processes", "batch_size"), [(1, 99), (2, 4), (3, 4), (3, 9), (3, 8), (7, 2), (9, 1)])
+def test_every_process_has_a_batch_and_a_held_out_query_or_training_is_refused(n_processes, batch_size, monkeypatch):
+    """Whoever had none would wait for the others, and they for it."""
+    monkeypatch.setenv("WORLD_SIZE", str(n_processes))
+    hyperparameters: Any = SimpleNamespace(batch_size=batch_size)
+    settings = {"rerankers": "one", "min_queries": 1, "seed": 0, "n_ways": 0, "max_queries": 99, "max_steps": 0}
+    settings |= {"batch_size": batch_size, "gradient_accumulation": 1}
+    is_enough = n_processes == 1 or (len(DEV) >= n_processes and len(TRAIN) >= n_processes * batch_size)
+    refused = pytest.raises(DataError, match=f"too few for {n_processes} processes with batches of {batch_size}")
+    with nullcontext() if is_enough else refused:
+        (group,) = _groups(TRAIN, DEV, {}, hyperparameters, settings)
+        assert (group.examples, group.dev) == (TRAIN, DEV)
 
 
 def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
