@@ -123,5 +123,6 @@ def test_limits_are_told_as_they_were_given():
 def test_the_usage_of_a_stage_is_not_that_of_others(tmp_path, monkeypatch):
     ledger = {("seed", "a"): Usage(1, 2, 3), ("filter", "a"): Usage(4, 5, 6), ("filter", "b"): Usage(7, 8, 9)}
     monkeypatch.setattr(Store, "ledger", lambda store: ledger)
-    asked = Store(tmp_path, Budget()).asked("filter")["asked"]
-    assert asked == {"a": ledger["filter", "a"]._asdict(), "b": ledger["filter", "b"]._asdict()}
+    for stage in ("seed", "filter", "judge"):
+        asked = Store(tmp_path, Budget()).asked(stage)["asked"]
+        assert asked == {llm: used._asdict() for (of, llm), used in ledger.items() if of == stage}
