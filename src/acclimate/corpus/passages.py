@@ -23,7 +23,7 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
     """The passages of a doc: at most `words` words each, the first `overlap` of them repeating the last one's end.
 
-    The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError if `overlap` is not less.
+    The doc itself when it is no longer than that, or when `words` is 0. Raises SettingError as `check` does.
     """
     check(words, overlap)
     tokens = spans_between_blanks(doc.text)
@@ -47,10 +47,10 @@ def split(doc: Doc, words: int, overlap: int = 0) -> list[Doc]:
 
 
 def check(words: int, overlap: int) -> None:
-    """Raise SettingError for an overlap that is not smaller than a passage."""
-    if words and overlap >= words:
+    """Raise SettingError for an overlap that is negative, or not smaller than a passage."""
+    if overlap < 0 or (words and overlap >= words):
         raise SettingError(
-            f"index.passage_overlap is {overlap}; expected fewer than index.passage_words, which is {words}"
+            f"index.passage_overlap is {overlap}; expected 0 or more, and fewer than index.passage_words ({words})"
         )
 
 
