@@ -60,10 +60,12 @@ def test_spaces_are_a_part_of_texts_and_of_nothing_else():
 
 def test_settings_from_a_program_are_those_of_a_command_line():
     texts = ["sample.n_docs=7", "distill.student=dense,static", "train.base=models/x", "label.n_ways= 5 "]
+    texts += ["train.rerankers=3", "index.passage_words=9"]
     typed = {
         "sample": {"n_docs": 7},
         "distill": {"student": ["dense", "static"]},
-        "train": {"base": Path("models/x")},
+        "train": {"base": Path("models/x"), "rerankers": 3},
+        "index": {"passage_words": 9},
         "label": {"n_ways": "5"},
     }
     assert settings.resolve(STAGES, {}, typed) == settings.resolve(STAGES, {}, texts)

@@ -25,7 +25,7 @@ from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
 from acclimate.corpus.formats.beir import SPLITS
 from acclimate.corpus.formats.fields import Place
-from acclimate.corpus.formats.folder import find_files, read_folder
+from acclimate.corpus.formats.folder import ENDINGS, find_files, read_folder
 from acclimate.corpus.judgment_checks import check_judgments
 from acclimate.corpus.passages import check, split
 from acclimate.records import Doc, Qrel, Query
@@ -33,8 +33,7 @@ from acclimate.records import Doc, Qrel, Query
 EXPECTED = (
     "a BEIR folder, a folder of LoTTE, a corpus file ("
     + ", ".join((*JSONL, *TABLES))
-    + ", or TREC's SGML), a folder of "
-    ".txt, .md, .rst, .adoc, .html, .pdf, .docx or .pptx files, beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
+    + f", or TREC's SGML), a folder of files ({ENDINGS}), beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
 READERS_VERSION = 7  # increment when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same for the splitter

@@ -18,7 +18,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
-from acclimate.base.domains import Domain, OneOf, Text
+from acclimate.base.domains import Between, Domain, OneOf, Text
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.text import quoted
 
@@ -135,6 +135,8 @@ def check(value: Any, setting: Setting, where: str) -> Any:
     kinds = typing.get_args(setting.type) or (setting.type,)
     if isinstance(value, str) and str not in kinds:
         value = value.strip()  # not stripped for texts, such as prompts
+    elif type(value) is int and kinds == (str,) and isinstance(setting.domain, Between):
+        value = str(value)  # a number that may be a word instead, such as train.rerankers
     try:
         typed = _typed(value, setting.type, kinds)
     except (ValueError, KeyError, TypeError, OverflowError):
