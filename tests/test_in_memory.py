@@ -14,6 +14,7 @@ from chain import SMALL
 import acclimate
 from acclimate.base.testing import DOCS
 from acclimate.corpus import collections
+from acclimate.corpus.documents import Corpus
 from acclimate.run import in_memory
 
 
@@ -56,9 +57,12 @@ def test_a_run_of_documents_in_memory_is_that_of_their_file_and_goes_on(
     (elsewhere := tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(elsewhere)
     again[0] = again[0]._replace(text="Basalt.")
+    (tmp_path / "run" / "corpus" / "documents.jsonl").unlink()
     acclimate.index(run, corpus=again, progress=None)
     assert [*rows_of(tmp_path / "run" / "corpus" / "documents.jsonl")] == [doc._asdict() for doc in again]
     assert not [*elsewhere.iterdir()]
+    kept = json.loads((tmp_path / "run" / "index" / "manifest.json").read_text())["notes"]["kept"]["documents"]
+    assert Corpus.open(tmp_path / "run" / "corpus" / kept)[again[0].doc_id].text == "Basalt."
 
 
 def test_a_plan_and_a_mistake_leave_nothing(settings, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from os import PathLike
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +21,7 @@ from acclimate.run.provided import path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
-from acclimate.stages.runs import new_run, resume_run
+from acclimate.stages.runs import load_run, new_run, resume_run
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run as StageRun
@@ -84,7 +85,8 @@ def _function(stage: str) -> StageFunction:
         path, changes = Path(path_text(folder, "folder")), {stage: settings}
         name = None if corpus is None else in_memory.name_of(corpus, path)
         if name is None or exists(path / description.NAME):
-            run = resume_run(path, changes)
+            is_in_memory = corpus is not None and not isinstance(corpus, str | PathLike)
+            run = (load_run if is_in_memory else resume_run)(path, changes)  # documents given again need no copy
             _check_same(run, name)
         else:
             chosen = resolve(STAGES, load_recipe("quick"), changes)
