@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from acclimate.api import judge
 from acclimate.base.errors import DataError, SettingError
+from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats.trec import run_writer, write_qrels
 from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
 from acclimate.corpus.query_log import LoggedQuery, QueryLog
-from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.search.measuring import run_file
 from acclimate.search.names import SystemName
 from acclimate.stages import judge as stage
@@ -125,7 +126,8 @@ def test_queries_are_searched_unless_these_very_ones_were_measured(asked, candid
     evaluated = SimpleNamespace(folder=old, names=[SystemName("bm25")], chosen=chosen)
     measured = SimpleNamespace(queries=[Query("1", "lava"), Query("2", "salt")])
     outputs: Any = {"evaluate": evaluated, "steer": SimpleNamespace(measuring=lambda *_: measured), "sample": None}
-    run: Any = SimpleNamespace(input=SimpleNamespace(corpus=()), store=SimpleNamespace(scores=nullcontext))
+    corpus = Corpus.of([Doc("d", "lava")])
+    run: Any = SimpleNamespace(input=SimpleNamespace(corpus=corpus), store=SimpleNamespace(scores=nullcontext))
     if asked != "lava" and candidate == "x":
         with pytest.raises(SettingError, match="the verdict is on x, which answers only the queries of its run"):
             stage._runs(run, outputs, queries, new, lambda *_: None)

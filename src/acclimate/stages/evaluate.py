@@ -21,7 +21,6 @@ from acclimate.base.progress import Progress
 from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS, NO_SOURCES
 from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
@@ -32,17 +31,14 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked
-from acclimate.search import choice
 from acclimate.search.exclusion import Excluding
 from acclimate.search.first_stage import FirstStage
 from acclimate.search.measuring import draw_queries, latencies, n_timed, run_file, write_runs
 from acclimate.search.names import RERANKER, SystemName
 from acclimate.search.scorers import named
-from acclimate.search.scorers.cached import CachedScorer
-from acclimate.search.system import System
+from acclimate.search.scorers.cached import cached
 from acclimate.search.systems import Chosen, Contender
 from acclimate.search.views import Views
-from acclimate.search.weights import ChosenWeights
 from acclimate.stages.distill import Distilled
 from acclimate.stages.index import Indexed
 from acclimate.stages.label import Labeled
@@ -51,11 +47,12 @@ from acclimate.stages.steer import Steered, n_choosing
 from acclimate.stages.systems import (
     approximate_recall,
     check_systems,
+    choose,
     conclusion,
     contenders,
+    examples,
     members_of,
     named_rerankers,
-    reranked_names,
     reranked_systems,
     rerankers,
 )
@@ -233,54 +230,42 @@ def make(
 
     def work(folder: Path, progress: Progress) -> Account:
         test, held_out = steered.measuring(run, sampled), steered.choosing(run, sampled)
-        corpus, members, brought = run.input.corpus, members_of(run, distilled), run.input.first_stage
+        members, brought = members_of(run, distilled), run.input.first_stage
         query_ids = {query.query_id for query in test.queries}
         given_run = FirstStage.read(brought, run.base.ids, query_ids) if brought else None
-        is_trained = trained is not None and "given" not in trained.notes
-        with run.store.scores() as kept:
-            serving = rerankers(run, trained)
-            scorers = {name: CachedScorer(scorer, kept, corpus.fingerprint) for name, scorer in serving.items()}
-
-            def weigh(name: SystemName, first: System) -> ChosenWeights:
-                depth = name.depth or run.settings["evaluate"]["rerank_depth"]
-                return choice.choose_reranker_weight(first, scorers[name.reranker], held_out, depth, name.weight)
-
-            chosen = choice.choose(run.base.ids, members, held_out, weigh, rerank=reranked_names(run, trained))
+        with run.store.scores() as scores:
+            scorers = rerankers(run, trained)
+            with_scores = cached(scorers, scores, run.input.corpus.fingerprint)
+            chosen = choose(run, members, with_scores, held_out, trained)
+            for_runs = contenders(run, members, chosen, with_scores, given_run, Views())
+            for_latency = contenders(run, members, chosen, scorers, given_run)  # nothing is cached or shared
+            is_trained = trained is not None and "given" not in trained.notes
             competing = [
                 contender._replace(serving=alone.retriever, is_trained=is_trained or not contender.name.is_reranked)
-                for contender, alone in zip(
-                    contenders(run, members, chosen, scorers, given_run, Views()),
-                    contenders(run, members, chosen, serving, given_run),
-                    strict=True,
-                )
+                for contender, alone in zip(for_runs, for_latency, strict=True)
             ]
             if test.self_matches.are_usual:
                 left_out = test.self_matches.left_out
                 competing = [each._replace(retriever=Excluding(each.retriever, left_out)) for each in competing]
             result = evaluate(
                 competing, test.queries, test.qrels, chosen.candidate, folder,
-                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(corpus), test.sources,
+                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(run.input.corpus), test.sources,
                 seed=run.seed, progress=progress, **run.settings["evaluate"],
             )  # fmt: skip
-        values = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
-        before, after = result.baseline, result.candidate
-        runs = {name: read_run(run_file(folder, name)) for name in (before, after)}
-        examples = before_after(
-            before, after, runs, values, test.queries, test.qrels, run.input.documents, run.base.bm25.analyzer
-        )
+        runs = {name: read_run(run_file(folder, name)) for name in (result.baseline, result.candidate)}
         write_json(folder / "chosen.json", {**chosen._asdict(), "on": str(held_out)})
         write_json(folder / "measured.json", result.for_report())
-        write_jsonl(folder / "examples.jsonl", examples)
-        asked = values[chosen.candidate]
-        shown = 0 if test.is_synthetic else len(run.input.labels.measuring.queries) - len(test.queries)
-        dropped = {"example of a prompt": shown, "not drawn": len(test.queries) - len(asked)}
+        write_jsonl(folder / "examples.jsonl", examples(run, result, runs, test.queries, test.qrels))
+        asked = result.per_query[chosen.candidate][MAIN].keys()
         notes = _notes(test, result, asked)
         if given_run is not None:
-            notes["first_stage"] = {"missing": len(asked.keys() - given_run.hits.keys())}
+            notes["first_stage"] = {"missing": len(asked - given_run.hits.keys())}
         if recalls := approximate_recall(run, members, test.queries):
             notes["approximate_recall"] = recalls
+        in_prompts = 0 if test.is_synthetic else len(run.input.labels.measuring.queries) - len(test.queries)
+        dropped = {"example of a prompt": in_prompts, "not drawn": len(test.queries) - len(asked)}
         dropped = {reason: count for reason, count in dropped.items() if count}
-        return Account(len(test.queries) + shown, len(asked), dropped, notes=notes)
+        return Account(len(test.queries) + in_prompts, len(asked), dropped, notes=notes)
 
     stages: list[StageOutput | None] = [sampled, steered, indexed, trained, labeled, distilled]
     inputs = {

@@ -32,7 +32,6 @@ from acclimate.llm import prompts
 from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
-from acclimate.measure.before_after import before_after
 from acclimate.measure.compare import ERROR_WITHOUT_LABELS
 from acclimate.measure.evaluation import Evaluation, means
 from acclimate.measure.measures import MAIN, nothing_relevant
@@ -40,11 +39,11 @@ from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.search.measuring import run_file, write_runs
-from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.scorers.cached import cached
 from acclimate.search.views import Views
 from acclimate.stages.chain import Outputs
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
-from acclimate.stages.systems import conclusion, contenders, members_of, rerankers
+from acclimate.stages.systems import conclusion, contenders, examples, members_of, rerankers
 
 PROBE_PAIRS = 64  # pairs tried first: an LLM that gives no readable grade for any is not asked further
 MIN_TOLD_APART = 0.7  # minimum share of pairs in which a top result must be graded above a random document
@@ -127,47 +126,18 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
         write_qrels(folder / "qrels.trec", qrels)
         write_jsonl(folder / "queries.jsonl", ({"_id": query.query_id, "text": query.text} for query in on.queries))
 
-        values = {name: graded.values_of(hits, qrels) for name, hits in runs.items()}
-        result = _evaluation(run, outputs, on, values)
-        main = {name: by_measure[MAIN] for name, by_measure in values.items()}
+        result = _evaluation(run, outputs, on, {name: graded.values_of(hits, qrels) for name, hits in runs.items()})
+        main = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
         powered = graded.powered(runs, main, on.people, result.baseline)
-        shown = {name: runs[name] for name in (result.baseline, result.candidate)}
-        write_jsonl(
-            folder / "examples.jsonl",
-            before_after(
-                result.baseline,
-                result.candidate,
-                shown,
-                main,
-                on.queries,
-                qrels,
-                run.input.documents,
-                run.base.bm25.analyzer,
-            ),
-        )
-        people = {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in on.people}
-        agreed = agreement(people, {(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in qrels}, seed=run.seed)
-        by_grade = Counter(qrel.relevance for qrel in qrels)
-        told_apart = _told_apart(rows, runs)
-        unreadable = sum(row["grade"] is None for row in rows)
+        write_jsonl(folder / "examples.jsonl", examples(run, result, runs, on.queries, qrels))
         measured = {
             **result.for_report(),
             **graded.confirm(result.verdict, result.candidate, powered),
-            "queries": {
-                "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
-            },
-            "llm": settings["llm"],
-            "prompt": settings["prompt"],
-            "depth": settings["depth"],
-            "pairs": len(rows),
-            "unreadable": unreadable,
-            "grades": {str(grade): by_grade[grade] for grade in range(4)},
-            "told_apart": told_apart,
-            "usable": _is_usable(told_apart, unreadable, len(rows)),
-            "agreement": agreed and agreed.for_report(),
+            **_statistics(on, settings, rows, qrels, runs, run.seed),
             "prediction_powered": powered,
-        }  # fmt: skip
+        }
         write_json(folder / "measured.json", measured)
+        unreadable = measured["unreadable"]
         cost = run.budget.cost(settings["llm"], tokens)
         dropped = {"no grade in the answer": unreadable} if unreadable else {}
         return Account(len(rows), len(rows) - unreadable, dropped, tokens, cost, run.store.asked("judge"))
@@ -223,7 +193,7 @@ def _runs(
             )
         members, scoring = members_of(run, outputs.get("distill")), rerankers(run, outputs.get("train"))
         with run.store.scores() as kept:
-            scorers = {name: CachedScorer(each, kept, run.input.corpus.fingerprint) for name, each in scoring.items()}
+            scorers = cached(scoring, kept, run.input.corpus.fingerprint)
             competing = contenders(run, members, evaluated.chosen, scorers, None, Views())
             total = len(competing) * len(queries)
             write_runs(competing, queries, _K, len(run.input.corpus), folder, lambda done: progress(done, total))
@@ -268,6 +238,35 @@ def _evaluation(run: Run, outputs: Outputs, on: JudgeQueries, values: Mapping[st
     min_difference = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
     candidate = outputs["evaluate"].chosen.candidate
     return conclusion(summaries, values, candidate, seed=run.seed, min_difference=min_difference, sources=sources)
+
+
+def _statistics(
+    on: JudgeQueries,
+    settings: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    qrels: Sequence[Qrel],
+    runs: Mapping[str, Sequence[ScoredDoc]],
+    seed: int,
+) -> dict[str, Any]:
+    """The part of `measured.json` about the grades. rows: of `pairs.jsonl`. qrels: the grades that count."""
+    by_grade = Counter(qrel.relevance for qrel in qrels)
+    told_apart, unreadable = _told_apart(rows, runs), sum(row["grade"] is None for row in rows)
+    by_people, by_llm = ({(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in of} for of in (on.people, qrels))
+    agreed = agreement(by_people, by_llm, seed=seed)
+    return {
+        "queries": {
+            "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
+        },
+        "llm": settings["llm"],
+        "prompt": settings["prompt"],
+        "depth": settings["depth"],
+        "pairs": len(rows),
+        "unreadable": unreadable,
+        "grades": {str(grade): by_grade[grade] for grade in range(4)},
+        "told_apart": told_apart,
+        "usable": _is_usable(told_apart, unreadable, len(rows)),
+        "agreement": agreed and agreed.for_report(),
+    }  # fmt: skip
 
 
 def _is_usable(told_apart: float, unreadable: int, n_pairs: int) -> bool:

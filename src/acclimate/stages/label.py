@@ -33,7 +33,7 @@ from acclimate.search.members import Ids
 from acclimate.search.names import RERANKER
 from acclimate.search.scales import NAMES, NONE
 from acclimate.search.scorers import named
-from acclimate.search.scorers.cached import CachedScorer
+from acclimate.search.scorers.cached import cached
 from acclimate.stages.filter import Filtered
 from acclimate.stages.index import Indexed
 from acclimate.stages.sample import Sampled
@@ -241,7 +241,7 @@ def make(
                 kept.candidates,
                 run.base.ids,
                 run.base.names,
-                {name: CachedScorer(scorer, scores, corpus.fingerprint) for name, scorer in scorers.items()},
+                cached(scorers, scores, corpus.fingerprint),
                 log,
                 folder,
                 progress=progress,

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
+from acclimate.corpus.judged_queries import JudgedQueries
+from acclimate.measure.before_after import before_after
 from acclimate.measure.evaluation import Evaluation, Values, conclude
+from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import best_untouched
-from acclimate.records import Query, Retriever, Scorer
+from acclimate.records import Qrel, Query, Retriever, ScoredDoc, Scorer
 from acclimate.run.run import Run
-from acclimate.search import approximate, first_stage, measuring, systems
+from acclimate.search import approximate, choice, first_stage, measuring, systems
 from acclimate.search.feedback import FeedbackMember
 from acclimate.search.members import Member
 from acclimate.search.names import FEEDBACK, FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
+from acclimate.search.system import System
 from acclimate.search.systems import Chosen, Contender
 from acclimate.search.views import Views
+from acclimate.search.weights import ChosenWeights
 from acclimate.stages.distill import Distilled
 from acclimate.stages.train import Trained
 
@@ -104,6 +109,22 @@ def without_reranker(run: Run) -> list[SystemName]:
     return [*provided, *systems.first_stages(run.student_kinds)]
 
 
+def choose(
+    run: Run,
+    members: Mapping[str, Member],
+    rerankers: Mapping[str, Scorer],
+    held_out: JudgedQueries,
+    trained: Trained | None,
+) -> Chosen:
+    """Weights of every system, and the candidate, chosen on held-out queries. trained: None without a reranker."""
+
+    def weigh(name: SystemName, first: System) -> ChosenWeights:
+        depth = name.depth or run.settings["evaluate"]["rerank_depth"]
+        return choice.choose_reranker_weight(first, rerankers[name.reranker], held_out, depth, name.weight)
+
+    return choice.choose(run.base.ids, members, held_out, weigh, rerank=reranked_names(run, trained))
+
+
 def contenders(
     run: Run,
     members: Mapping[str, Member],
@@ -150,3 +171,17 @@ def conclusion(
         min_difference=min_difference,
         sources=sources,
     )
+
+
+def examples(
+    run: Run,
+    evaluation: Evaluation,
+    runs: Mapping[str, Iterable[ScoredDoc]],
+    queries: Sequence[Query],
+    qrels: Sequence[Qrel],
+) -> list[dict[str, Any]]:
+    """Example queries with the rankings of the evaluation's baseline and candidate. runs: by system."""
+    before, after = evaluation.baseline, evaluation.candidate
+    values = {name: evaluation.per_query[name][MAIN] for name in (before, after)}
+    shown = {name: runs[name] for name in (before, after)}
+    return before_after(before, after, shown, values, queries, qrels, run.input.documents, run.base.bm25.analyzer)

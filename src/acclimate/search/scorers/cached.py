@@ -110,6 +110,11 @@ class CachedScorer:
         return fingerprint("pairs of", self.fingerprint, self.corpus, text)
 
 
+def cached(scorers: Mapping[str, Scorer], cache: ValueCache, corpus: str) -> dict[str, CachedScorer]:
+    """Scorers by name, each with this cache. corpus: fingerprint of the documents."""
+    return {name: CachedScorer(scorer, cache, corpus) for name, scorer in scorers.items()}
+
+
 def _packed(scores: Mapping[int, float]) -> bytes:
     """Twelve bytes per document."""
     return array("Q", scores.keys()).tobytes() + array("f", scores.values()).tobytes()
