@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from acclimate.api.budget import Limit, limit
 from acclimate.api.run import Run
 from acclimate.base import distributed, ray_cluster
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.disk import refuse_read_only
 from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.run import in_memory, status
 from acclimate.run.in_memory import Documents
-from acclimate.run.provided import Provided, StrPath, path_text
+from acclimate.run.provided import Provided
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import Changes, merged, resolve, whole_number
 from acclimate.stages import chain

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.errors import DataError
-from acclimate.run.provided import path_text
 
 if TYPE_CHECKING:
     from acclimate.llm.batches import BatchResults
@@ -42,7 +41,7 @@ class Answers:
     (40, 0)
     """
 
-    def __init__(self, folder: str | PathLike[str]) -> None:
+    def __init__(self, folder: StrPath) -> None:
         self.folder = Path(path_text(folder, "folder"))
         self.path = self.folder / "completions.sqlite"
         if not self.path.exists():
@@ -52,11 +51,11 @@ class Answers:
         with self._completions() as completions:
             return len(completions)
 
-    def spending(self, prices: str | PathLike[str] | None = None) -> list[Spending]:
+    def spending(self, prices: StrPath | None = None) -> list[Spending]:
         """Usage by stage and LLM. prices: a TOML file with LLM prices, as for `adapt`."""
         from acclimate.llm.prices import Budget, read_prices
 
-        budget = Budget(prices=None if prices is None else Path(prices))
+        budget = Budget(prices=None if prices is None else path_of(prices, "prices"))
         if budget.prices is not None:
             read_prices(budget.prices)
         with self._completions() as completions:
@@ -82,7 +81,7 @@ class Answers:
         with self._completions() as completions, Workspace(self.folder).lock():
             return completions.prune()
 
-    def fill(self, results: str | PathLike[str]) -> BatchResults:
+    def fill(self, results: StrPath) -> BatchResults:
         """Add the results of a batch endpoint (JSON Lines with custom_id and response); returns counts.
 
         Raises DataError if no result answers a request of this run.
@@ -90,7 +89,7 @@ class Answers:
         from acclimate.llm.batches import read_results
 
         with self._completions() as completions:
-            return read_results(completions, Path(results))
+            return read_results(completions, path_of(results, "results"))
 
     @contextmanager
     def _completions(self) -> Iterator[Completions]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
 from acclimate.base.files import refuse_replacing
-from acclimate.run.provided import StrPath, path_text
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
-
+from acclimate.base.arguments import StrPath, path_of
 from acclimate.base.domains import SEEDS
 from acclimate.measure.compared_runs import Comparisons, compare_runs
 from acclimate.run.settings import whole_number
 
 
 def compare(
-    qrels: str | PathLike[str],
-    run: str | PathLike[str],
-    baseline: str | PathLike[str],
-    *others: str | PathLike[str],
+    qrels: StrPath,
+    run: StrPath,
+    baseline: StrPath,
+    *others: StrPath,
     measure: str = "nDCG@10",
     seed: int = 0,
 ) -> Comparisons:
@@ -32,4 +30,10 @@ def compare(
     nDCG@10: ... against ..., difference ..., p = ...; ... better, ... worse, ... equal: ...
     """
     seed = whole_number(seed, "seed", SEEDS)
-    return compare_runs(Path(qrels), Path(run), *map(Path, (baseline, *others)), measure=measure, seed=seed)
+    return compare_runs(
+        path_of(qrels, "qrels"),
+        path_of(run, "run"),
+        *(path_of(each, "baseline") for each in (baseline, *others)),
+        measure=measure,
+        seed=seed,
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
 from pathlib import Path
 
+from acclimate.base.arguments import StrPath, path_of, path_text
 
-def convert_model(source: str | PathLike[str], out: str | PathLike[str]) -> Path:
+
+def convert_model(source: StrPath, out: StrPath) -> Path:
     """Copy a model, converting its pickled weights (`pytorch_model.bin`, also in shards) to safetensors.
 
     Returns the new folder. Unpickling may run code, so no other function does it, and this one reads nothing but
@@ -24,5 +25,6 @@ def convert_model(source: str | PathLike[str], out: str | PathLike[str]) -> Path
     """
     from acclimate.base.pickled import convert
 
-    convert(fspath(source), Path(out))
-    return Path(out)
+    folder = path_of(out, "out")
+    convert(path_text(source, "source"), folder)
+    return folder

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from os import PathLike
-from pathlib import Path
 
+from acclimate.base.arguments import StrPath, path_of
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import SettingError
 from acclimate.measure.evaluated_runs import EvaluatedRuns, evaluate_runs
@@ -14,8 +13,8 @@ from acclimate.run.settings import whole_number
 
 
 def evaluate_run(
-    qrels: str | PathLike[str],
-    *runs: str | PathLike[str],
+    qrels: StrPath,
+    *runs: StrPath,
     measures: str | Iterable[str] = MEASURES,
     relevance_threshold: int = 1,
     remove_unjudged: bool = False,
@@ -39,8 +38,8 @@ def evaluate_run(
         raise SettingError("no run to evaluate; expected one or more TREC runs behind the judgments")
     relevance_threshold = whole_number(relevance_threshold, "relevance_threshold", AtLeast(1))
     return evaluate_runs(
-        Path(qrels),
-        [Path(run) for run in runs],
+        path_of(qrels, "qrels"),
+        [path_of(run, "run") for run in runs],
         measures=measures,
         relevance_threshold=relevance_threshold,
         remove_unjudged=remove_unjudged,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.content import Content
 from acclimate.base.progress import Shown, shown
 from acclimate.report import assemble
 from acclimate.report.forgetting import sentences
-from acclimate.run.provided import StrPath, path_text
 from acclimate.stages import forgetting as stage
 from acclimate.stages.runs import open_run
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from acclimate.api.budget import Limit, limit
 from acclimate.base import distributed
+from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.content import Content
 from acclimate.base.domains import AtLeast, Between
 from acclimate.base.draw import subset
@@ -22,7 +22,6 @@ from acclimate.llm.server.address import check_no_secrets
 from acclimate.records import Qrel, Query
 from acclimate.report import assemble
 from acclimate.report.judgment import text
-from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
 from acclimate.search.measuring import draw_queries
 from acclimate.stages import judge as stage
@@ -124,7 +123,7 @@ def judge(
     settings = {
         "depth": whole_number(depth, "depth", Between(10, 100)),
         "max_doc_tokens": whole_number(max_doc_tokens, "max_doc_tokens", AtLeast(1)),
-        "prompt": fspath(prompt),
+        "prompt": path_text(prompt, "prompt"),
     }
     n = whole_number(n, "n", N)
     if queries is not None and log is not None:
@@ -156,9 +155,9 @@ def _queries_to_judge(
     measuring = outputs["steer"].measuring(run, outputs["sample"])
     people: Sequence[Qrel] = ()
     if queries is not None:
-        kind, in_order = "given", _shuffled(read_queries(Path(queries)), run.seed)
+        kind, in_order = "given", _shuffled(read_queries(path_of(queries, "queries")), run.seed)
     elif log is not None:
-        kind, in_order = "log", _shuffled_log(query_log.read(Path(log)), run.seed)
+        kind, in_order = "log", _shuffled_log(query_log.read(path_of(log, "log")), run.seed)
     elif not measuring.is_synthetic or not (unlearned := _untrained_log(run, outputs)):
         measured = draw_queries(measuring.queries, run.settings["evaluate"]["max_queries"], run.seed)
         kind, in_order = measuring.split, _shuffled(measured, run.seed)
@@ -166,9 +165,11 @@ def _queries_to_judge(
     else:
         kind, in_order = "log", _shuffled_log(unlearned, run.seed)
     if not in_order:
-        raise DataError("no queries to judge on; expected some", path=None if queries is None else fspath(queries))
+        raise DataError(
+            "no queries to judge on; expected some", path=None if queries is None else path_of(queries, "queries")
+        )
     if grades is not None:
-        people = _grades(Path(grades), in_order, run)
+        people = _grades(path_of(grades, "grades"), in_order, run)
     by_people = {qrel.query_id for qrel in people}
     chosen = sorted(sorted(in_order, key=lambda query: query.query_id not in by_people)[:n])
     chosen_ids = {query.query_id for query in chosen}

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.records import PromptExample
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def prompts() -> dict[str, str]:
     return {name: prompts.template(name).description for name in prompts.names()}
 
 
-def prompt(name: str | PathLike[str]) -> Prompt:
+def prompt(name: StrPath) -> Prompt:
     """A prompt by name, or from a TOML file; placeholders stand for examples of your own.
 
     Its `render` returns what an LLM reads. Raises SettingError for an unknown name, DataError for an invalid file.
@@ -39,4 +40,5 @@ def prompt(name: str | PathLike[str]) -> Prompt:
     """
     from acclimate.llm import prompts
 
-    return prompts.load(Path(name) if isinstance(name, PathLike) else name, _STAND_INS)
+    text = path_text(name, "name")
+    return prompts.load(Path(text) if isinstance(name, PathLike) else text, _STAND_INS)

@@ -8,6 +8,7 @@ from typing import Any
 
 from acclimate.base.errors import SettingError
 from acclimate.base.text import quoted
+from acclimate.deploy.searchers import Hit
 from acclimate.records import Query
 
 _EXPECTED = "expected pairs of an id and a text, or a dict of them"
@@ -22,6 +23,14 @@ def checked_text(text: Any, name: str = "QUERY") -> str:
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):  # no model reads it
         raise SettingError(f"{name} has half a surrogate pair (\\ud800-\\udfff), which is not a character; remove it")
     return text
+
+
+def as_hits(hits: Any) -> list[Hit]:
+    """The hits of a search. Raises SettingError for anything else."""
+    listed = list(hits) if isinstance(hits, Iterable) else [hits]
+    if all(isinstance(hit, Hit) for hit in listed):
+        return listed
+    raise SettingError(f"hits is {quoted(hits)}; expected what a search returned")
 
 
 def as_queries(queries: Any) -> list[Query]:

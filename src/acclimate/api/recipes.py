@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike, fspath
 from typing import Any, NamedTuple
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
 from acclimate.base.text import quoted
 from acclimate.run.recipes import lines_of, load_recipe, recipe_names
@@ -87,7 +87,7 @@ def recipes() -> dict[str, Recipe]:
     return {name: load_recipe(name) for name in recipe_names()}
 
 
-def recipe(name: str | PathLike[str]) -> ResolvedRecipe:
+def recipe(name: StrPath) -> ResolvedRecipe:
     """A recipe by name, from a TOML file, or from a run's folder; of several, separated by commas, later ones override.
 
     Raises SettingError for an unknown name, stage or setting, DataError for a file that is not a recipe.
@@ -95,7 +95,7 @@ def recipe(name: str | PathLike[str]) -> ResolvedRecipe:
     >>> print(acclimate.recipe("quick").differences(acclimate.recipe("run"))[0])
     index.max_tokens: 256 | 48
     """
-    loaded = load_recipe(fspath(name))
+    loaded = load_recipe(path_text(name, "name"))
     settings = resolve(STAGES, loaded)
     return ResolvedRecipe(loaded.name, loaded.description, loaded.paper, settings, loaded.seed, _comments(loaded))
 

@@ -7,20 +7,21 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from acclimate.api.adapt import adapt
 from acclimate.api.recipes import ResolvedRecipe, recipe
+from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.digests import fingerprint
+from acclimate.base.domains import SEEDS
 from acclimate.base.errors import SettingError, unknown
 from acclimate.base.files import read_toml, write_json
 from acclimate.base.progress import Shown
 from acclimate.base.text import columns
 from acclimate.corpus import named_collections
 from acclimate.corpus.collections import check_name, is_path
-from acclimate.run.settings import Changes, as_text, merged, resolve
+from acclimate.run.settings import Changes, as_text, merged, resolve, whole_number
 from acclimate.stages.chain import STAGES
 
 NAME = "reproduction.json"
@@ -106,7 +107,7 @@ def published(recipe: str) -> list[Figures]:
 def reproduce(
     name: str,
     *,
-    out: str | PathLike[str],
+    out: StrPath,
     collections: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
     progress: Shown = "auto",
@@ -125,7 +126,7 @@ def reproduce(
     ...
     acclimate.base.errors.SettingError: no recipe with published figures named 'quick'. There are: ...
     """
-    first = name.partition(",")[0].strip()
+    first, folder = path_text(name, "name").partition(",")[0].strip(), path_of(out, "out")
     figures = published(first)
     if not figures:
         raise unknown("recipe with published figures", first, {each.recipe for each in _figures()})
@@ -138,15 +139,16 @@ def reproduce(
         collections, left_out = by_name(figures)
     collections = [collections] if isinstance(collections, str) else collections
     for collection in collections:
-        check_name(collection)
+        check_name(path_text(collection, "collections"))
+    seeds = [whole_number(seed, "seeds", SEEDS) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
     changes = merged(settings, {"evaluate": {"measures": _measures(changed, figures)}})
     rows: list[Reproduced] = []
     for collection in collections:
         theirs = {each.source: value for each in figures if (value := each.value(collection)) is not None}
         reached: dict[int, float] = {}
         for seed in seeds:
-            folder = Path(out) / folder_of(collection) / f"seed-{seed}"
-            run = adapt(collection, out=folder, recipe=name, seed=seed, settings=changes, progress=progress)
+            place = folder / folder_of(collection) / f"seed-{seed}"
+            run = adapt(collection, out=place, recipe=name, seed=seed, settings=changes, progress=progress)
             systems = {system.name: system for system in run.report.systems}
             reached[seed] = systems[changed.headline].measures[figures[0].measure]
         rows.append(Reproduced(collection, changed.headline, figures[0].measure, reached, theirs))
@@ -158,7 +160,7 @@ def reproduce(
             *differs,
         )
     reproduction = Reproduction(name, tuple(rows), differs)
-    write_json(Path(out) / NAME, asdict(reproduction))
+    write_json(folder / NAME, asdict(reproduction))
     return reproduction
 
 

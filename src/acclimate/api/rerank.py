@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
 from pathlib import Path
 
 from acclimate.api.partial import partial_folder
+from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import refuse_replacing
@@ -25,12 +25,12 @@ _FEWEST_TOKENS = 8  # a pair's special tokens take up to four
 
 
 def rerank(
-    run: str | PathLike[str],
-    model: str | PathLike[str],
-    out: str | PathLike[str],
+    run: StrPath,
+    model: StrPath,
+    out: StrPath,
     *,
-    corpus: str | PathLike[str],
-    queries: str | PathLike[str] | None = None,
+    corpus: StrPath,
+    queries: StrPath | None = None,
     depth: int = 1000,
     max_tokens: int = 512,
     tag: str | None = None,
@@ -55,12 +55,16 @@ def rerank(
     """
     depth = whole_number(depth, "depth", AtLeast(1))
     max_tokens = whole_number(max_tokens, "max_tokens", AtLeast(_FEWEST_TOKENS))
-    source, target, name, documents = Path(run), Path(out), fspath(model), fspath(corpus)
-    refuse_replacing(target, source, documents, *([] if queries is None else [fspath(queries)]))
+    source, target = path_of(run, "run"), path_of(out, "out")
+    name, documents = path_text(model, "model"), path_text(corpus, "corpus")
+    query_file = None if queries is None else path_of(queries, "queries")
+    if not isinstance(tag, str | None):
+        raise SettingError(f"tag is {quoted(tag)}; expected text")
+    refuse_replacing(target, source, documents, *([query_file] if query_file else []))
     named.check_is_reranker(name)
     with partial_folder(target) as partial:
         collection = collections.load(documents, partial)
-        asked = collection.queries if queries is None else _queries(Path(queries))
+        asked = collection.queries if query_file is None else _queries(query_file)
         texts = {query.query_id: query for query in asked}
         if not texts:
             raise SettingError(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from acclimate.api.answers import Answers
 from acclimate.api.page import Page
-from acclimate.api.queries import as_queries, checked_text
+from acclimate.api.queries import as_hits, as_queries, checked_text
 from acclimate.base import distributed
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.domains import SEEDS, AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Shown, shown
@@ -21,7 +22,6 @@ from acclimate.deploy.serving import exported_feedback
 from acclimate.records import ScoredDoc
 from acclimate.report.report import Report
 from acclimate.run.in_memory import Documents
-from acclimate.run.provided import StrPath, path_text
 from acclimate.run.settings import whole_number
 from acclimate.stages.runs import load_run, open_latest, open_run, outdated, reading
 
@@ -111,7 +111,7 @@ class Run:
         ...     print(hit.document_id, hit.doc.title)
         volcano.md Volcano
         """
-        query, passing = checked_text(text), canonical(filters or {})
+        query, passing = checked_text(text), canonical({} if filters is None else filters)
         return self._searchers.ask(lambda searchers: searchers.search(query, k, system, passing))
 
     def excerpts(self, text: str, hits: Iterable[Hit]) -> list[str]:
@@ -121,7 +121,8 @@ class Run:
         >>> run.excerpts("lava and ash", run.search("lava and ash", k=1, system="bm25"))
         ['Molten rock below the crust rises and erupts through an opening as lava, ash and gas.']
         """
-        return self._searchers.ask(lambda searchers: searchers.excerpts(text, hits))
+        query, shown_hits = checked_text(text), as_hits(hits)
+        return self._searchers.ask(lambda searchers: searchers.excerpts(query, shown_hits))
 
     def __call__(
         self, queries: Mapping[str, str] | Iterable[tuple[str, str]], k: int = 100, system: str | None = None

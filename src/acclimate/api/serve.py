@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from ipaddress import ip_address
-from os import PathLike
-from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from acclimate.base.arguments import StrPath, path_of
 from acclimate.base.domains import Between
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.text import quoted
@@ -38,7 +37,7 @@ class ServeOptions(AppOptions, total=False):
 
 
 def application(
-    folder: str | PathLike[str],
+    folder: StrPath,
     *,
     system: str | None = None,
     api_key: str | None = None,
@@ -63,13 +62,11 @@ def application(
     if api_key is not None and not api_key.strip():
         raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
     reload_seconds = check(reload_seconds, _RELOAD_SECONDS, "reload_seconds")
-    service = Service(Path(folder), system, limits or Limits())
+    service = Service(path_of(folder, "folder"), system, limits or Limits())
     return create_app(service, api_key=api_key, hosts=_hosts(allowed_hosts), reload_seconds=reload_seconds)
 
 
-def serve(
-    folder: str | PathLike[str], *, host: str = "127.0.0.1", port: int = PORT, **options: Unpack[AppOptions]
-) -> None:
+def serve(folder: StrPath, *, host: str = "127.0.0.1", port: int = PORT, **options: Unpack[AppOptions]) -> None:
     """Serve a run until SIGINT or SIGTERM; requests in progress are answered before this returns.
 
     port: 0 takes any free one. options: see `application`; if `host` is a loopback address, allowed_hosts are accepted

@@ -9,15 +9,15 @@ from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from acclimate.api.adapt import StrPath, run_until
+from acclimate.api.adapt import run_until
 from acclimate.api.run import Run
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
 from acclimate.base.files import exists
 from acclimate.base.progress import Shown
 from acclimate.corpus import collections
 from acclimate.run import description, in_memory
 from acclimate.run.in_memory import Documents
-from acclimate.run.provided import path_text
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES

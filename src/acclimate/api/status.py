@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
 from acclimate.base.text import on_one_line
 from acclimate.run import status as kept
-from acclimate.run.provided import path_text
 from acclimate.run.workspace import Workspace
 from acclimate.stages import NAMES
 
@@ -84,7 +83,7 @@ _WORDS = {
 }
 
 
-def status(folder: str | PathLike[str]) -> Status:
+def status(folder: StrPath) -> Status:
     """What the run in a folder is doing, or how it ended. Raises DataError for a folder without a run.
 
     >>> acclimate.status("run").state == "works"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from os import PathLike, fspath
 from pathlib import Path
 
+from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import exists, is_file, make_folder, refuse_replacing, tidied_above
 from acclimate.corpus import collections, hub
@@ -69,13 +69,13 @@ def formats() -> list[Format]:
 
 
 def convert(
-    source: str | PathLike[str],
-    target: str | PathLike[str],
+    source: StrPath,
+    target: StrPath,
     *,
     source_format: str = "",
     target_format: str = "",
-    corpus: str | PathLike[str] | None = None,
-    queries: str | PathLike[str] | None = None,
+    corpus: StrPath | None = None,
+    queries: StrPath | None = None,
     recognized: Callable[[Format], object] = lambda _: None,
 ) -> Conversion:
     """Read a file or folder of any known format and write it as another: see `formats` for their names.
@@ -90,7 +90,9 @@ def convert(
     >>> print(acclimate.convert("run/filter/queries.jsonl", "run-queries", target_format="beir"))  # doctest: +ELLIPSIS
     synthetic to beir: ... written
     """
-    source, target = fspath(source), Path(target)
+    source, target = path_text(source, "source"), path_of(target, "target")
+    corpus = None if corpus is None else path_text(corpus, "corpus")
+    queries = None if queries is None else path_text(queries, "queries")
     for name in filter(None, (source_format, target_format)):
         named_format(name)
     if target.is_dir() and any(target.iterdir()):
@@ -107,20 +109,19 @@ def convert(
 
         @cache
         def documents() -> Corpus | None:
-            name = fspath(corpus) if corpus else ""
-            given = _read(name, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if name else content
+            given = _read(corpus, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if corpus else content
             if given.docs is None:
-                if name:
-                    raise DataError(f"holds {given}, not documents", path=name)
+                if corpus:
+                    raise DataError(f"holds {given}, not documents", path=corpus)
                 return None
             rows = given.docs()
-            return Corpus.build(Located(row[:2] for row in rows), folder / "documents.arrow", source=name or source)
+            return Corpus.build(Located(row[:2] for row in rows), folder / "documents.arrow", source=corpus or source)
 
         records = Source(
             content,
             Path(source),
             documents=documents,
-            queries=_texts(fspath(queries), folder) if queries else None,
+            queries=_texts(queries, folder) if queries else None,
             room=wanted.room,
         )
         replaced = _kept_aside(target, folder)

@@ -59,6 +59,8 @@ class Measure(NamedTuple):
 
 def split_names(names: Iterable[str] | str) -> list[str]:
     """Split names separated by blanks or commas, but not within parentheses: `AP(rel=2, judged_only=True)`."""
+    if not isinstance(names, Iterable):
+        raise SettingError(f"measures is {quoted(names)}; expected names such as nDCG@10")
     text = names if isinstance(names, str) else ",".join(map(str, names))
     parts, depth = [""], 0
     for char in text:

@@ -14,11 +14,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
 from acclimate.base.files import make_folder, write_lines
 from acclimate.base.text import quoted
 from acclimate.records import Doc
-from acclimate.run.provided import StrPath, path_text
 
 Documents = Iterable[Doc | Mapping[str, Any]]
 

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
-from acclimate.base.text import quoted
-
-StrPath = str | PathLike[str]
-
-
-def path_text(value: StrPath, name: str) -> str:
-    """A path as text. Raises SettingError, which names the argument, for what is none."""
-    if not isinstance(value, str | PathLike) or not isinstance(text := fspath(value), str):
-        raise SettingError(f"{name} is {quoted(value)}; expected a path")
-    return text
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Evaluated(StageOutput):
     def servable(self, system: str | None) -> SystemName:
         """The name of this system, by default the recommended one. Raises SettingError if it cannot serve."""
         name = self.measured["recommended"] if system is None else system
-        if name not in self.names:
+        if not isinstance(name, str) or name not in self.names:
             raise unknown("system", name, self.names)
         if not SystemName(name).is_servable:
             raise SettingError(f"{name} starts with a run, which answers only its own queries; expected another")

@@ -199,7 +199,7 @@ def _remedy(kinds: Collection[str], what: str) -> str:
 
 def named_format(name: str) -> Format:
     """The format of this name. Raises SettingError if there is none."""
-    if name not in BY_NAME:
+    if not isinstance(name, str) or name not in BY_NAME:
         raise unknown("format", name, BY_NAME)
     return BY_NAME[name]
 

@@ -62,7 +62,7 @@ FORMATS: dict[str, Format] = {
 
 def named(name: str) -> Format:
     """The format of that name. Raises SettingError where there is none."""
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise unknown("format to export", name, FORMATS)
     return FORMATS[name]
 

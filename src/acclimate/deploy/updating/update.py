@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base import distributed
+from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import atomic_folder, make_folder, sweep
+from acclimate.base.files import atomic_folder, make_folder, sweep, tidied_above
 from acclimate.base.text import columns, counted, on_one_line
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
@@ -33,7 +34,6 @@ from acclimate.run import in_memory
 from acclimate.run.in_memory import Documents
 from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
-from acclimate.run.provided import StrPath, path_text
 from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
@@ -149,13 +149,14 @@ def _update(folder: Path, new: StrPath | Documents | None, remove: StrPath | Non
     now, outputs = open_latest(folder)
     sweep(folder / FOLDER)
     scratch = folder / FOLDER / ".read.part"  # removed by the next command if this one is killed
-    make_folder(scratch)
-    try:
-        changes = _changes(now, new, remove, replaces, scratch)
-        if any(changes.counts.values()):
-            return _apply(folder, now, outputs, changes, started)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with tidied_above(scratch):
+        make_folder(scratch)
+        try:
+            changes = _changes(now, new, remove, replaces, scratch)
+            if any(changes.counts.values()):
+                return _apply(folder, now, outputs, changes, started)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     update = LastUpdate.read(folder)
     since = update.since if update else dict.fromkeys(changes.counts, 0)
     return Updated(len(now.input.documents), changes.counts, since, {}, [], time.monotonic() - started)

@@ -79,9 +79,10 @@ def inspect(
     common = stop_words(language)
     answers, filters, min_difference = read(run, common)
     prompts, reasons = statistics.by_prompt(answers), statistics.reasons(answers, seed=seed)
-    if prompt is not None and prompt not in prompts:
+    if prompt is not None and (not isinstance(prompt, str) or prompt not in prompts):
         raise unknown("prompt", prompt, prompts)
-    if reason is not None and reason not in (known := {name for name, _, _ in reasons}):
+    known = {name for name, _, _ in reasons}
+    if reason is not None and (not isinstance(reason, str) or reason not in known):
         raise unknown("reason", reason, known)
     wanted = [answer for answer in answers if prompt in (None, answer.query.prompt) and reason in (None, answer.reason)]
     drawn = statistics.draw_answers(wanted, sample, seed=seed)
