@@ -210,14 +210,6 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, read):
         assert str(error.value).startswith(str(path)[:90].replace("\0", ""))
 
 
-def test_utf16_is_called_by_its_name(tmp_path):
-    path = tmp_path / "a.csv"
-    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
-        path.write_bytes("_id,text\n1,hello\n".encode(encoding))
-        with pytest.raises(DataError, match="is UTF-16; save the file as UTF-8"):
-            list(files.read_lines(path))
-
-
 def test_fingerprints_tell_parts_apart_and_are_the_same_everywhere():
     assert digests.fingerprint("a", 1, {"x": [1.5, None]}) == "1d6cb9c30211ab98e2688aa3b8236c37"
     different = [("a", "b"), ("ab",), ("a", ["b"]), ("b", "a"), (), ("",), ("\ud800",), (1,), ("1",), (True,)]

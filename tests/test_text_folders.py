@@ -239,6 +239,8 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     put(bad, b"a\nb\xe9")
     assert message() == f"{bad}:2: byte 1 of the line is 0xe9, which is not UTF-8; save the file as UTF-8"
     put(bad, "utf-16".encode("utf-16-le"))
+    assert message() == f"{bad}: is UTF-16; save the file as UTF-8"
+    put(bad, b"cut\0short")
     assert message().startswith(f"{bad}:1: has a zero byte")
     assert "expected a folder" in refusal(lambda: formats.read_folder(bad))
     assert "no such folder" in refusal(lambda: formats.read_folder(tmp_path / "c"))

@@ -23,10 +23,10 @@ from typing import IO, Any
 from acclimate.base.disk import share, writing
 from acclimate.base.errors import DataError
 from acclimate.base.json_values import cause, json_error, json_value
+from acclimate.base.utf8 import decoded
 
 _LARGEST_TEXT = 1_000_000  # bytes of a hand-written file
 LONGEST = 100_000_000  # bytes of a line, or of a file that is one document
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _DOTTED = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 _MAX_RATIO = 100  # of a gzip file's unpacked to its packed size; 3 to 10 are usual for text
 
@@ -159,24 +159,10 @@ def read_text(path: Path, *, largest: int | None = _LARGEST_TEXT) -> str:
     if largest is not None and len(content) > largest:
         raise DataError(f"is larger than {largest:,} bytes; expected a small text file", path=path)
     for number, line in enumerate(content.split(b"\n"), 1):
-        if b"\0" in line and not line.startswith(_UTF16):
+        decoded(line, path, number)
+        if b"\0" in line:
             raise DataError("has a zero byte, so it is not UTF-8 text; save the file as UTF-8", path=path, line=number)
-        _decoded(line, path, number)
     return content.decode("utf-8-sig")
-
-
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    """Decode a line of a UTF-8 file, without a byte order mark. Raises DataError if it is not UTF-8."""
-    if number == 1 and (line.startswith(_UTF16) or line.count(0) > 0.4 * len(line) > 1):
-        raise DataError("is UTF-16; save the file as UTF-8", path=path)
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} of the line is 0x{line[error.start]:02x}, which is not UTF-8; save the file as UTF-8",
-            path=path,
-            line=number,
-        ) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -272,7 +258,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                     )
                 if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
                     raise DataError("lines end in carriage returns alone; save it with other line ends", path=path)
-                yield number, _decoded(line, path, number)
+                yield number, decoded(line, path, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
     except OSError as error:

@@ -30,7 +30,9 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 def json_error(error: Exception, path: Path, line: int | None = None) -> DataError:
     """The error for a file, or a line of it, that the parser refused."""
     if isinstance(error, json.JSONDecodeError):
-        return DataError(f"not JSON: {error.msg} at column {error.colno}", path=path, line=line or error.lineno)
+        is_begun = line == 1 and error.doc.strip() == "{"
+        advice = f"; an object must be on one line: jq -c . {path.name}" if is_begun else ""
+        return DataError(f"not JSON: {error.msg} at column {error.colno}{advice}", path=path, line=line or error.lineno)
     return DataError(f"not JSON that can be parsed: {cause(error)}", path=path, line=line)
 
 
