@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import zipfile
 from pathlib import Path
 
@@ -153,6 +154,22 @@ def test_slides_are_read_in_order_with_their_tables_and_notes(tmp_path):
     assert office.read(tmp_path / "a.pptx") == ("Volcanoes of Iceland", text)
 
 
+@pytest.mark.parametrize("suffix", [".docx", ".pptx"])
+def test_strict_open_xml_is_read_like_the_usual_kind(tmp_path, suffix):
+    usual, strict = (tmp_path / f"{name}{suffix}" for name in ("usual", "strict"))
+    if suffix == ".docx":
+        word(usual, "Lava.", title="Lava", table=[["north", "12"]])
+    else:
+        presentation = pptx.Presentation()
+        presentation.slides.add_slide(presentation.slide_layouts[0]).shapes.title.text = "Lava"
+        presentation.save(str(usual))
+    with zipfile.ZipFile(usual) as parts, zipfile.ZipFile(strict, "w") as renamed:
+        for name in parts.namelist():
+            usual_name = rb"schemas\.openxmlformats\.org/(officeDocument|\w+ml)/2006/"
+            renamed.writestr(name, re.sub(usual_name, rb"purl.oclc.org/ooxml/\1/", parts.read(name)))
+    assert office.read(strict) == office.read(usual) != ("", "")
+
+
 def test_letters_are_those_that_people_type():
     assert office._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
 
@@ -166,7 +183,7 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
     (tmp_path / "locked.pdf").write_bytes(good.replace(b"/Root", locked.encode()))
     (tmp_path / "scan.pdf").write_bytes(pdf_of(""))
     damaged = {"cut.pdf": good[:20], "none.pdf": b"", "other.pdf": b"PK" * 99}
-    damaged |= {"cut.docx": b"PK\x03\x04", "text.pptx": b"x"}
+    damaged |= {"cut.docx": b"PK\x03\x04", "text.pptx": b"x", "locked.docx": b"\xd0\xcf\x11\xe0" + bytes(512)}
     for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
     monkeypatch.setattr(office, "LONGEST", 100_000)
@@ -178,14 +195,14 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
         assert [doc.doc_id for doc in docs] == ["good.docx", "good.pdf"]
     assert +docs.dropped == {
         "unreadable .pdf file": 4,
-        "unreadable .docx file": 2,
+        "unreadable .docx file": 3,
         "unreadable .pptx file": 1,
         "file without text": 1,
     }
     said = [record.getMessage() for record in caplog.records if record.name.startswith("acclimate")]
-    assert len(said) == 7
+    assert len(said) == 8
     assert all(line.endswith("; it is left out") and "\n" not in line for line in said)
-    for name in ("locked.pdf: needs a password", "bomb.docx: holds more than", *damaged):
+    for name in ("locked.pdf: needs a password", "locked.docx: has a password", "bomb.docx: holds more than", *damaged):
         assert any(str(tmp_path / name) in line for line in said), name
 
 

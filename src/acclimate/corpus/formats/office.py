@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -28,6 +29,9 @@ _FIRST_PAGE = 3_000  # characters in which a title is looked for
 _HEADINGS = {"Title", "Heading 1"}  # styles, whatever the language
 _CHARACTERS = {"br": "\n", "cr": "\n", "tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}  # elements of XML
 _WITHOUT_TEXT = {"pPr", "rPr", "moveFrom", "rt", "Fallback", "fld"}
+_OLE = b"\xd0\xcf\x11\xe0"  # what files of Office begin with that are no archives
+_RELATIONS = "_rels/.rels"  # a part of every archive
+_STRICT, _USUAL = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/"), rb"http://schemas.openxmlformats.org/\1/2006/"
 _PDFIUM = threading.Lock()  # it is not safe for threads
 
 
@@ -94,8 +98,7 @@ def _page(text: str) -> str:
 def _word(path: Path) -> tuple[list[str], str]:
     import docx
 
-    _refuse_large(path)
-    document = docx.Document(str(path))
+    document = docx.Document(_archive(path))
     headings = (
         paragraph.text for paragraph in document.paragraphs if (style := paragraph.style) and style.name in _HEADINGS
     )
@@ -105,8 +108,7 @@ def _word(path: Path) -> tuple[list[str], str]:
 def _powerpoint(path: Path) -> tuple[list[str], str]:
     import pptx
 
-    _refuse_large(path)
-    presentation = pptx.Presentation(str(path))
+    presentation = pptx.Presentation(_archive(path))
     headings, pages = list[str](), list[str]()
     for slide in presentation.slides:
         headings += [title.text_frame.text] if (title := slide.shapes.title) else []
@@ -115,11 +117,24 @@ def _powerpoint(path: Path) -> tuple[list[str], str]:
     return [presentation.core_properties.title, *headings[:1]], "\n\n".join(filter(None, pages))
 
 
-def _refuse_large(path: Path) -> None:
-    """Raises DataError for an archive that would fill the memory."""
+def _archive(path: Path) -> str | BytesIO:
+    """The archive that an office file is; of Strict Open XML, a copy with the names of the usual kind, which are read.
+
+    Raises DataError for an archive that would fill the memory, and for a file with a password, which is none.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_OLE)) == _OLE:
+            raise DataError("has a password, or is of Office before 2007; save it anew without one", path=path)
     with zipfile.ZipFile(path) as parts:
         if sum(part.file_size for part in parts.infolist()) > 10 * LONGEST:
             raise DataError(f"holds more than {10 * LONGEST:,} bytes", path=path)
+        if not _STRICT.search(parts.read(_RELATIONS)):
+            return str(path)
+        copy = BytesIO()
+        with zipfile.ZipFile(copy, "w") as renamed:
+            for name in parts.namelist():
+                renamed.writestr(name, _STRICT.sub(_USUAL, parts.read(name)))
+    return copy
 
 
 def _lines(element: Any) -> str:
