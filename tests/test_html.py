@@ -48,6 +48,14 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
         ('<div class="navheaders">a</div><h2>b</h2>', "a\nb"),
         ("<main> <script>x</script></main>a", "a"),  # a page that a script fills
         ("<nav>a<ul><li>b</nav>", "a\nb"),  # a list of links
+        ("<p>a<div hidden>b<b>c</b></div>d", "a\nd"),
+        ('<p>a<div class=x STYLE="color: red;Display:none !important">b</div>c', "a\nc"),
+        ("<p hidden>a<p>b<ul><li hidden>c<li>d</ul><table><tr hidden><td>e<tr><td>f</table>", "b\nd\nf"),
+        ("a<br hidden>b<img style='display:none'>c<input type='hidden'>d", "a\nb\nc\nd"),
+        ("<p title='hidden' data-hidden class=hidden>a<i alt='style=\"display:none\"'>b</i>", "ab"),
+        ("<p>a<div hidden=until-found>b</div><div role=tabpanel hidden>c</div>", "a\nb\nc"),  # which readers open
+        ("<body style='display:none'><nav>a</nav><p>b<style>", "b"),  # until a script shows it
+        ("<div hidden>a</div>", "a"),
         ("<div id=x role=mainly><a data-role='main'>a</a>b<nav/>c", "ab\nc"),
     ],
 )

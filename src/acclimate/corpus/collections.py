@@ -35,7 +35,7 @@ EXPECTED = (
     + ", ".join((*JSONL, *TABLES))
     + f", or TREC's SGML), a folder of files ({ENDINGS}), beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
-READERS_VERSION = 7  # increment when a reader gives other docs for the same bytes
+READERS_VERSION = 8  # increment when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same for the splitter
 IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # the built-in collection, even if a folder has that name

@@ -3,7 +3,8 @@
 A page that marks its main content (`<main>`, or `role="main"`, as Sphinx writes it) is that content alone: menus and
 sidebars are the same on all pages of a site, and often fill the part of a text that an encoder reads. Of other pages,
 `<nav>` and what DocBook puts around a page are left out, and lists of nothing but links before the first heading or
-paragraph below the page's header, which are menus. A page with nothing else keeps it.
+paragraph below the page's header, which are menus. So are elements that are not displayed (`hidden`, or `display: none`
+in `style`), except panels of tabs, which a reader opens. A page with nothing else keeps it.
 
 The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
 kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
@@ -30,6 +31,21 @@ _LISTS = frozenset({"ul", "ol"})
 _SECTIONS = frozenset({"article", "section"})  # whose headers are no header of the page
 _BEGINNING = frozenset("p h1 h2 h3 h4 h5 h6".split())  # of the content, if menus come before it
 _PERMALINKS = frozenset("¶#§")  # links from a heading to itself
+_BLOCKS = _BEGINNING | frozenset(
+    "address article aside blockquote details dialog div dl fieldset figure footer form header hr main menu nav ol pre "
+    "section table ul".split()
+)
+_TERMS = frozenset({"dt", "dd"})
+_ROWS = frozenset({"tr", "tbody", "thead", "tfoot"})
+_ENDED_BY = {  # elements whose end tag may be left out, and what begins behind them then
+    "p": _BLOCKS,
+    "li": frozenset({"li"}),
+    "dt": _TERMS,
+    "dd": _TERMS,
+    "td": _ROWS | _CELLS,
+    "th": _ROWS | _CELLS,
+    "tr": _ROWS,
+}
 _EMPTY = frozenset(
     "area base br col embed hr img input link meta param source track wbr".split()
 )  # void elements, without end tag
@@ -40,6 +56,8 @@ _RAW = {  # elements whose content is raw text
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
 _REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  # > inside quotes does not end it
 _COMMENT_END = re.compile(r"--!?>")
+_ATTRIBUTE = re.compile(r"""([^\s=/>"']++)\s*+(?:=\s*+("[^"]*+"|'[^']*+'|[^\s>]*+))?""")
+_DISPLAY_NONE = re.compile(r"(?:^|;)\s*display\s*:\s*none\b", re.IGNORECASE)
 _LANDMARK = re.compile(r"""\srole\s*=\s*["']?(main|navigation)\b""", re.ASCII | re.IGNORECASE)
 _DOCBOOK = re.compile(r"""\sclass\s*=\s*["']?nav(?:header|footer)\b""", re.ASCII | re.IGNORECASE)
 _HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
@@ -108,6 +126,8 @@ class _Reader:
                 self.main.append(text)
 
     def start(self, name: str, attributes: str) -> None:
+        while self._opened and name in _ENDED_BY.get(self._opened[-1][0], ()):
+            self.end(self._opened[-1][0])
         role = _role(name, attributes)
         self._opened.append((name, role))
         self._count[name] += 1
@@ -163,12 +183,24 @@ def _role(name: str, attributes: str) -> str:
     """What an element is: hidden, the main content, navigation, or "" for none of them."""
     if name in HIDDEN:
         return _HIDDEN
+    if name not in ("html", "body") and _is_undisplayed(attributes):
+        return _NAVIGATION
     if name in (_MAIN, _NAVIGATION):
         return name
     if _DOCBOOK.search(attributes):
         return _NAVIGATION
     landmark = _LANDMARK.search(attributes)
     return "" if landmark is None else _MAIN if landmark[1].lower() == "main" else _NAVIGATION
+
+
+def _is_undisplayed(attributes: str) -> bool:
+    """True if these attributes keep an element from being displayed; pages that a script shows are displayed."""
+    if not re.search("hidden|display", attributes, re.IGNORECASE):
+        return False
+    values = {name.lower(): value.strip("\"' ").lower() for name, value in _ATTRIBUTE.findall(attributes)}
+    if values.get("role") == "tabpanel":
+        return False
+    return values.get("hidden", "until-found") != "until-found" or bool(_DISPLAY_NONE.search(values.get("style", "")))
 
 
 def _lines(parts: list[str]) -> str:
