@@ -26,8 +26,8 @@ _MARKS = {  # byte order marks, the longer ones first
 
 def decoded(line: bytes, path: Path, number: int) -> str:
     """Decode a line of a file, without a byte order mark. Raises DataError if it is not UTF-8."""
-    if number == 1 and (found := _otherwise(line, path)):
-        raise DataError(found, path=path)
+    if number == 1 and (refusal := _otherwise(line, path)):
+        raise DataError(refusal, path=path)
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
