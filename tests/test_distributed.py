@@ -23,7 +23,7 @@ from tiny import write_cross_encoder, write_llama
 
 from acclimate.base import distributed
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.errors import AcclimateError
 from acclimate.base.testing import QUERIES
 from acclimate.learn.students.training_data import TrainingData
 from acclimate.llm.backends.local import LocalLLM
@@ -93,20 +93,6 @@ def start(count: int, model: Path | str, out: Path, work=learn_twice) -> list:
     for process, log in zip(running, logs, strict=True):
         assert processes.end(process) == 0, log.read_text()
     return [json.loads(path.read_text()) for path in said]
-
-
-@pytest.mark.parametrize(("rank", "size"), [("3", None), ("3", "1"), ("x", ""), ("", "many"), ("0", "1"), ("-1", "-1")])
-def test_a_number_that_a_batch_system_gives_makes_no_process_a_helper(monkeypatch, rank, size):
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.delenv("WORLD_SIZE", raising=False) if size is None else monkeypatch.setenv("WORLD_SIZE", size)
-    assert (distributed.rank(), distributed.size(), distributed.is_main()) == (0, 1, True)
-    assert distributed.broadcast("value") == "value"
-
-
-def test_several_processes_without_an_address_are_told_how_to_start(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SettingError, match="WORLD_SIZE is 2 without MASTER_ADDR; start with torchrun"):
-        distributed.broadcast("value")
 
 
 def test_two_processes_learn_what_one_learns(tiny_encoder, tmp_path):

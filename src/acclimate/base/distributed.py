@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from acclimate.base import ranks, signals
 from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.base.ranks import is_main, rank, size
 from acclimate.base.text import counted, on_one_line
 
 if TYPE_CHECKING:
@@ -28,29 +31,10 @@ logger = logging.getLogger("acclimate")
 T = TypeVar("T")
 Tool = TypeVar("Tool")
 Unit = TypeVar("Unit")
+_PATIENCE = 10  # seconds until a process that waits for the others to start says so
 _TIMEOUT = timedelta(days=30)  # longer than any stage of the first process
 _n_helpers = 0  # processes that wait in `help_first`
 _workers: Workers | None = None  # of a cluster
-
-
-def rank() -> int:
-    """The number of this process, from 0. A RANK without other processes is some batch system's own number."""
-    return _number("RANK", 0) if size() > 1 else 0
-
-
-def size() -> int:
-    """The number of processes."""
-    return _number("WORLD_SIZE", 1)
-
-
-def _number(name: str, default: int) -> int:
-    value = os.environ.get(name, "")
-    return int(value) if value.isdecimal() else default
-
-
-def is_main() -> bool:
-    """True in the first process, which does everything but training alone."""
-    return rank() == 0
 
 
 def say(what: str, text: str) -> None:
@@ -69,13 +53,14 @@ def take_gpu() -> None:
     """Select this process's own GPU, if the machine has any.
 
     Call it before loading a model, which stays on the GPU it was loaded to. Raises SettingError if there are more
-    processes than GPUs.
+    processes than GPUs, or fewer than this one's number says.
     """
     if size() == 1:
         return
+    ranks.check()
     import torch
 
-    number, n_gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
+    number, n_gpus = ranks.number("LOCAL_RANK", 0), torch.cuda.device_count()
     if 0 < n_gpus <= number:
         raise SettingError(
             f"this is process {number + 1} of a machine with {counted(n_gpus, 'GPU')}, and each computes on one of its "
@@ -95,7 +80,15 @@ def join() -> None:
     if "MASTER_ADDR" not in os.environ:
         raise SettingError(f"WORLD_SIZE is {size()} without MASTER_ADDR; start with torchrun, or unset WORLD_SIZE")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '')}"
+    text = "process %d of %d waits at %s for the others; start them, or unset WORLD_SIZE"
+    note = threading.Timer(_PATIENCE, logger.info, (text, rank() + 1, size(), where))
+    note.start()
+    try:
+        with signals.at_once():
+            torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
+    finally:
+        note.cancel()
 
 
 def leave() -> None:

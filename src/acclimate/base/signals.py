@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 TERMINATE = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -38,6 +39,22 @@ def stopped(stop: KeyboardInterrupt) -> int:
     with suppress(OSError):  # the terminal may be gone
         print(f"\nacclimate: {what}; completed work is kept; run the same command again to resume", file=sys.stderr)
     return 128 + number
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let signals end the process at once: compiled code that waits lets Python handle none of them."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATE)}
+    heeded = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        heeded = {}  # only the main thread may choose what signals do
+    for number in heeded:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
 
 
 def _terminate(number: int, _: object) -> NoReturn:

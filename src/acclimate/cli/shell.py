@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from acclimate.base import cgroups, distributed
+from acclimate.base import cgroups, distributed, ranks
 from acclimate.base.domains import Between
 from acclimate.base.errors import SettingError
 from acclimate.base.secrets import redacted
@@ -47,7 +47,7 @@ def _allow_no_temporary_folder() -> None:
 
 
 def check_surroundings() -> None:
-    """Raise SettingError if the current folder has been removed, or names of files would be misread."""
+    """Raise SettingError if the current folder has been removed, names of files would be misread, and the like."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -56,6 +56,12 @@ def check_surroundings() -> None:
         raise SettingError(
             f"names of files and arguments are {encoding} here; expected UTF-8. To set it, type: export PYTHONUTF8=1"
         )
+    if sys.flags.optimize > 1:  # help would be empty, too
+        raise SettingError(
+            "Python drops docstrings here, and transformers reads its own; to keep them, start it without -OO, or "
+            "type: unset PYTHONOPTIMIZE"
+        )
+    ranks.check()
 
 
 def say(message: str) -> None:
