@@ -124,13 +124,15 @@ def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_enc
         check_models(run)
 
 
+no_configuration, no_json = written("config.json", b"[]"), written("tokenizer.json", b"{}")
+FILES = (no_configuration, no_json, cut, no_tokenizer)  # whatever library reads them
 LLMS = {  # what a language model may lack, and whether that is seen before the first stage
-    "no configuration": (written("config.json", b"[]"), True),
+    "no configuration": (no_configuration, True),
     "an architecture that nobody knows": (changed(model_type="none"), True),
     "sizes that do not fit": (changed(hidden_size=17), True),
     "weights that were cut": (cut, True),
     "no tokenizer": (no_tokenizer, True),
-    "a tokenizer that is no JSON": (written("tokenizer.json", b"{}"), True),
+    "a tokenizer that is no JSON": (no_json, True),
     "a layer less": (changed(num_hidden_layers=9), False),
     "nothing that writes": (changed(model_type="bert"), False),
 }
@@ -143,17 +145,22 @@ def test_a_broken_language_model_is_refused_before_it_writes_and_before_the_firs
     broken = tmp_path / "model"
     broken.mkdir()
     write_llama(broken)
-    llm.check_files(str(broken))
+    for prefix in ("", "vllm:"):
+        llm.check_files(f"{prefix}{broken}")
     breaks, is_seen = LLMS[how]
     breaks(broken)
+    if breaks in FILES:
+        with pytest.raises(DataError, match=str(broken)):
+            llm.check_files(f"vllm:{broken}")
     with pytest.raises(DataError, match=str(broken)):
         llm.check_files(str(broken)) if is_seen else llm.load(str(broken)).complete(["a"])
 
 
-def test_a_gguf_file_that_is_none_is_refused_before_the_first_stage(tmp_path):
+@pytest.mark.parametrize("prefix", ["", "llama.cpp:"])
+def test_a_gguf_file_that_is_none_is_refused_before_the_first_stage(prefix, tmp_path):
     (tmp_path / "m.gguf").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"m\.gguf: not a GGUF file"):
-        llm.check_files(str(tmp_path / "m.gguf"))
+        llm.check_files(f"{prefix}{tmp_path / 'm.gguf'}")
 
 
 def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):

@@ -42,6 +42,7 @@ _OBJECTS = (
 _RENAMED = {"gamma": "weight", "beta": "bias"}  # of layer norms in old checkpoints
 
 LANGUAGE_MODEL = "language model"  # a kind of model: whatever writes text
+OF_ANY_LIBRARY = "model of any library"  # a kind, too: transformers, which may not know it, does not run it
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -94,8 +95,9 @@ def quiet() -> Iterator[None]:
 def check_model(name: str, kind: str | None = "encoder") -> None:
     """Raise DataError if the model cannot be loaded, without reading its weights.
 
-    kind: what the model must be: encoder, cross-encoder, monot5, decoder, or language model; None: as its configuration
-    says. Language models may have tensors of other names, as mixtures of experts do, so these are compared on loading.
+    kind: what the model must be: encoder, cross-encoder, monot5, decoder, language model, or of any library, of which
+    only the files are checked; None: as its configuration says. Language models may have tensors of other names, as
+    mixtures of experts do, so these are compared on loading.
     """
     model = models.resolve(name)
     if model.gguf_file:
@@ -159,12 +161,13 @@ def _check_folder(folder: Path, kind: str | None) -> None:
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise DataError(f"no tokenizer in this folder; expected one of {', '.join(_TOKENIZERS)}", path=folder)
     models.check_tokenizer_library(folder)
-    model = empty_model(folder, kind)
-    if kind != LANGUAGE_MODEL:
-        _check_weights(folder, model, weights)
-    _check_tokenizer(
-        folder / "tokenizer.json", None if kind == LANGUAGE_MODEL else model.get_input_embeddings().weight.shape[0]
-    )
+    rows = None
+    if kind != OF_ANY_LIBRARY:
+        model = empty_model(folder, kind)
+        if kind != LANGUAGE_MODEL:
+            _check_weights(folder, model, weights)
+            rows = model.get_input_embeddings().weight.shape[0]
+    _check_tokenizer(folder / "tokenizer.json", rows)
 
 
 def _check_gguf(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from acclimate.base import files, models
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.loading import LANGUAGE_MODEL, check_model
+from acclimate.base.loading import LANGUAGE_MODEL, OF_ANY_LIBRARY, check_model
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM, StreamingLLM
@@ -45,6 +45,7 @@ class Backend(NamedTuple):
     package: str  # that must be importable
     extra: str = ""  # of acclimate, that installs the package; empty if acclimate itself does
     is_served: bool = False
+    kind: str = OF_ANY_LIBRARY  # what its models must be, as `check_model` has it
 
     @property
     def command(self) -> str:
@@ -60,7 +61,14 @@ BACKENDS = {  # prefix -> backend; the last one takes every other name
     "openai-completions:": _SERVER._replace(about="the same, for models without chat training"),
     "vllm:": Backend("vllm", "VllmLLM", "MODEL", "folder or Hugging Face id, on this machine's GPUs", "vllm", "vllm"),
     "llama.cpp:": Backend("llama_cpp", "LlamaCppLLM", "FILE.gguf", "in its own quantization", "llama_cpp", "llama-cpp"),
-    "": Backend("local", "LocalLLM", "MODEL", "folder, .gguf file, Hugging Face id or embedded:NAME", "transformers"),
+    "": Backend(
+        "local",
+        "LocalLLM",
+        "MODEL",
+        "folder, .gguf file, Hugging Face id or embedded:NAME",
+        "transformers",
+        kind=LANGUAGE_MODEL,
+    ),
 }
 
 
@@ -86,9 +94,10 @@ def fingerprint_of(name: str) -> str:
 
 def check_files(name: str) -> None:
     """Raises DataError for a local LLM that cannot be loaded, without reading its weights. Downloads a hub model."""
-    if _backend(name) is BACKENDS[""]:
+    prefix, backend = _entry(name)
+    if not backend.is_served:
         with _naming_servers(name):
-            check_model(name, LANGUAGE_MODEL)
+            check_model(name.removeprefix(prefix), backend.kind)
 
 
 def load(name: str, decoding: Decoding = Decoding()) -> LLM:
@@ -112,7 +121,11 @@ def _naming_servers(name: str) -> Iterator[None]:
 
 
 def _backend(name: str) -> Backend:
-    return next(backend for prefix, backend in BACKENDS.items() if name.startswith(prefix))
+    return _entry(name)[1]
+
+
+def _entry(name: str) -> tuple[str, Backend]:
+    return next((prefix, backend) for prefix, backend in BACKENDS.items() if name.startswith(prefix))
 
 
 def _class(name: str) -> Any:
