@@ -31,6 +31,7 @@ Changes = Annotated[
     list[str] | None,
     Parameter(name="--set", metavar="STAGE.SETTING=VALUE", help="Change a setting; repeatable. See docs/settings.md."),
 ]
+Where = Annotated[list[str] | None, Parameter(metavar="FIELD=VALUE")]
 Dollars = Annotated[list[str] | None, Parameter(metavar="USD")]
 Tokens = Annotated[list[str] | None, Parameter(metavar="N")]
 Text = Annotated[str | None, Parameter(metavar="TEXT")]

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import acclimate
-from acclimate.cli.options import Count, Counts, FilePath, Flag, Folder, K, Name, Seed, Text
+from acclimate.cli.options import Count, Counts, FilePath, Flag, Folder, K, Name, Seed, Text, Where
 from acclimate.cli.shell import say
 from acclimate.cli.stage_commands import show
 
@@ -67,7 +67,9 @@ def inspect(run_dir: Path, *, sample: Count = 50, seed: Seed = 0, prompt: Name =
     print(f"Page: {page.path}")
 
 
-def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: Flag = False) -> None:
+def search(
+    run_dir: Path, query: str, *, k: K = 10, system: Name = None, where: Where = None, json: Flag = False
+) -> None:
     """Search the corpus of a run with the recommended system.
 
     Of each document, the part is shown that shares the most words with the query.
@@ -82,11 +84,16 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: F
         Number of documents to show.
     system
         Name of another system of the run.
+    where
+        Search only documents with this value of a field; repeatable. "year>=2020" and "doc_id^=manuals/" work as well:
+        see docs/serving.md.
     json
         Print JSON Lines, one object per document, with whole texts.
     """
+    from acclimate.deploy.filters import from_texts
+
     run = acclimate.open(run_dir)
-    hits = run.search(query, k, system)
+    hits = run.search(query, k, system, filters=from_texts(where or []))
     if json:
         for hit in hits:
             print(json_format.dumps(hit.as_dict()))
@@ -94,7 +101,7 @@ def search(run_dir: Path, query: str, *, k: K = 10, system: Name = None, json: F
         for hit, part in zip(hits, run.excerpts(query, hits), strict=True):
             print(hit.lines(part))
     else:
-        say("no document contains a word of the query")
+        say(f"no document {'with these fields ' if where else ''}contains a word of the query")
 
 
 def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:
