@@ -158,6 +158,9 @@ def test_what_is_printed_of_a_batch_adds_up(monkeypatch, capsys):
         "1 of them is refused for good: their documents are passed over.",
         "What failed is asked for again by the next batch, without seed and stop.",
     ]
+    taken = BatchResults(0, {"busy": 2}, {}, [])
+    assert main(["cache", "fill", "run", "results.jsonl"]) == 2
+    assert capsys.readouterr().err == "acclimate: results.jsonl: none of these results is an answer\n"
 
 
 @pytest.mark.parametrize("llm", [CHAT, FakeLLM()])

@@ -67,7 +67,7 @@ def prune_cache(run_dir: Path) -> None:
 
 @cache_app.command(name="fill")
 def fill_cache(run_dir: Path, results: Path) -> None:
-    """Load the results of a batch whose requests `adapt --batch` wrote.
+    """Load the results of a batch whose requests `adapt --batch` wrote. The exit code is 2 if none is an answer.
 
     Parameters
     ----------
@@ -86,3 +86,5 @@ def fill_cache(run_dir: Path, results: Path) -> None:
     if read.failed:
         without = f", without {' and '.join(read.left_out)}" if read.left_out else ""
         print(f"What failed is asked for again by the next batch{without}.")
+    if not read.kept:
+        raise DataError("none of these results is an answer", path=results)
