@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from acclimate.api import doctor
 from acclimate.base import models
 from acclimate.base.errors import MissingExtra
 from acclimate.base.version import __version__
+from acclimate.llm import BACKENDS
 
 
 @pytest.fixture
@@ -49,6 +52,14 @@ OPTIONAL = {
     "docx, for Word files in folders of documents": "docx",
     "pptx, for PowerPoint files in folders of documents": "pptx",
     "sentencepiece, for published T5s and DeBERTas without tokenizer.json": "sentencepiece",
+    "peft, for rerankers trained as adapters": "lora",
+    "faiss, for approximate search of many documents": "ann",
+    "fastapi, for acclimate serve": "serve",
+    "psycopg, for exports to PostgreSQL": "pgvector",
+    "lancedb, for exports to LanceDB": "lancedb",
+    "qdrant_client, for exports to Qdrant": "qdrant",
+    "onnxruntime, for models as ONNX": "onnx",
+    "pyterrier, for PyTerrier": "terrier",
 }
 LLMS = {
     "openai:MODEL[@URL]: any OpenAI-compatible server (optional)": "acclimate[openai]",
@@ -57,6 +68,12 @@ LLMS = {
     "llama.cpp:FILE.gguf: in its own quantization (optional)": "acclimate[llama-cpp]",
     "MODEL: folder, .gguf file, Hugging Face id or embedded:NAME": "acclimate",
 }
+
+
+def test_every_optional_package_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    backends = {backend.extra for backend in BACKENDS.values()}
+    assert {*project["optional-dependencies"], ""} - {"dev", "docs"} == {*OPTIONAL.values(), *backends}
 
 
 def test_a_machine_that_lacks_everything_is_told_what_installs_it(machine):

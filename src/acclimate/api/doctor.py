@@ -36,13 +36,21 @@ class Check(NamedTuple):
 
 _SAID = 200  # characters shown of an error
 _NEEDED = ("torch", "transformers", "sentence-transformers", "bm25s", "PyStemmer", "ir-measures", "pyarrow", "gguf")
-_OPTIONAL = {
-    "ray": ("cluster workers", "pip install 'acclimate[ray]'"),
-    "ir_datasets": ("collections by name", "pip install 'acclimate[datasets]'"),
-    "pypdfium2": ("PDF files in folders of documents", "pip install 'acclimate[pdf]'"),
-    "docx": ("Word files in folders of documents", "pip install 'acclimate[docx]'"),
-    "pptx": ("PowerPoint files in folders of documents", "pip install 'acclimate[pptx]'"),
-    "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "pip install 'acclimate[sentencepiece]'"),
+_OPTIONAL = {  # module -> what it is for, and the extra of acclimate that installs it
+    "ray": ("cluster workers", "ray"),
+    "ir_datasets": ("collections by name", "datasets"),
+    "pypdfium2": ("PDF files in folders of documents", "pdf"),
+    "docx": ("Word files in folders of documents", "docx"),
+    "pptx": ("PowerPoint files in folders of documents", "pptx"),
+    "sentencepiece": ("published T5s and DeBERTas without tokenizer.json", "sentencepiece"),
+    "peft": ("rerankers trained as adapters", "lora"),
+    "faiss": ("approximate search of many documents", "ann"),
+    "fastapi": ("acclimate serve", "serve"),
+    "psycopg": ("exports to PostgreSQL", "pgvector"),
+    "lancedb": ("exports to LanceDB", "lancedb"),
+    "qdrant_client": ("exports to Qdrant", "qdrant"),
+    "onnxruntime": ("models as ONNX", "onnx"),
+    "pyterrier": ("PyTerrier", "terrier"),
 }
 
 
@@ -72,8 +80,9 @@ def _checks() -> Iterator[Check]:
         yield from _devices()
         yield from _embedded()
     yield from _backends()
-    for module, (use, command) in _OPTIONAL.items():
-        yield Check(importlib.util.find_spec(module) is not None, f"{module}, for {use} (optional)", command)
+    for module, (use, extra) in _OPTIONAL.items():
+        is_there = importlib.util.find_spec(module) is not None
+        yield Check(is_there, f"{module}, for {use} (optional)", f"pip install 'acclimate[{extra}]'")
     yield Check(shutil.disk_usage(".").free > 5e9, f"{shutil.disk_usage('.').free / 1e9:.0f} GB free on this disk", "")
 
 

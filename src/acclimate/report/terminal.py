@@ -45,7 +45,7 @@ def text(report: Mapping[str, Any]) -> str:
 
 
 def examples(report: Mapping[str, Any]) -> str:
-    """Queries before and after adapting, the first documents of each side; `*` marks relevant ones."""
+    """Queries before and after adapting, the first documents of each side."""
     report = safe(report)
     parts: list[str] = []
     for example in report.get("examples", []):
@@ -55,7 +55,7 @@ def examples(report: Mapping[str, Any]) -> str:
             lines.append(cut(f"  {when}  {side['system']}"))
             lines += [_doc(rank, doc) for rank, doc in enumerate(side["docs"][:_DOCS], 1)]
         parts.append("\n".join(lines))
-    return "\n\n".join([*_caveat(report), *parts]) + "\n" if parts else ""
+    return "\n\n".join([*_caveat(report), *parts, "* relevant"]) + "\n" if parts else ""
 
 
 def funnel(manifest: Mapping[str, Any]) -> str:
