@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import SettingError
 from acclimate.base.files import refuse_replacing
+from acclimate.corpus.overwriting import refuse_replacing_collection
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -28,7 +29,8 @@ def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, 
     if run.batch_file is not None and run.batch_file.is_dir():
         raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
     if run.batch_file is not None:
-        refuse_replacing(run.batch_file, run.input.source, *run.input.provided.files.values(), *filter(None, [prices]))
+        refuse_replacing_collection(run.batch_file, run.input.source)
+        refuse_replacing(run.batch_file, *run.input.provided.files.values(), *filter(None, [prices]))
 
 
 def _texts(limit: Limit) -> list[str]:

@@ -13,6 +13,7 @@ from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_run, registry, write_run
+from acclimate.corpus.overwriting import refuse_replacing_collection
 from acclimate.records import Query
 from acclimate.run.settings import whole_number
 from acclimate.search.rerank_run import check as check_run
@@ -60,7 +61,8 @@ def rerank(
     query_file = None if queries is None else path_of(queries, "queries")
     if not isinstance(tag, str | None):
         raise SettingError(f"tag is {quoted(tag)}; expected text")
-    refuse_replacing(target, source, documents, *([query_file] if query_file else []))
+    refuse_replacing(target, source, *([query_file] if query_file else []))
+    refuse_replacing_collection(target, documents)
     named.check_is_reranker(name)
     with partial_folder(target) as partial:
         collection = collections.load(documents, partial)

@@ -128,9 +128,14 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def refuse_replacing(target: Path, *sources: str | os.PathLike[str]) -> None:
-    """Raises DataError if writing `target` would replace one of the files that are read."""
-    if any(exists(source) and exists(target) and target.samefile(source) for source in sources):
-        raise DataError("would take the place of what is read; name another target", path=target)
+    """Raises DataError if writing `target` would replace one of the files that are read, or one in such a folder."""
+    if not exists(target):
+        return
+    places = [target.resolve(), *target.resolve().parents]
+    for source in filter(exists, sources):
+        is_around = Path(source).is_dir() and Path(source).resolve() in places
+        if is_around or target.samefile(source):
+            raise DataError("would take the place of what is read; name another target", path=target)
 
 
 def open_bytes(path: Path) -> io.BufferedReader:

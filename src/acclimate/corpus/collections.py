@@ -155,16 +155,16 @@ class _Source:
 def _path(path: Path, cache_dir: Path) -> _Source:
     if files.is_file(path):
         return _Source(path.name.split(".")[0], _cached(path, cache_dir))
-    if (place := lotte.find(path)) and _data_file(place[0], "corpus") is None:
+    if (place := lotte.find(path)) and data_file(place[0], "corpus") is None:
         return _lotte(*place, cache_dir)
     if not path.is_dir():
         if files.exists(path):
             files.open_bytes(path).close()  # reports what it is, such as a pipe
         raise _no_such(path)
-    corpus = _data_file(path, "corpus")
+    corpus = data_file(path, "corpus")
     if corpus is None:
         return _Source(path.resolve().name, _cached(path, cache_dir))
-    queries = _data_file(path, "queries")
+    queries = data_file(path, "queries")
     return _Source(
         path.resolve().name,
         _cached(corpus, cache_dir),
@@ -190,7 +190,7 @@ def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
     return _Source(name, corpus, queries, located)
 
 
-def _data_file(folder: Path, stem: str) -> Path | None:
+def data_file(folder: Path, stem: str) -> Path | None:
     """The file with this stem and a known suffix, if there is one."""
     paths = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
     for path in paths:

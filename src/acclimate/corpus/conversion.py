@@ -25,6 +25,7 @@ from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.folder import find_files
 from acclimate.corpus.formats.registry import Format, named_format, recognize
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.overwriting import refuse_replacing_collection
 
 # (suffix of the target, kind of content) -> default format.
 BY_SUFFIX = {
@@ -97,7 +98,9 @@ def convert(
         named_format(name)
     if target.is_dir() and any(target.iterdir()):
         raise DataError("is a folder with something in it; expected a new one", path=target)
-    refuse_replacing(target, *filter(None, (source, corpus, queries)))
+    refuse_replacing(target, source, *([queries] if queries else []))
+    if corpus:
+        refuse_replacing_collection(target, corpus)
     with _room_for(target) as folder:
         form, content = _read(source, source_format, folder)
         recognized(form)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.base.errors import DataError
+from acclimate.base.files import exists, is_file
 from acclimate.corpus.formats import colbert, headerless
 from acclimate.corpus.formats.colbert_folders import files_by_kind
 from acclimate.corpus.formats.content import Content
@@ -22,9 +23,9 @@ COLLECTION = "collection.tsv"
 
 def find(path: Path) -> tuple[Path, str] | None:
     """(folder with collection.tsv that `path` refers to, kind of queries that it names, if any)."""
-    if (path / COLLECTION).is_file():
+    if is_file(path / COLLECTION):
         return path, ""
-    if path.name in KINDS and (path.parent / COLLECTION).is_file() and not path.exists():
+    if path.name in KINDS and is_file(path.parent / COLLECTION) and not exists(path):
         return path.parent, path.name
     return None
 

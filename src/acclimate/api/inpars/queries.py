@@ -15,6 +15,7 @@ from acclimate.base.text import counted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import inpars
 from acclimate.corpus.formats.source import Source
+from acclimate.corpus.overwriting import refuse_replacing_collection
 from acclimate.llm.completions import Completions
 from acclimate.llm.lengths import about_tokens, characters_in, cut_at
 from acclimate.llm.prompts import Material, load, template
@@ -49,6 +50,7 @@ def generate(
     Lengths are in tokens: of documents and example queries, and of the prompt with its answer, for which documents are
     truncated further. Raises SettingError if a prompt leaves no room for a document.
     """
+    refuse_replacing_collection(output, dataset)
     with (
         partial_folder(output) as folder,
         Completions(folder / "completions.sqlite", "generate") as kept,

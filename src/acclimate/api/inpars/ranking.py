@@ -10,8 +10,9 @@ from acclimate.api.inpars.shared import bm25_hits, judged_collection
 from acclimate.api.partial import partial_folder
 from acclimate.api.rerank import rerank as rerank_run
 from acclimate.base.errors import SettingError
-from acclimate.base.files import write_json
+from acclimate.base.files import refuse_replacing, write_json
 from acclimate.corpus.formats import write_qrels, write_run
+from acclimate.corpus.overwriting import refuse_replacing_collection
 
 BM25_RUN = "bm25"  # names BM25 where a run file is expected
 MEASURES = {  # the toolkit's names
@@ -30,6 +31,7 @@ def rerank(dataset: str, model: str, input_run: str, output_run: Path, *, top_k:
     """Rerank a TREC run, or `bm25`, with the documents and queries of a collection; returns `output_run`."""
     if input_run != BM25_RUN:
         return rerank_run(input_run, model, output_run, corpus=dataset, depth=top_k)
+    refuse_replacing_collection(output_run, dataset)
     with partial_folder(output_run.with_name(f"{output_run.name}.bm25")) as folder:
         collection = judged_collection(dataset, folder)
         run = folder / "bm25.trec"
@@ -49,6 +51,9 @@ def evaluate(
     """The toolkit's measures of a run by the toolkit's names, also written to `json`; `bm25` needs a `dataset`."""
     if dataset is None and (qrels is None or run == BM25_RUN):
         raise SettingError("neither --qrels nor --dataset says what is relevant; bm25 needs --dataset")
+    if json is not None:
+        refuse_replacing(json, run, *([] if qrels is None else [qrels]))
+        refuse_replacing_collection(json, dataset or run)
     with tempfile.TemporaryDirectory() as name:
         folder, source = Path(name), Path(run)
         judged = qrels or folder / "qrels.trec"

@@ -14,6 +14,7 @@ from acclimate.base.files import refuse_replacing, text_writer
 from acclimate.base.progress import Progress, shown
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_any_synthetic, registry
+from acclimate.corpus.overwriting import refuse_replacing_collection
 from acclimate.records import Doc, NWay
 from acclimate.search import scorers
 from acclimate.stages.mine import mine
@@ -28,6 +29,7 @@ def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int,
     Each query gets `n_samples` negatives from BM25's first `max_hits`, never its source document.
     """
     refuse_replacing(output, input)
+    refuse_replacing_collection(output, dataset)
     with partial_folder(output) as folder, shown("auto"):
         corpus = collections.load(dataset, folder).corpus
         queries = list(read_any_synthetic(input))
