@@ -286,6 +286,8 @@ def test_a_name_that_is_nothing_is_refused_with_the_nearest(folder: Path, cache:
     assert message.startswith(f"{tmp_path / 'tinny'}: no such file or folder. Did you mean {str(folder)!r}?")
     assert "a BEIR folder" in message and ".parquet" in message
     assert "Did you mean 'pydocs'?" in refusal(lambda: load("pydoc", cache))
+    (tmp_path / "link").symlink_to("gone")
+    assert refusal(lambda: load(tmp_path / "link", cache)).startswith(f"{tmp_path / 'link'}: is a link to nothing; ")
     (tmp_path / "c.pdf").touch()
     assert "the name must end in .jsonl" in refusal(lambda: load(tmp_path / "c.pdf", cache))
     (tmp_path / "none").mkdir()

@@ -25,7 +25,8 @@ from acclimate.base.text import command, counted, on_one_line, quoted, shortened
 _AGAIN = "completed work is kept; run the same command again to resume"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE), _AGAIN),
-    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR), _AGAIN),
+    **dict.fromkeys((errno.ELOOP, errno.ENOTDIR, errno.EISDIR), _AGAIN),
+    errno.ENAMETOOLONG: "choose a shorter name",
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or use another folder"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), f"raise the limit of open files (ulimit -n); {_AGAIN}"),
 }

@@ -289,6 +289,8 @@ def _text(record: Any) -> str:
 
 
 def _no_such(path: Path) -> DataError:
+    if path.is_symlink():
+        return DataError("is a link to nothing; mend it, or name what it was to lead to", path=path)
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     meant = named_collections.suggestion(path.name)
     if meant is None and (name := closest_name(path.name, [*siblings, BUILT_IN])):
