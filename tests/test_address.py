@@ -60,6 +60,12 @@ def test_an_address_without_its_scheme_is_refused_with_the_whole_one(address, mo
         parse("openai:m")
 
 
+@pytest.mark.parametrize("begin", ["http:/", "https:\\\\", "http:\\"])
+def test_slashes_that_are_missing_or_of_another_kind_are_no_part_of_a_model_s_name(begin):
+    with pytest.raises(SettingError, match=r"expected @http://h:8000/v1$"):
+        parse(f"openai:m@{begin}h:8000/v1")
+
+
 def test_an_address_of_another_scheme_is_told_with_http(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "ftp://host/v1")
     with pytest.raises(SettingError, match=r"OPENAI_BASE_URL is 'ftp://host/v1', .*; expected http://host/v1$"):
@@ -67,7 +73,14 @@ def test_an_address_of_another_scheme_is_told_with_http(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["openai:m@http://", "openai:m@http:///v1", "openai:m@http://h:port/v1", "openai:m@http://h:99999/v1"]
+    "name",
+    [
+        "openai:m@http://",
+        "openai:m@http:///v1",
+        "openai:m@http://h:port/v1",
+        "openai:m@http://h:99999/v1",
+        "openai:m@http://h/v1,",
+    ],
 )
 def test_an_address_that_cannot_be_is_refused(name):
     with pytest.raises(SettingError):
@@ -148,6 +161,8 @@ def test_a_key_that_cannot_be_sent_is_refused_by_the_place_of_what_it_cannot_hol
     [
         ("ALL_PROXY", "socks://me:hunter2@h:1080/", r"ALL_PROXY is socks://\*\*\*@h:1080/; expected .*socks5://"),
         ("HTTPS_PROXY", "ftp://h", "HTTPS_PROXY is ftp://h; expected"),
+        ("HTTPS_PROXY", "http://me:hunter2@h:port", r"HTTPS_PROXY is http://\*\*\*@h:port; expected"),
+        ("OPENAI_BASE_URL", "http://\U0001f600.example/v1", r"no address: Invalid IDNA hostname"),
         ("SSL_CERT_FILE", "/nonexistent/ca.pem", "SSL_CERT_FILE is '/nonexistent/ca.pem', which cannot be read"),
         ("OPENAI_ORG_ID", "org\n1", r"OPENAI_ORG_ID: character 4 is U\+000A"),
         ("OPENAI_PROJECT_ID", "é", r"OPENAI_PROJECT_ID: character 1 is U\+00E9"),
@@ -156,7 +171,7 @@ def test_a_key_that_cannot_be_sent_is_refused_by_the_place_of_what_it_cannot_hol
 def test_a_variable_that_makes_the_client_impossible_is_named(monkeypatch, variable, value, said):
     monkeypatch.setenv(variable, value)
     with pytest.raises(AcclimateError, match=said) as raised:
-        ServerLLM("openai:m@https://h/v1").check()
+        ServerLLM("openai:m" if variable == "OPENAI_BASE_URL" else "openai:m@https://h/v1").check()
     assert "hunter2" not in str(raised.value)
 
 

@@ -46,6 +46,9 @@ PHRASES = {
 CONNECTIONS = """
     CERTIFICATE_VERIFY_FAILED; WRONG_VERSION_NUMBER; UNEXPECTED_EOF; record layer; Name or service not known
     nodename nor servname; No address associated; UnsupportedProtocol; InvalidURL; LocalProtocolError
+    illegal header line: bytearray(b'x'); illegal status line: bytearray(b'SSH-2.0'); bad Content-Length
+    conflicting Content-Length headers; Only Transfer-Encoding: chunked is supported; Receive buffer too long
+    Received server _SWITCH_UPGRADE event without a pending proposal; DecodingError: no gzip: incorrect header check
 """
 
 

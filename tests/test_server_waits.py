@@ -13,8 +13,9 @@ pytest.importorskip("openai", reason="the openai extra is not installed")
 
 from serving import PROMPTS, echo, error, model, serving
 
-from acclimate.llm.server.failures import Outcome, failure, retry_after
+from acclimate.llm.server.failures import Outcome, failure
 from acclimate.llm.server.gate import Patience
+from acclimate.llm.server.waits import retry_after
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -35,12 +35,12 @@ from acclimate.llm.server.failures import (
     failed_response,
     one_line,
     page_title,
-    retry_after,
 )
 from acclimate.llm.server.fleet import Fleet
 from acclimate.llm.server.gate import Gate, Patience, Retry
 from acclimate.llm.server.terms import Terms
 from acclimate.llm.server.threads import DaemonThreads
+from acclimate.llm.server.waits import retry_after
 from acclimate.records import Completion
 
 _UNREAD = 2  # maximum answers waiting to be accounted for, per concurrent request

@@ -18,10 +18,10 @@ from acclimate.base.secrets import VERSION, has_secret, redacted
 _NAME = re.compile(r"openai(?P<completions>-completions)?:(?P<model>(?:(?!://)\S)+?)(?:@(?P<url>https?://\S+))?")
 _NEXT = re.compile(r",(?=https?://)")  # between the addresses of equivalent servers
 _ITS_OWN = "https://api.openai.com/v1"
-# What can only be an address without its scheme after an @: a port, a path below a host, or this machine.
+# What can only be an address without its scheme after an @: a port, a path below a host, this machine, or one slash.
 _NO_SCHEME = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[\da-f:]+\])(?:[:/]\S*)?|[\w-]+(?:\.[\w-]+)*:\d{2,5}(?:/\S*)?"
-    r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
+    r"|(?:[\w-]+\.)+[a-z]{2,}/\S*|https?:[/\\]\S*",
     re.IGNORECASE,
 )
 
@@ -46,8 +46,9 @@ def parse(name: str) -> Address:
         )
     model, ending = match["model"], match["model"].rpartition("@")[2]
     if match["url"] is None and ending != model and _NO_SCHEME.fullmatch(ending):
+        place = re.sub(r"https?:[/\\]+", "", redacted(ending), flags=re.IGNORECASE)
         raise SettingError(
-            f"{redacted(name)!r}: an address without http:// or https:// before it; expected @http://{ending}"
+            f"{redacted(name)!r}: an address without http:// or https:// before it; expected @http://{place}"
         )
     url, source = match["url"], redacted(name)
     if url is None:
@@ -72,6 +73,8 @@ def _checked(url: str, model: str, source: str) -> tuple[str, dict[str, str]]:
         _ = parts.port
     except ValueError as error:
         raise SettingError(f"{source}: no address: {error}") from None
+    if parts.path.endswith(","):
+        raise SettingError(f"{source}: an address that ends in a comma; expected another one behind it, or no comma")
     if not parts.hostname:
         raise SettingError(f"{source}: an address without a host; expected http://host:port/v1")
     return url.partition("?")[0].rstrip("/"), dict(parse_qsl(parts.query, keep_blank_values=True))

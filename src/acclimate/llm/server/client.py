@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.secrets import redacted
@@ -52,6 +53,10 @@ def client(name: str, address: Address, seconds: float) -> Any:
         raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
     headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers expect
     try:
+        httpx.URL(address.url)
+    except httpx.InvalidURL as error:
+        raise SettingError(f"{name} at {address.url}: no address: {error}") from None
+    try:
         return openai.OpenAI(
             api_key=secret or "none",
             organization=sent_from("OPENAI_ORG_ID") or None,
@@ -68,7 +73,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
                 event_hooks=bounds.event_hooks(httpx, seconds),
             ),
         )
-    except (ImportError, ValueError, OSError) as error:  # invalid proxies and certificates
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:  # invalid proxies and certificates
         raise _surroundings(error) from None
 
 
@@ -85,10 +90,18 @@ def _surroundings(error: Exception) -> Exception:
         variables.sort(key=lambda name: os.environ[name] != error.filename)  # the one of that file first
         named = next(iter(variables), "the certificates")
         return SettingError(f"{named} is {os.environ.get(named)!r}, which cannot be read: {error.strerror or error}")
-    scheme = re.compile(r"(?:https?|socks5h?)://")
-    named = next((f"{name} is {redacted(value)}" for name, value in proxies.items() if not scheme.match(value)), "")
+    invalid = (f"{name} is {redacted(value)}" for name, value in proxies.items() if not _is_proxy(value))
+    named = next(invalid, "")
     reason = named or f"the client cannot be made: {cause(error)}"
     return SettingError(f"{reason}; expected http://, https:// or socks5:// (unset it, or list the host in NO_PROXY)")
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https", "socks5", "socks5h") and parts.port != 0
+    except ValueError:
+        return False
 
 
 def read(text: str) -> Any:

@@ -6,19 +6,16 @@ one table decides.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from acclimate.base.secrets import redacted
+from acclimate.llm.server.waits import wait_in
 
 # Environment variables of the client's proxies, also in lower case.
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
@@ -115,13 +112,13 @@ _LOST = (
     (r"illegal request line", "does the server speak http? If not, https:// is its address"),
     (r"Name or service not known|nodename nor servname|No address associated", "is the name of the host right?"),
     (r"UnsupportedProtocol|InvalidURL|LocalProtocolError|'idna' codec", "is the address right?"),
-    (r"in content-encoding", "switch off the compression of the server or of a proxy before it"),
+    (r"in content-encoding|DecodingError: no gzip", "switch off the compression of the server or of a proxy before it"),
+    (
+        r"illegal (?:header|status) line|(?:bad|conflicting) Content-Length|Only Transfer-Encoding"
+        r"|Receive buffer too long|_SWITCH_UPGRADE",
+        "its answers are no HTTP that can be read; is that the address of a server of LLMs, and is a proxy before it?",
+    ),
 )
-_WAIT = re.compile(
-    r"\b(?:try again|retry|wait)\b[^\d.]{0,20}(?P<times>(?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*(?:and\s)?)+)", re.IGNORECASE
-)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|s|m|h)[a-z]*", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1, "m": 60, "h": 3600}
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
 _MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b"  # more than the server allows
 _TABLE = (
@@ -160,7 +157,7 @@ def failure(status: int | None, body: Any) -> Failure:
     row = next(row for row in _TABLE if _fits(row, http_status, words))
     fields = " ".join(f"'{part}'" for part in _messages(body, only=("param", "loc")))
     message = f"status {http_status}: {words or _phrase(http_status)}" if http_status else words
-    return Failure(row.means, message, row.hint, http_status, fields, _wait_in(" ".join(_messages(body))))
+    return Failure(row.means, message, row.hint, http_status, fields, wait_in(" ".join(_messages(body))))
 
 
 def _phrase(status: int) -> str:
@@ -169,39 +166,6 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "no message"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The delay requested in headers, in seconds, given as number or date (RFC 9110, section 10.2.3), or by Azure in
-    milliseconds; None if absent.
-
-    A date is relative to the response's own date, if it has one, as clocks differ.
-    """
-    value, milliseconds = (headers.get(name, "").strip() for name in ("retry-after", "retry-after-ms"))
-    try:
-        seconds = float(milliseconds) / 1000 if milliseconds else float(value)
-    except ValueError:
-        try:
-            now = _time_of(headers["date"])
-        except (KeyError, ValueError):
-            now = time.time()
-        try:
-            seconds = _time_of(value) - now
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _time_of(date: str) -> float:
-    """Parse an HTTP date, which is in UTC even if not stated."""
-    return parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp()
-
-
-def _wait_in(words: str) -> float | None:
-    """The delay requested in a message, in seconds: "Please try again in 6m32.5s"."""
-    match = _WAIT.search(words[: 20 * _LONGEST_MESSAGE])
-    times = _TIME.findall(match["times"]) if match else []
-    return math.fsum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
 
 
 def _fits(row: _Rule, status: int | None, words: str) -> bool:
@@ -262,10 +226,14 @@ def one_line(text: str) -> str:
 def cause(error: BaseException) -> str:
     """An error with its cause, as "Connection error." alone says nothing."""
     causes = [error]
-    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
+    while (inner := _cause(causes[-1])) is not None and len(causes) < 8:
         causes.append(inner)
     texts = [f"{type(link).__name__}: {link}".rstrip(": ") for link in causes]
     return one_line(": ".join(dict.fromkeys([texts[0], texts[-1]])))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def connection_failure(error: BaseException) -> Failure:
