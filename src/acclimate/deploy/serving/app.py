@@ -201,7 +201,8 @@ def _fault(error: dict[str, Any]) -> str:
         return "body: expected a JSON object, and the header content-type: application/json"
     if error["type"] == "union_tag_not_found":  # the field by which kinds of bodies are told apart
         return f"body.{error['ctx']['discriminator'].strip(chr(39))}: Field required"
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+    message = "no such field; /openapi.json lists all" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{'.'.join(map(str, error['loc']))}: {message}"
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
