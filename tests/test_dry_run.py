@@ -41,7 +41,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(documents, out, tmp_
     )
     printed, _ = capsys.readouterr()
     assert all(stage in printed for stage in STAGES if stage != "seed")
-    assert "9 queries" in printed
+    works_on = {line.split("  ")[0]: line for line in printed.splitlines()}
+    assert " up to 9 queries " in works_on["mine"]
+    assert " up to 2 queries " in works_on["evaluate"]  # a fifth is held out to measure on
     assert sorted(tmp_path.rglob("*")) == before
 
 

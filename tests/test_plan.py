@@ -31,8 +31,11 @@ def chained() -> dict[str, Any]:
     return {stage: manifest_of(stage, **({before[stage]: "made"} if stage in before else {})) for stage in stages}
 
 
+USED = [("index", "embedded:e"), ("train", "org/base"), ("generate", "org/writer"), ("filter", "org/judge")]
+
+
 def run_with(manifests, log=False, first_stage=None) -> Any:
-    measuring, choosing = SimpleNamespace(fingerprint=""), SimpleNamespace(fingerprint="")
+    measuring, choosing = SimpleNamespace(fingerprint="", queries=[]), SimpleNamespace(fingerprint="")
     return SimpleNamespace(
         input=SimpleNamespace(
             corpus=SimpleNamespace(fingerprint=""),
@@ -41,7 +44,7 @@ def run_with(manifests, log=False, first_stage=None) -> Any:
             log=log, first_stage=first_stage, unit="documents", provided_queries=None,
         ),
         seed=SEED, seeds_prompts=False, budget=SimpleNamespace(prices=None),
-        settings={stage: {"setting": 1, "log_queries": 5, "n_docs": 0} for stage in STAGES},
+        settings={stage: {"setting": 1, "log_queries": 5, "n_docs": 0, "max_queries": 0} for stage in STAGES},
         workspace=SimpleNamespace(usable_manifest=manifests.get), llms=dict.fromkeys(ASKS, LLM),
     )  # fmt: skip
 
@@ -70,7 +73,13 @@ def test_a_stage_is_done_if_nothing_that_it_was_made_from_changed(changes, given
 def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     skips = {"seed": "", "train": ""}
     costs = {stage: Estimate(3600.0, ASKS.get(stage), 2e6) for stage in chained()} | {"mine": Estimate()}
-    for name, value in (("estimates", costs), ("skipped", skips), ("provided_stages", {"mine"}), ("_current", set())):
+    for name, value in (
+        ("estimates", costs),
+        ("skipped", skips),
+        ("provided_stages", {"mine"}),
+        ("_current", set()),
+        ("models_used", USED),
+    ):
         monkeypatch.setattr(plan, name, lambda *_, value=value: value)
     monkeypatch.setattr(plan, "preview", lambda *_: SimpleNamespace(splits={}))
     monkeypatch.setattr(plan, "_flop_per_second", lambda: 1 / plan._SHARE_REACHED)
@@ -90,7 +99,9 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     assert asked_anew["About"].count("costs at most") == 1
     assert "the index takes about 2.0 MB. Nothing" in asked_anew["About"]
     assert asked_anew["mine"].endswith(" given") and "skipped" in asked_anew["train"]
+    assert asked_anew["warning:"].endswith(" so times are those of small ones: org/writer, org/judge")
     partly = described("index", "sample", "generate")
+    assert partly["warning:"].endswith(": org/judge")
     assert partly["About"].startswith("About 5h 00m in total; openai:gpt-4.1 costs at most $8.00; ")
     assert "2,000,000" not in partly["generate"]
     assert partly["generate"].endswith(" done") and partly["filter"].endswith(" 1h 00m")

@@ -18,10 +18,12 @@ from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
 from acclimate.report.formatting import size
+from acclimate.run.estimate import is_sized
 from acclimate.run.run import DOCUMENTS
 from acclimate.run.workspace import plain
 from acclimate.stages import provided
-from acclimate.stages.chain import STAGES, estimates
+from acclimate.stages.chain import STAGES, estimates, models_used
+from acclimate.stages.evaluate import most_measured
 from acclimate.stages.sample import preview
 from acclimate.stages.skipped import provided_stages, skipped
 
@@ -39,16 +41,19 @@ def describe(run: Run) -> str:
     calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
     speed = _flop_per_second() * _SHARE_REACHED
     unit = run.input.unit
+    n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
+    measured = counted(most_measured(run, len(sampled.splits)), "query")
     works_on = {
         **dict.fromkeys(("index", "sample"), f"{len(run.input.corpus):,} {unit}"),
         "seed": f"{run.settings['seed']['n_docs']:,} {unit}",
         "generate": f"{len(sampled.splits):,} {unit}",
+        "filter": counted(n_queries, "query"),
+        "evaluate": measured if run.input.labels.measuring.queries else f"up to {measured}",
     }
     rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
     total = 0.0
     due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
     skips, takes, current = skipped(run), provided_stages(run), _current(run)
-    n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
     for stage in STAGES:
         if stage in skips:
             rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
@@ -64,7 +69,7 @@ def describe(run: Run) -> str:
         rows.append(
             [
                 stage,
-                works_on.get(stage, counted(n_queries, "query")),
+                works_on.get(stage, f"up to {counted(n_queries, 'query')}"),
                 f"{asked.calls:,}" if asked else "",
                 f"{asked.prompt_tokens + asked.completion_tokens:,}" if asked else "",
                 "done" if is_made else "given" if stage in takes else duration(seconds),
@@ -75,6 +80,12 @@ def describe(run: Run) -> str:
     warnings = [] if "index" in current else survey.warnings(run.input.corpus, index["language"], index["max_tokens"])
     on_disk = f"; the index takes about {size(stages['index'].n_bytes)}" if "index" not in current else ""
     last = f"About {duration(total)} in total; {costs or 'no LLM calls'}{on_disk}. Nothing was run."
+    unknown = [name for stage, name in models_used(run) if not ({stage} & {*current, *skips, *takes} or is_sized(name))]
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown))
+        warnings.append(
+            f"sizes of models that are not folders are not known, so times are those of small ones: {names}"
+        )
     said = [*files_dropped(run.input.documents.dropped), *(f"warning: {warning}" for warning in warnings)]
     return "\n".join([*columns(rows, "<<>>>"), *said, "", last])
 

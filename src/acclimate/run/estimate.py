@@ -43,6 +43,11 @@ def token_flop(model: str, otherwise: float = ENCODER_FLOP) -> float:
     return 2 * n_read or otherwise
 
 
+def is_sized(model: str) -> bool:
+    """Whether the estimates know a model's size; any other counts as the small one of its kind that is packaged."""
+    return "embedded:" in model or Path(model).is_dir()
+
+
 def llm_estimate(llm: str, calls: Calls, doc_tokens: int, flop: float = 0.0) -> Estimate:
     """Estimate of a stage that calls an LLM; a shared prefix of prompts counts once. flop: of everything else."""
     if not is_served(llm):

@@ -209,6 +209,12 @@ def check_models(run: Run, *, asks: bool = True) -> None:
             llms.fingerprint_of(name)
 
 
+def models_used(run: Run) -> list[tuple[str, str]]:
+    """(stage, model) for each model that runs on this machine."""
+    asked = [(stage, name) for stage, name in run.llms.items() if not llms.is_served(name)]
+    return [*_base_encoders(run), *((stage, named.split(name)[1]) for stage, name in _untrained_scorers(run)), *asked]
+
+
 def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
     """Estimated cost of each stage that is not skipped, in the order of the chain.
 

@@ -184,14 +184,18 @@ def check(run: Run) -> None:
     check_systems(run)
 
 
+def most_measured(run: Run, n_drawn: int) -> int:
+    """How many queries are measured: the labelled ones, or at most the held-out ones of so many sampled documents."""
+    n_measuring = len(run.input.labels.measuring.queries) or round(0.2 * n_drawn)
+    return min(n_measuring, run.settings["evaluate"]["max_queries"] or n_measuring)
+
+
 def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
     """Cost of reranking, to choose weights and to measure. n_drawn: number of documents that get queries."""
-    settings, labels = run.settings["evaluate"], run.input.labels
-    n_measuring = len(labels.measuring.queries) or 0.2 * n_drawn
-    searches = min(n_measuring, settings["max_queries"] or n_measuring)
+    settings, n_measured = run.settings["evaluate"], most_measured(run, n_drawn)
     flop = 0.0
     for name in reranked_systems(run):
-        n_lists = searches + (n_choosing(run, n_queries) if name.weight is None else 0)
+        n_lists = n_measured + (n_choosing(run, n_queries) if name.weight is None else 0)
         n_pairs = n_lists * (name.depth or settings["rerank_depth"])
         if name.reranker == RERANKER:
             flop += pair_flop(run) * n_rerankers(run) * n_pairs
