@@ -113,6 +113,11 @@ def test_a_folder_whose_name_is_not_utf8_is_told_before_anything_is_read(mistake
         acclimate.adapt(folder / "docs.jsonl", out=tmp_path / "run")
 
 
+def test_a_folder_too_deep_for_sqlite_is_told_before_anything_is_read(mistake, corpus, tmp_path):
+    said = mistake("index", str(tmp_path.joinpath(*["deep" * 40] * 3)), "--corpus", corpus)
+    assert "bytes, of which SQLite takes 504; use a folder with a shorter one" in said
+
+
 def test_a_run_stays_what_it_was_when_its_command_is_mistyped(mistake, unfinished):
     before = (Path(unfinished) / "run.json").read_text()
     mistake("adapt", "pydoc", "--out", unfinished)

@@ -10,7 +10,17 @@ from acclimate.base.errors import DataError
 
 # The file itself may be fine where the disk is full, another process uses it, or this user may not write.
 _TRANSIENT = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_LONGEST_PATH = 504  # bytes that SQLite opens
 _DENIED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+def refuse_long_path(path: Path) -> None:
+    """Raises DataError for a path that SQLite cannot open."""
+    if (n_bytes := len(os.fsencode(os.path.realpath(path)))) > _LONGEST_PATH:
+        raise DataError(
+            f"its path has {n_bytes} bytes, of which SQLite takes {_LONGEST_PATH}; use a folder with a shorter one",
+            path=path,
+        )
 
 
 def connected(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
@@ -18,6 +28,7 @@ def connected(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
 
     busy_seconds: how long to wait for another process's write.
     """
+    refuse_long_path(path)
     name = str(path)
     if path.is_file() and not os.access(path.parent, os.W_OK):
         has_log = path.with_name(f"{path.name}-wal").exists()  # then it may be changing

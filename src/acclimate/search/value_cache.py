@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 from zlib import crc32
 
-from acclimate.base.database import unusable
+from acclimate.base.database import refuse_long_path, unusable
 from acclimate.base.digests import fingerprint
 from acclimate.base.files import make_folder
 from acclimate.base.version import __version__
@@ -27,6 +27,7 @@ class ValueCache:
         """maker: fingerprint of what computes the values. Values of another maker or acclimate version are removed."""
         self.path = path
         make_folder(path.parent)
+        refuse_long_path(path)
         maker = fingerprint(__version__, maker)
         try:
             self._rows = sqlite3.connect(path, timeout=60.0, isolation_level=None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from acclimate.base import distributed
+from acclimate.base.database import refuse_long_path
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import command, quoted
 from acclimate.base.version import __version__
@@ -49,7 +50,7 @@ def new_run(
 ) -> Run:
     """Create a run in `out`.
 
-    Raises SettingError if that is inside the corpus, or if a name is not UTF-8.
+    Raises SettingError if that is inside the corpus, or if a name is not UTF-8, and DataError for too long a path.
     """
     if not corpus:
         raise SettingError(f"CORPUS is empty; expected {collections.EXPECTED}")
@@ -64,6 +65,7 @@ def new_run(
     ):
         if not path.isascii() and path.encode(errors="replace").decode() != path:  # cannot be written to run.json
             raise SettingError(f"{quoted(path)} is not UTF-8; expected names of folders and files that are")
+    refuse_long_path(out / "completions.sqlite")
     run.workspace.refuse_foreign()
     return run
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from acclimate.base.database import refuse_long_path
 from acclimate.base.files import write_text
 from acclimate.deploy.exports import queries
 from acclimate.deploy.exports.check import check, line
@@ -46,6 +47,7 @@ _COUNTED = {BM25: "postings", SPARSE: "postings", DENSE: "vectors", LATE_INTERAC
 
 def write(source: Source, folder: Path) -> Written:
     """See the package."""
+    refuse_long_path(folder / "search.sqlite")
     queries.save(source, folder / "query")
     with closing(sqlite3.connect(folder / "search.sqlite", isolation_level=None)) as database:
         _fill(database, source)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from acclimate.base.database import is_denied
+from acclimate.base.database import is_denied, refuse_long_path
 from acclimate.base.errors import DataError
 
 FILE = "feedback.sqlite"
@@ -142,6 +142,7 @@ class Feedback:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    refuse_long_path(path)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
