@@ -14,7 +14,7 @@ PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE # a library is compiled when it is first imported, a fifth of what is installed
 
-.PHONY: help setup demo test check lowest fmt bench docs site clean
+.PHONY: help setup demo test check lowest newest fmt bench docs site clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -41,6 +41,10 @@ lowest: .venv-lowest/.made ## Run the tests with the lowest versions of the depe
 	@$(PYTEST)
 lowest: DEV = .venv-lowest/bin
 
+newest: .venv-newest/.made ## Run the tests with the newest versions, as pip installs them for users.
+	@$(PYTEST)
+newest: DEV = .venv-newest/bin
+
 fmt: .venv-test/.made ## Format the code and apply automatic fixes.
 	@$(DEV)/ruff check --fix-only --quiet .
 	@$(DEV)/ruff format .
@@ -55,7 +59,7 @@ site: docs ## Build the documentation site in site/.
 	@NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --quiet
 
 clean: ## Remove environments, caches and runs created by make.
-	rm -rf .venv .venv-test .venv-lowest demo-run bench-run dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-test .venv-lowest .venv-newest demo-run bench-run dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Every check runs, whichever fail; types are checked beside the tests, which leave part of two cores idle.
@@ -74,9 +78,10 @@ wait $$pyright || failed="$$failed pyright"; \
 endef
 
 .venv/.made: EXTRAS =
-.venv-test/.made .venv-lowest/.made: EXTRAS = [dev]
+.venv-test/.made .venv-lowest/.made .venv-newest/.made: EXTRAS = [dev]
 .venv/.made .venv-test/.made: CONSTRAINTS = constraints.txt
 .venv-lowest/.made: CONSTRAINTS = <($*/bin/python tests/lowest.py)
+.venv-newest/.made: CONSTRAINTS = /dev/null
 
 # torch first and by its pin: where a machine holds that build, nothing larger is downloaded.
 %/.made: $(PINS)
