@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import ir_measures
+from ir_measures import P, R, nDCG
 
 import acclimate
 
@@ -23,7 +24,7 @@ cells = [line.split("\t") for line in arguments.qrels.read_text(encoding="utf-8"
 qrels = [acclimate.Qrel(query_id, doc_id, int(relevance)) for query_id, doc_id, relevance in cells]
 
 run = acclimate.open(arguments.run)
-measures = [ir_measures.parse_measure(name) for name in ("nDCG@10", "P@5", "R@100")]
+measures = [nDCG @ 10, P @ 5, R @ 100]
 for system in run.report.systems:
     try:
         scored = run(queries, k=100, system=system.name)  # ScoredDocs, as ir_measures takes them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from acclimate.base.errors import DataError, SettingError
 from acclimate.llm.decoders.answer import Answer
 from acclimate.llm.decoders.chat_template import around
+from acclimate.llm.decoders.decoder import name_of_cache
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.lengths import about_tokens, characters_in, check_room, cut_at
 
@@ -257,3 +259,9 @@ def test_a_character_that_is_not_of_ascii_counts_as_a_token_and_four_others_do(t
     end = characters_in(text, most)
     assert sum(cost[:end]) <= 4 * most
     assert end == len(text) or sum(cost[: end + 1]) > 4 * most
+
+
+def test_a_model_is_given_its_cache_by_the_name_that_its_version_of_transformers_has_for_it():
+    before = SimpleNamespace(forward=lambda input_ids, past_key_values=None, use_cache=None: None)
+    renamed = SimpleNamespace(forward=lambda input_ids, cache=None, use_cache=None: None)
+    assert [name_of_cache(model) for model in (before, renamed)] == ["past_key_values", "cache"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ir_measures import AP, RR, nDCG
+from ir_measures import AP, RR, Bpref, Judged, infAP, nDCG
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.measure.measures import MEASURES, ndcg, nothing_relevant, per_query, provider_of, ranks_as_scores
@@ -110,11 +110,11 @@ def test_grades_below_0_gain_nothing():
 @given(st.randoms(use_true_random=False))
 def test_grades_below_0_count_as_ir_measures_counts_them(chance: random.Random):
     """Measures of what is judged, such as Bpref, take them for documents that nobody judged."""
-    names = ["nDCG@10", "AP", "Bpref", "infAP", "AP(judged_only=True)", "nDCG(judged_only=True)@3", "RR@5", "Judged@4"]
+    measures = [nDCG @ 10, AP, Bpref, infAP, AP(judged_only=True), nDCG(judged_only=True) @ 3, RR @ 5, Judged @ 4]
     qrels = [Qrel("q", doc_id, chance.choice([-2, -1, 0, 1, 2])) for doc_id in "abcdef"] + [Qrel("q", "g", 1)]
     run = run_of("q", *chance.sample("abcdefghi", 7))
-    values = per_query(run, qrels, names)
-    theirs = ir_measures.iter_calc([ir_measures.parse_measure(name) for name in names], qrels, run)
+    values = per_query(run, qrels, list(map(str, measures)))
+    theirs = ir_measures.iter_calc(measures, qrels, run)
     assert {name: of["q"] for name, of in values.items()} == {
         str(metric.measure): pytest.approx(metric.value) for metric in theirs
     }

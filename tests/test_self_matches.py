@@ -159,7 +159,7 @@ def test_what_is_measured_leaves_out_queries_that_are_documents_where_most_are(a
     query, retriever = Query("q", "x"), FakeRetriever({"x": {"self": 9.0, "answer": 8.0}})
     test = JudgedQueries("test", [query], [], SelfMatches({"q": frozenset({"self"})}, are_usual))
     systems = [Contender(SystemName(name), retriever, 0, {}) for name in ("bm25", "dense")]
-    for name in ("members_of", "rerankers", "choice", "reranked_names"):
+    for name in ("members_of", "rerankers", "choose"):
         monkeypatch.setattr(stage, name, MagicMock())
     monkeypatch.setattr(stage, "named_rerankers", lambda run: [])
     monkeypatch.setattr(stage, "contenders", lambda *_: systems)

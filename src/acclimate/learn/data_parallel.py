@@ -23,7 +23,7 @@ from acclimate.learn.attention import float32_attention
 PARTS = 4  # maximum; each has its own gradients of all weights except the embeddings
 _TOKENS = 256  # minimum tokens per part: with fewer, reading the weights takes longer than the computation
 _OUTPUTS = ("logits", "last_hidden_state", "pooler_output")  # supported outputs, per row
-_BEYOND = ("output_hidden_states", "output_attentions", "past_key_values")  # unsupported arguments
+_BEYOND = ("output_hidden_states", "output_attentions", "past_key_values", "cache")  # unsupported arguments
 
 Tensors = Mapping[str, torch.Tensor]
 

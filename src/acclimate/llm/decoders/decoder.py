@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,3 +50,8 @@ class LikelihoodDecoder(Decoder, Protocol):
     def logprobs(self, starts: Rows, rows: Rows, start_of_row: Sequence[int], /) -> list[torch.Tensor]:
         """For each row, (length - 1,) natural log-probabilities of its tokens after the first."""
         ...
+
+
+def name_of_cache(model: Any) -> str:
+    """What a model of transformers calls the keys and values of earlier tokens: `cache` from 5.24 on."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

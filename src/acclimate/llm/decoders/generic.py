@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from acclimate.llm.decoders.decoder import Rows
+from acclimate.llm.decoders.decoder import Rows, name_of_cache
 from acclimate.llm.decoders.packed import PAIRS_AT_ONCE
 
 
@@ -50,6 +50,7 @@ class Generic:
         self._has_windows = any(
             getattr(layer, "is_sliding", False) for layer in DynamicCache(config=model.config).layers
         )
+        self._cache = name_of_cache(model)
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
     @torch.inference_mode()
@@ -64,7 +65,7 @@ class Generic:
         if self._has_windows:
             return Prefix(past, ids)
         if ids:
-            self._model(torch.tensor([ids], device=self._model.device), past_key_values=past, use_cache=True)
+            self._model(torch.tensor([ids], device=self._model.device), use_cache=True, **{self._cache: past})
         return Prefix(past)
 
     @torch.inference_mode()
@@ -130,13 +131,12 @@ class Generic:
 
     def _run(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         answer = self._answer(ids, cache, 1)
-        cache.past = answer.past_key_values
+        cache.past = answer[self._cache]
         return answer.logits[:, -1], cache
 
     def _answer(self, ids: Tensor, cache: Cache, logits: int) -> Any:
         """The model's output for tokens, with the logits of the last few columns."""
         positions = (cache.mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
         extra = {"position_ids": positions} if self._takes_positions else {}
-        return self._model(
-            ids, attention_mask=cache.mask, past_key_values=cache.past, use_cache=True, logits_to_keep=logits, **extra
-        )
+        extra[self._cache] = cache.past
+        return self._model(ids, attention_mask=cache.mask, use_cache=True, logits_to_keep=logits, **extra)

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from acclimate.llm.decoders.decoder import name_of_cache
+
 
 @dataclass
 class Cache:
@@ -33,6 +35,7 @@ class Seq2Seq:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._cache = name_of_cache(model)
         self._begin: int = model.config.decoder_start_token_id
 
     def prefix(self, ids: Sequence[int]) -> None:
@@ -62,8 +65,8 @@ class Seq2Seq:
             encoder_outputs=(cache.encoded,),
             attention_mask=cache.mask,
             decoder_input_ids=tokens[:, None],
-            past_key_values=cache.past,
             use_cache=True,
+            **{self._cache: cache.past},
         )
-        cache.past = answer.past_key_values
+        cache.past = answer[self._cache]
         return answer.logits[:, -1]
