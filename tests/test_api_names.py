@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,11 @@ def pyterrier(monkeypatch):
         if not {"qid", *extra_columns} <= set(frame.columns) or "docno" in frame:
             raise ValueError(frame.columns)
 
-    fake = types.SimpleNamespace(Transformer=Transformer, validate=types.SimpleNamespace(query_frame=query_frame))
+    fake = types.SimpleNamespace(
+        __spec__=ModuleSpec("pyterrier", None),  # doctor looks for it
+        Transformer=Transformer,
+        validate=types.SimpleNamespace(query_frame=query_frame),
+    )
     monkeypatch.setitem(sys.modules, "pyterrier", fake)
 
 
