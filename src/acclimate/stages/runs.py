@@ -35,7 +35,7 @@ class StagesChanged(DataError):
     """The stages of an opened run were made again, or removed, while they were read."""
 
     def __init__(self, folder: Path) -> None:
-        what = f"its stages are being rebuilt; try again when that is done, see {command('status', folder)} says"
+        what = f"its stages are being rebuilt; try again when that is done, see {command('status', folder)}"
         super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 
