@@ -146,3 +146,9 @@ def test_a_model_that_rates_nothing_and_a_corpus_without_queries_are_mistakes(fi
         run, files / "reranker", files / "2", corpus=files / "beir", queries=files / "topics.tsv", depth=2
     )
     assert other.read_bytes() == out.read_bytes()
+    rows = [{"query_id": query_id, "doc_id": "d", "query": "lava"} for query_id in ("q0", "q1", "q2")]
+    (files / "synthetic.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = acclimate.rerank(
+        run, files / "reranker", files / "3", corpus=files / "beir", queries=files / "synthetic.jsonl", depth=2
+    )
+    assert other.read_bytes() == out.read_bytes()

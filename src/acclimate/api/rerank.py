@@ -7,12 +7,13 @@ from pathlib import Path
 from acclimate.api.partial import partial_folder
 from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.domains import AtLeast
-from acclimate.base.errors import DataError, SettingError
+from acclimate.base.errors import SettingError
 from acclimate.base.files import refuse_replacing
 from acclimate.base.progress import Progress, Shown, shown
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_run, registry, write_run
+from acclimate.corpus.formats.source import Source
 from acclimate.corpus.overwriting import refuse_replacing_collection
 from acclimate.records import Query
 from acclimate.run.settings import whole_number
@@ -89,12 +90,6 @@ def rerank(
 
 
 def _queries(path: Path) -> list[Query]:
-    """The queries of a file in any format. Raises DataError for a duplicate id."""
-    content = registry.recognize(path, (registry.QUERIES, registry.COLLECTIONS)).read(path)
-    queries = [row.record for row in content.queries()] if content.queries else []
-    seen = set[str]()
-    for query in queries:
-        if query.query_id in seen:
-            raise DataError(f"query {quoted(query.query_id)} appears twice; remove one", path=path)
-        seen.add(query.query_id)
-    return queries
+    """The queries of a file in any format. Raises DataError for an id with two texts."""
+    content = registry.recognize(path, (registry.QUERIES, registry.SYNTHETIC, registry.COLLECTIONS)).read(path)
+    return [row.record for row in Source(content, path).queries()]
