@@ -56,6 +56,19 @@ def test_a_folder_is_a_run_s_from_the_lock_on(tmp_path):
             (tmp_path / "corpus").mkdir(exist_ok=True)
 
 
+def test_a_folder_is_a_run_s_before_any_file_but_the_lock_is_in_it(workspace, monkeypatch):
+    """Another command may come at any moment, and would call the folder somebody's."""
+    beat = Lease._beat
+
+    def look(lease):
+        beat(lease)
+        Workspace(workspace.folder).refuse_foreign()
+
+    monkeypatch.setattr(Lease, "_beat", look)
+    with workspace.lock():
+        pass
+
+
 @pytest.mark.parametrize("moves", [False, True])
 def test_a_folder_that_is_gone_while_a_process_works_in_it_stops_that_process(tmp_path, moves):
     (tmp_path / "run").mkdir()

@@ -106,11 +106,11 @@ class Workspace:
         with (self.folder / LOCK).open("a+", encoding="utf-8") as handle:
             if not locks.lock(handle):
                 raise AcclimateError(f"{self.folder} is in use by another acclimate process; wait for it or stop it")
+            if is_own and not handle.tell():
+                handle.write(_MARK)  # before any other file: a command that comes now has to find a run
+                handle.flush()
             with self.lease.held(), missing_file_errors(self.folder):
                 if is_own:
-                    if not handle.tell():
-                        handle.write(_MARK)
-                        handle.flush()
                     _sweep(self.folder)
                 leftovers = {LOCK, lease.NAME}
                 try:
