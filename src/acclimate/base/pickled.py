@@ -7,6 +7,7 @@ the configuration, and a tokenizer that needs no extra library.
 
 from __future__ import annotations
 
+import errno
 import glob
 import pickle
 import re
@@ -134,16 +135,33 @@ _DAMAGED = (
 )  # raised by torch for truncated and corrupted files
 
 
+def load(path: Path, *, maps: bool = False) -> Any:
+    """What torch saved in a file, if it is data alone. Raises ValueError for a damaged one, and for one that is code.
+
+    maps: read tensors from the file only where they are used, if its format allows.
+    """
+    import torch
+
+    try:
+        maps = maps and zipfile.is_zipfile(path)  # torch's format since 1.6
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles in older formats
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=maps)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a zip file whose end is missing, torch seeks it before the start
+            raise
+        raise ValueError(str(error)) from None
+    except _DAMAGED as error:
+        raise ValueError(str(error)) from None
+
+
 def _tensors(path: Path) -> Tensors:
     """The tensors in a pickle, by name. Raises DataError if it holds anything else."""
     import torch
 
     try:
-        is_zip = zipfile.is_zipfile(path)  # torch's format since 1.6
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles in older formats
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except _DAMAGED as error:
+        content = load(path, maps=True)
+    except ValueError as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DataError(
             f"asks for {forbidden[1]}, which is not a tensor, so it is not read: it could run code"

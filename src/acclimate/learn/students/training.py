@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +20,7 @@ from typing import TypeVar
 
 import torch
 
-from acclimate.base import distributed, models
+from acclimate.base import distributed, models, pickled
 from acclimate.base.cores import check_cancelled
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
@@ -268,10 +267,8 @@ class StudentTraining:
 
     def _resume(self) -> tuple[list[float], dict[str, torch.Tensor]]:
         try:
-            state = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            return [], {}
-        except (RuntimeError, EOFError, pickle.UnpicklingError):  # truncated, as by a power failure
+            state = pickled.load(self.state_path)
+        except (FileNotFoundError, ValueError):  # none, or a truncated one, as by a power failure
             return [], {}
         if _shapes(state["weights"]) != _shapes(self.weights.state_dict()):  # of an earlier version
             return [], {}
