@@ -6,6 +6,8 @@ import json
 import shutil
 import struct
 
+import gguf
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -161,6 +163,22 @@ def test_a_gguf_file_that_is_none_is_refused_before_the_first_stage(prefix, tmp_
     (tmp_path / "m.gguf").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"m\.gguf: not a GGUF file"):
         llm.check_files(f"{prefix}{tmp_path / 'm.gguf'}")
+
+
+def test_a_gguf_file_that_was_cut_is_refused_before_the_first_stage(tmp_path):
+    whole = tmp_path / "m.gguf"
+    writer = gguf.GGUFWriter(whole, "llama")
+    writer.add_tensor("output.weight", np.ones((8, 8), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    llm.check_files(str(whole))
+    content = whole.read_bytes()
+    for size in (20, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.gguf").write_bytes(content[:size])
+        with pytest.raises(DataError, match=r"cut\.gguf: damaged or cut short \(.*\); download it again"):
+            llm.check_files(str(tmp_path / "cut.gguf"))
 
 
 def test_whole_models_are_none_of_these(tiny_encoder, tmp_path):

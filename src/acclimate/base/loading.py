@@ -101,7 +101,8 @@ def check_model(name: str, kind: str | None = "encoder") -> None:
     """
     model = models.resolve(name)
     if model.gguf_file:
-        _check_gguf(Path(model.path_or_id) / model.gguf_file)
+        if not name.startswith("embedded:"):  # of which `resolve` has verified the bytes
+            _check_gguf(Path(model.path_or_id) / model.gguf_file, kind)
         return
     folder = models.folder(name)
     transformer = transformer_folder(folder)
@@ -170,10 +171,15 @@ def _check_folder(folder: Path, kind: str | None) -> None:
     _check_tokenizer(folder / "tokenizer.json", rows)
 
 
-def _check_gguf(path: Path) -> None:
+def _check_gguf(path: Path, kind: str | None) -> None:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise DataError("not a GGUF file; download or convert it again", path=path)
+    if kind != OF_ANY_LIBRARY:  # which may know more types of tensors
+        try:
+            importlib.import_module("gguf").GGUFReader(path)  # maps every tensor, reads none
+        except Exception as error:
+            raise DataError(f"damaged or cut short ({reason_of(error)}); download it again", path=path) from None
 
 
 def _config(folder: Path) -> dict[str, Any]:
