@@ -134,6 +134,23 @@ def test_a_judge_that_says_the_opposite_is_not_relied_on_and_no_interval_leaves_
     assert found.ci95[0] < people.mean() < found.ci95[1] == 1
 
 
+@pytest.mark.parametrize("copies", [2, 5])
+def test_queries_written_for_one_document_say_together_what_one_of_them_does_if_they_are_alike(copies):
+    random = np.random.default_rng(1)
+    people, noise = random.random((2, 80))
+    judge = people / 2 + noise / 2
+    sides = people[:20], judge[:20], judge[20:]
+    apart = powered_mean(*sides)
+    alike = [np.repeat(side, copies) for side in sides]
+    together = powered_mean(*alike, sources=np.repeat(np.arange(80).astype(str), copies).tolist())
+    width, narrow = (found.ci95[1] - found.ci95[0] for found in (apart, powered_mean(*alike)))
+    assert narrow < 0.8 * width
+    assert (together.mean, together.by_people) == pytest.approx((apart.mean, apart.by_people), abs=0.03 * width)
+    assert together.ci95 == pytest.approx(apart.ci95, abs=0.05 * width)
+    assert together.ci95_by_people == pytest.approx(apart.ci95_by_people, abs=0.05 * width)
+    assert powered_mean(*sides, sources=[str(number) for number in range(80)]) == apart
+
+
 @pytest.mark.parametrize("verdict", ["WIN", "NO DIFFERENCE", "REGRESSION"])
 @pytest.mark.parametrize(
     ("interval", "by_people"),
@@ -160,6 +177,8 @@ def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_p
     people = [Qrel(query_id, "old" if at % 3 else "new", at % 2) for at, query_id in enumerate(query_ids[:n_people])]
     rows = by_grades.powered(runs, by_judge, people, "old")
     assert len(rows) == n_rows
+    of_one_document = {"q00": "d", "q01": "d"}  # then those of ten queries are fewer than ten
+    assert by_grades.powered(runs, by_judge, people, "old", of_one_document) == []
     if rows:
         theirs = {name: per_query(run, people, ["nDCG@10"])["nDCG@10"] for name, run in runs.items()}
         of_people, of_judge = (np.array([[*of[name].values()] for name in runs]) for of in (theirs, by_judge))

@@ -161,5 +161,5 @@ def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
     run, outputs = run_of("synthetic")
     outputs["evaluate"] = SimpleNamespace(measured={"systems": []}, chosen=SimpleNamespace(candidate="dense"))
     for kind in ("synthetic", "log", "given"):
-        stage._evaluation(run, outputs, stage.JudgeQueries(kind, [], 0), {})
+        stage._evaluation(run, outputs, stage.JudgeQueries(kind, [], 0), {}, {})
     assert asked == [0.025, 0.0, 0.0]

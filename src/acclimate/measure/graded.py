@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.measure.agreement import RELEVANT
+from acclimate.measure.compare import NO_SOURCES
 from acclimate.measure.measures import MAIN, MEASURES, PerQuery, per_query
 from acclimate.measure.prediction_powered import MIN_VALUES, powered_mean
 from acclimate.records import Qrel, ScoredDoc
@@ -47,18 +48,20 @@ def powered(
     by_judge: Mapping[str, Mapping[str, float]],
     people: Sequence[Qrel],
     baseline: str,
+    sources: Mapping[str, str] = NO_SOURCES,
 ) -> list[dict[str, Any]]:
     """Mean nDCG@10 of each system, and its difference from the baseline's, corrected by people's grades.
 
-    by_judge: system -> query_id -> nDCG@10 by the judge's grades. people: their grades of some of these queries. Empty
-    if these are fewer than `MIN_VALUES`, or all.
+    by_judge: system -> query_id -> nDCG@10 by the judge's grades. people: their grades of some of these queries.
+    sources: see `compare`. Empty if these are of fewer than `MIN_VALUES` sources, or all.
     """
     query_ids = sorted(by_judge[baseline])
     graded_by_people = {qrel.query_id for qrel in people} & {*query_ids}
     few = [query_id for query_id in query_ids if query_id in graded_by_people]
     rest = [query_id for query_id in query_ids if query_id not in graded_by_people]
     theirs = [qrel for qrel in people if qrel.query_id in graded_by_people]
-    if len(few) < MIN_VALUES or not rest or all(qrel.relevance <= 0 for qrel in theirs):
+    written_for = [sources.get(query_id, query_id) for query_id in (*few, *rest)]
+    if len({*written_for[: len(few)]}) < MIN_VALUES or not rest or all(qrel.relevance <= 0 for qrel in theirs):
         return []
     by_people = {name: per_query(run, theirs, [MAIN])[MAIN] for name, run in runs.items()}
 
@@ -69,10 +72,10 @@ def powered(
     for name in runs:
         sides = ((by_people, few), (by_judge, few), (by_judge, rest))
         alone = [values(name, of, ids) for of, ids in sides]
-        row = {"system": name, **powered_mean(*alone, within=(0.0, 1.0)).for_report()}
+        row = {"system": name, **powered_mean(*alone, within=(0.0, 1.0), sources=written_for).for_report()}
         if name != baseline:
             differences = [ours - values(baseline, of, ids) for ours, (of, ids) in zip(alone, sides, strict=True)]
-            row["difference"] = {"baseline": baseline, **powered_mean(*differences).for_report()}
+            row["difference"] = {"baseline": baseline, **powered_mean(*differences, sources=written_for).for_report()}
         rows.append(row)
     return rows
 

@@ -126,9 +126,11 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
         write_qrels(folder / "qrels.trec", qrels)
         write_jsonl(folder / "queries.jsonl", ({"_id": query.query_id, "text": query.text} for query in on.queries))
 
-        result = _evaluation(run, outputs, on, {name: graded.values_of(hits, qrels) for name, hits in runs.items()})
-        main = {name: by_measure[MAIN] for name, by_measure in result.per_query.items()}
-        powered = graded.powered(runs, main, on.people, result.baseline)
+        sources = outputs["steer"].measuring(run, outputs["sample"]).sources
+        values = {name: graded.values_of(hits, qrels) for name, hits in runs.items()}
+        result = _evaluation(run, outputs, on, sources, values)
+        main = {name: by_measure[MAIN] for name, by_measure in values.items()}
+        powered = graded.powered(runs, main, on.people, result.baseline, sources)
         write_jsonl(folder / "examples.jsonl", examples(run, result, runs, on.queries, qrels))
         measured = {
             **result.for_report(),
@@ -230,10 +232,11 @@ def _check_grades(llm: str, qrels: Sequence[Qrel], rows: Sequence[Mapping[str, A
         )
 
 
-def _evaluation(run: Run, outputs: Outputs, on: JudgeQueries, values: Mapping[str, Any]) -> Evaluation:
+def _evaluation(
+    run: Run, outputs: Outputs, on: JudgeQueries, sources: Mapping[str, str], values: Mapping[str, Any]
+) -> Evaluation:
     """The verdict on the run's candidate by these values."""
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
-    sources = outputs["steer"].measuring(run, outputs["sample"]).sources
     summaries = [{**rows[name], **means(by_measure, run.seed, sources)} for name, by_measure in values.items()]
     min_difference = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
     candidate = outputs["evaluate"].chosen.candidate
