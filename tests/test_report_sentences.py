@@ -104,10 +104,17 @@ def test_why_there_is_no_difference_is_said(report, p, by_judge, said):
     assert sentences.outcome({**report, "verdict": "NO DIFFERENCE", **by_judge}).endswith(f"{said}.")
 
 
-@pytest.mark.parametrize(("of", "number"), [(300, "300 labelled"), (900, "300 (sampled) of 900 labelled")])
-def test_how_many_queries_were_measured_on_is_said(report, of, number):
-    report["queries"] |= {"count": 300, "of": of}
-    assert sentences.basis(report).startswith(f"Measured on {number}")
+@pytest.mark.parametrize(
+    ("count", "of", "said"),
+    [
+        (300, 300, "300 labelled test queries"),
+        (300, 900, "300 (sampled) of 900 labelled test queries"),
+        (1, 1, "1 labelled test query"),
+    ],
+)
+def test_how_many_queries_were_measured_on_is_said(report, count, of, said):
+    report["queries"] |= {"count": count, "of": of}
+    assert sentences.basis(report).startswith(f"Measured on {said} over ")
 
 
 @pytest.mark.parametrize("ndcg", [0.9, 0.1])

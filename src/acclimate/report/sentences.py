@@ -46,11 +46,8 @@ CAVEATS = {
 }
 # On a picture, below a heading that has the whole caveat.
 PICTURED = {"qrels": "", "judge": "an LLM's grades", "synthetic": "synthetic queries"}
-_JUDGED_ON = {  # the judged queries, by kind
-    "given": "given queries",
-    "log": "log queries",
-    "synthetic": "held-out synthetic queries",
-}
+# The judged queries, by kind.
+_JUDGED_ON = {"given": "given queries", "log": "log queries", "synthetic": "held-out synthetic queries"}
 _SYNTHETIC = (
     " Scores on such queries are usually too high; expect less on real ones. Differences below "
     f"{score(ERROR_WITHOUT_LABELS)} are within their error and do not count."
@@ -179,12 +176,13 @@ def basis(report: Mapping[str, Any]) -> str:
     """What the systems were measured on, and how the compared ones were chosen."""
     kind = report["verdict_basis"]
     count, of = report["queries"]["count"], report["queries"].get("of", 0)
-    number = f"{count:,} (sampled) of {of:,}" if of > count else f"{count:,}"
+    queries = counted(max(count, of), QUERIES[kind].replace("queries", "query"), QUERIES[kind])
+    queries = f"{count:,} (sampled) of {queries}" if of > count else queries
     others = "what you have" if _has_untouched(report) else "the untrained systems"
-    what = QUERIES[kind] + (f" ({judged_on(report['queries']['split'])})" if kind == "judge" else "")
+    queries += f" ({judged_on(report['queries']['split'])})" if kind == "judge" else ""
     flatter = _SYNTHETIC if report["queries"].get("split") == SYNTHETIC else ""
     return (
-        f"Measured on {number} {what} over {counted(report['corpus']['documents'], 'document')} "
+        f"Measured on {queries} over {counted(report['corpus']['documents'], 'document')} "
         f"of {report['corpus']['name']}.{flatter} {_candidate_choice(report)}; {report['baseline']} is "
         f"the best of {others} on the evaluation queries themselves, so luck can only favor it."
     )
