@@ -189,6 +189,15 @@ def test_a_qdrant_that_cannot_be_used_is_told_without_its_password(finished, tmp
     assert "password" not in said
 
 
+@pytest.mark.parametrize("address", ["localhost", "localhost:6333", "10.0.0.7:6333/", "http:/host"])
+def test_an_address_without_its_scheme_is_no_folder_for_qdrant(address, finished, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("qdrant_client")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(finished), "qdrant", "--system", "bm25", "--out", "out", "--url", address]) == 2
+    assert f"Qdrant at {address}: an address without http:// before it" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("char", ["\n", "\t", "\x01", "\x7f"])
 def test_a_path_that_lancedb_does_not_take_is_refused_before_anything_is_written(finished, tmp_path, char):
     pytest.importorskip("lancedb")

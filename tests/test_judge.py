@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from chain import fake_answers
+from chain import SERVED, fake_answers
 from files_page import undocumented
 
 import acclimate
@@ -288,3 +288,9 @@ def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
         llms = [usage("generate", cost), usage("judge", cost)]
         ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
         assert sentences.spending({"ledger": ledger})[-1].startswith(f"Per kept query: {each} ")
+
+
+def test_an_empty_name_of_an_llm_is_not_that_of_another(finished, monkeypatch):
+    monkeypatch.setattr("acclimate.llm.load", SERVED)
+    with pytest.raises(acclimate.SettingError, match=r"^no model at ''"):
+        acclimate.open(finished).judge(llm="", progress=None)

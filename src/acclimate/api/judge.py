@@ -129,7 +129,7 @@ def judge(
     if queries is not None and log is not None:
         raise SettingError("--queries and --log are alternatives; give one of them")
     run, outputs = open_run(folder, "evaluate")
-    settings["llm"] = path_text(llm, "llm") if llm else run.settings["filter"]["llm"]
+    settings["llm"] = run.settings["filter"]["llm"] if llm is None else path_text(llm, "llm")
     check_no_secrets({"judge": settings})
     limit(run, max_cost, max_tokens, prices)
     stage.check(run, settings)

@@ -4,6 +4,7 @@ python search.py http://localhost:6333              loads (a folder's name: Qdra
 python search.py http://localhost:6333 "a query"    searches
 """
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -14,15 +15,21 @@ from acclimate.base.text import counted
 from acclimate.deploy.exports import arrays as parts
 from acclimate.deploy.exports.client import Fusion, first_of_documents
 from acclimate.deploy.exports.queries import QuerySide
-from acclimate.deploy.exports.readers import arguments, show
+from acclimate.deploy.exports.readers import arguments, asking, show
 
 COLLECTION = "acclimate"
+_ADDRESS = re.compile(r"https?:|localhost\b|[^/\\]+:\d+(?:/|$)", re.IGNORECASE)
 _POINTS, _BYTES = 64, 32_000_000  # sent at once; by default, a server refuses more than 32 MiB
 _NUMBER_BYTES, _CHARACTER_BYTES = 24, 6  # at most, in JSON
 
 
 def connect(url):
-    return QdrantClient(url=url, timeout=600) if "://" in url else QdrantClient(path=url)
+    """A client of a server, or of Qdrant in a folder. Raises ValueError for an address without its scheme."""
+    if "://" in url:
+        return QdrantClient(url=url, timeout=600)
+    if _ADDRESS.match(url):
+        raise ValueError("an address without http:// before it; a folder of that name is written ./NAME")
+    return QdrantClient(path=url)
 
 
 def load(client, folder, progress=lambda done: None):
@@ -149,7 +156,7 @@ def searcher(client, folder, *, exact=False):
 if __name__ == "__main__":
     url, *queries = arguments(__doc__, 1, 2)
     here = Path(__file__).parent
-    with closing(connect(url)) as client:
+    with asking(url, "Qdrant"), closing(connect(url)) as client:
         for query in queries:
             show(searcher(client, here)(query))
         if not queries:
