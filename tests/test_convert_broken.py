@@ -10,7 +10,8 @@ from conversions import DOCS, put, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acclimate.base.errors import AcclimateError
+from acclimate.base.errors import AcclimateError, SettingError
+from acclimate.corpus.conversion import convert
 from acclimate.corpus.formats import pylate, read_any_nway, read_prompt_examples
 from acclimate.corpus.formats.registry import BY_NAME, FORMATS, Format, recognize
 from acclimate.corpus.formats.source import Source
@@ -143,3 +144,10 @@ def test_whether_a_list_has_a_positive_is_kept(tmp_path: Path, has_positive: boo
     queries = put(tmp_path / "queries.jsonl", {"_id": "q", "text": "why"})
     (example,) = read_any_nway(put(tmp_path / "n.jsonl", row), DOCS, queries=queries).examples
     assert example.has_positive is has_positive
+
+
+@pytest.mark.parametrize("name", ["source", "corpus", "queries"])
+def test_an_empty_name_is_not_taken_for_none(tmp_path: Path, name: str) -> None:
+    source = put(tmp_path / "queries.jsonl", {"_id": "1", "text": "why"})
+    with pytest.raises(SettingError, match=f"^{name} is empty; expected a file or folder$"):
+        convert(**{"source": source, "target": tmp_path / "q.tsv", name: ""})

@@ -92,7 +92,7 @@ def test_what_is_no_value_to_filter_by_is_left_out():
     values = {
         "long": "x" * 1001, "empty": "", "none": None, "nan": float("nan"), "bytes": b"x", "half": "\ud800",
         "nul": "\0", "huge": 1 << 70, "mixed": [1, None, [2], "a"], "deep": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}},
-        7: "no name",
+        7: "no name", "nu\0l": 1, "half\ud800": 1,
     }  # fmt: skip
     assert of_text(as_text(kept(values))) == {"mixed": [1, "a"]}
     assert len(kept({f"f{n}": n for n in range(500)})) == 100

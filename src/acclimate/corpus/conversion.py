@@ -94,6 +94,9 @@ def convert(
     source, target = path_text(source, "source"), path_of(target, "target")
     corpus = None if corpus is None else path_text(corpus, "corpus")
     queries = None if queries is None else path_text(queries, "queries")
+    for name, value in (("source", source), ("corpus", corpus), ("queries", queries)):
+        if value == "":
+            raise SettingError(f"{name} is empty; expected a file or folder")
     for name in filter(None, (source_format, target_format)):
         named_format(name)
     if target.is_dir() and any(target.iterdir()):

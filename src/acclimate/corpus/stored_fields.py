@@ -40,7 +40,7 @@ def of_text(text: str) -> dict[str, Any]:
 
 def _flat(values: Mapping[str, Any], before: str, depth: int) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        if not isinstance(name, str) or not name or len(name) > _LONGEST:
+        if not isinstance(name, str) or not name or len(name) > _LONGEST or _BROKEN.search(name):
             continue
         if isinstance(value, Mapping):
             if depth < _DEEPEST:
