@@ -159,6 +159,14 @@ def test_a_step_of_training_reads_half_a_batch_of_pairs_and_every_setting_counts
     }  # fmt: skip
 
 
+def test_queries_without_texts_give_no_empty_file_of_triples(collection, tmp_path):
+    written, output = tmp_path / "queries.jsonl", tmp_path / "triples.tsv"
+    written.write_text(json.dumps({"doc_id": COPY.doc_id, "query": " ", "log_probs": [-1.0], "text": COPY.text}) + "\n")
+    with pytest.raises(DataError, match="no query with a text"):
+        training.generate_triples(collection, written, output, n_samples=1, max_hits=6, seed=1)
+    assert [*tmp_path.glob("triples*")] == []
+
+
 def test_triples_have_as_many_negatives_as_asked_for_of_bm25_s_first_drawn_by_seed_on_a_line_each(collection, tmp_path):
     written = tmp_path / "queries.jsonl"
     query = Query("q", " ".join(doc.title for doc in DOCS[:12]) + "\tand more")

@@ -33,6 +33,8 @@ def generate_triples(dataset: str, input: Path, output: Path, *, n_samples: int,
     with partial_folder(output) as folder, shown("auto"):
         corpus = collections.load(dataset, folder).corpus
         queries = list(read_any_synthetic(input))
+        if not queries:
+            raise DataError("no query with a text; expected one at least", path=input)
         if strange := next((query for query in queries if query.doc_id not in corpus), None):
             raise DataError(f"document {strange.doc_id!r} is not in {dataset}", path=input)
         hits = bm25_hits(corpus, [query.as_query() for query in queries], max_hits)
