@@ -45,6 +45,8 @@ def picked(**found):
 
 
 LOW, HIGH = [0.1 + at / 1000 for at in range(40)], [0.5 + at / 1000 for at in range(40)]
+WIDE = [0.5 + 0.4 * (-1) ** at for at in range(8)]
+LOWER = [0.4 + 0.4 * (-1) ** (at // 2) for at in range(8)]
 NEAR = [value + (0.01 if at % 2 else -0.009) for at, value in enumerate(HIGH)]  # a little better, by chance
 
 
@@ -61,6 +63,7 @@ NEAR = [value + (0.01 if at % 2 else -0.009) for at, value in enumerate(HIGH)]  
         ({"dense": (HIGH, 0.2), "bm25": (HIGH, 0.9)}, "bm25"),  # nobody waits for less than a millisecond
         ({"dense": (LOW, 1), "tuned*": (HIGH, 50), "dense!": (NEAR, 9), "hybrid+!": (NEAR, 5)}, "tuned*"),
         ({"dense": (LOW, 1), "dense!": (HIGH, 90), "hybrid+!": (NEAR, 5)}, "dense!"),
+        ({"hybrid": (WIDE, 90), "bm25": (LOWER, 1)}, "hybrid"),  # much lower, though by chance
         ({"dense": (NEAR, 90), "tuned*": (HIGH, 5)}, "dense"),  # what people have before what is made, though slower
     ],
 )
@@ -163,7 +166,8 @@ def test_the_report_says_why():
     equals = [{"system": "hybrid", "p": 0.61}]
     assert sentences.reason({**report, "recommendation": {"best": "hybrid!", "equals": equals}}) == (
         "hybrid! measured best (0.520); not significantly different from it: hybrid (p = 0.610). Of these, hybrid "
-        "costs least (you have it already); ties go to the faster system, then to the better one."
+        "costs least (you have it already); ties go to the faster system, if it measured "
+        "less than 0.020 lower, then to the better one."
     )
     equals[0]["p"] = 0.016  # on queries that nobody judged, which have an error of their own
     assert "from it: hybrid (less than 0.025 apart). Of" in sentences.reason(

@@ -3,7 +3,8 @@
 Effort: what exists before adapting, then what is made from it without training, then what is adapted, then what is
 reranked. Latencies vary between runs, so a system is faster only if it takes less than two thirds of the time, and
 differences below a millisecond do not count; among equally fast ones the better measured is chosen, then the first by
-name.
+name. Few queries can tell hardly any systems apart, so speed is no reason to choose one that measured much lower than
+another of the same effort.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from acclimate.measure.measures import MAIN
 
 FASTER = 1.5  # ratio of latencies that counts as slower
 LEAST_MS = 1.0
+CLOSE = 0.02  # nDCG@10 that may be given up for speed
 
 
 class Recommendation(NamedTuple):
@@ -64,8 +66,10 @@ def recommend(
     as_good = [system for system in systems if system["name"] in (best, *equals)]
     easiest = min(map(effort, as_good))
     servable = [system for system in as_good if effort(system) == easiest]
-    fastest = min(map(_milliseconds, servable))
-    fast = [system for system in servable if _milliseconds(system) < FASTER * fastest]
+    highest = max(system["measures"][MAIN] for system in servable)
+    close = [system for system in servable if system["measures"][MAIN] > highest - CLOSE]
+    fastest = min(map(_milliseconds, close))
+    fast = [system for system in close if _milliseconds(system) < FASTER * fastest]
     return Recommendation(min(fast, key=place)["name"], best, equals)
 
 

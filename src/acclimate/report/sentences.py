@@ -9,7 +9,7 @@ from acclimate.base.text import counted
 from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.measure.measures import MAIN
-from acclimate.measure.recommend import effort
+from acclimate.measure.recommend import CLOSE, effort
 from acclimate.report.formatting import milliseconds, p_value, score, signed, size, usd
 from acclimate.search.names import FIRST_STAGE, KINDS_WITHOUT_BASE, SystemName
 
@@ -231,7 +231,8 @@ def reason(report: Mapping[str, Any]) -> str:
     recommended = next(system for system in report["systems"] if system["name"] == report["recommended"])
     return (
         f"{measured}; not significantly different from it: {equals}. Of these, {recommended['name']} costs least "
-        f"({_TAKES[effort(recommended)]}); ties go to the faster system, then to the better one."
+        f"({_TAKES[effort(recommended)]}); ties go to the faster system, if it measured less than "
+        f"{score(CLOSE)} lower, then to the better one."
     )
 
 
