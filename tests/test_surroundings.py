@@ -57,7 +57,10 @@ def test_a_process_that_waits_for_others_says_so_and_ends_by_any_signal(monkeypa
             time.sleep(0.001)
 
     monkeypatch.setattr(torch.distributed, "init_process_group", wait)
-    before = signal.getsignal(signal.SIGINT)
-    distributed.join()
-    assert (while_waiting, signal.getsignal(signal.SIGINT)) == ([signal.SIG_DFL], before)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell begins without it
+    try:
+        distributed.join()
+        assert (while_waiting, signal.getsignal(signal.SIGINT)) == ([signal.SIG_DFL], signal.default_int_handler)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caplog.messages == ["process 2 of 3 waits at h:9 for the others; start them, or unset WORLD_SIZE"]
