@@ -261,9 +261,10 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                         path=path,
                         line=number,
                     )
-                if number == 1 and b"\r" in line.rstrip(b"\r\n") and not line.endswith(b"\n"):
+                text = decoded(line, path, number)
+                if number == 1 and "\r" in text.rstrip("\r\n") and not text.endswith("\n"):
                     raise DataError("lines end in carriage returns alone; save it with other line ends", path=path)
-                yield number, decoded(line, path, number)
+                yield number, text
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"a broken gzip file: {error}", path=path, line=number + 1) from None
     except OSError as error:
