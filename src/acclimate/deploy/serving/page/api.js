@@ -23,7 +23,8 @@ export async function call(path, body) {
       throw new Refused("The service does not answer. Is it still running?");
     }
     if (answer.status === 401) {
-      await newKey();
+      // unless another call was given a key while this one was under way
+      if (sessionStorage.getItem(KEY) === key) await newKey();
       continue;
     }
     const value = await answer.json().catch(() => ({}));
