@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 from chain import SMALL, contents, write_corpus
 from distilling import CORPUS
+from mortal import MortalFinding, mortal
 from test_distributed import ASKED, rows
 from tiny import write_cross_encoder, write_llama
 
@@ -45,31 +44,15 @@ from acclimate.stages.runs import new_run
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of a cluster of two machines with a CPU each."""
+    """A cluster of two machines with a CPU each; returns its address once it has started, which takes seconds."""
     script = Path(__file__).with_name("ray_machines.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # workers find this file, too
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, script], env=environment, text=True, **pipes) as machines:
         assert machines.stdin is not None
         assert machines.stdout is not None
-        yield machines.stdout.readline().strip()
+        yield lambda: machines.stdout.readline().strip()
         machines.stdin.close()
-
-
-def mortal(make, mark: Path):
-    """The LLM that `make` makes, in a process that is killed at its second batch, unless the mark is there."""
-    llm, asked = make(), []
-    decoding_as = llm.decoding_as
-
-    def ask(decoding):
-        asked.append(decoding)
-        if len(asked) == 2 and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return decoding_as(decoding)
-
-    llm.decoding_as = ask
-    return llm
 
 
 def mine(encoder: str, out: Path) -> None:
@@ -102,19 +85,6 @@ def work_in_stages(encoder: str, llm: str, reranker: str, out: Path, executor: s
     (out / "said.json").write_text(json.dumps([answers, scores]))
 
 
-@dataclass(frozen=True)
-class MortalFinding(cached_candidates.Finding):
-    """What is found of the first queries ends its process, unless the mark is there."""
-
-    mark: Path = Path()
-
-    def find(self, retrievers, asked):
-        if not self.mark.exists():
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().find(retrievers, asked)
-
-
 def test_workers_make_the_bytes_of_one_process_though_one_is_killed(cluster, tiny_encoder, tmp_path):
     write_corpus(tmp_path / "docs.jsonl")
     rows_of_docs = [{"query_id": f"q{doc.doc_id}", "query": doc.text[10:50], "doc_id": doc.doc_id} for doc in DOCS]
@@ -125,7 +95,7 @@ def test_workers_make_the_bytes_of_one_process_though_one_is_killed(cluster, tin
         log = tmp_path / f"{name}.log"
         process = processes.start(
             work_in_stages, str(tiny_encoder), str(llm), str(reranker), out, executor,
-            log=log, environment={"RAY_ADDRESS": cluster},
+            log=log, environment={"RAY_ADDRESS": cluster() if executor else ""},
         )  # fmt: skip
         assert processes.end(process) == 0, log.read_text()
         assert Path(f"{log}.out").read_text() == ""  # whatever Ray says of the worker

@@ -295,6 +295,6 @@ def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path, caplo
         caplog.clear()
         assert open_latest(copied)[0].updated_folder is None
         assert caplog.text.count("whose documents are not searched") == said
-    path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": 1}}))
+    path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": {"sha256": "", "bytes": 1}}}))
     with pytest.raises(DataError, match="not as the update made it; remove"):
         open_latest(copied)

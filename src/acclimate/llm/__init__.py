@@ -19,6 +19,7 @@ from acclimate.base.loading import LANGUAGE_MODEL, OF_ANY_LIBRARY, check_model
 from acclimate.llm.completions import Completions
 from acclimate.llm.decoding import Decoding
 from acclimate.llm.protocol import LLM, StreamingLLM
+from acclimate.llm.server.address import parse
 
 __all__ = [
     "BACKENDS",
@@ -32,6 +33,7 @@ __all__ = [
     "fingerprint_of",
     "is_served",
     "load",
+    "why_unreachable",
 ]
 
 
@@ -98,6 +100,14 @@ def check_files(name: str) -> None:
     if not backend.is_served:
         with _naming_servers(name):
             check_model(name.removeprefix(prefix), backend.kind)
+
+
+def why_unreachable(name: str) -> str:
+    """Why the server of an LLM accepts no connection; "" if it does."""
+    from acclimate.llm.server.reachable import why_unreachable
+
+    address = parse(name)
+    return why_unreachable([address.url, *address.more_urls])
 
 
 def load(name: str, decoding: Decoding = Decoding()) -> LLM:

@@ -65,11 +65,16 @@ def outputs(folder: Path, *besides: Path) -> dict[str, dict[str, Any]]:
 
 def damaged_file(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
     """The first file of a finished stage that differs from its manifest; None if all match."""
-    files = {folder / name: output for name, output in manifest["outputs"].items()}
+    return damaged_output(folder, manifest["outputs"], folder / NAME)
+
+
+def damaged_output(folder: Path, outputs: Mapping[str, Mapping[str, Any]], record: Path) -> Path | None:
+    """The first file in the folder that differs from `outputs`, which the file `record` holds; None if all match."""
+    files = {folder / name: output for name, output in outputs.items()}
     for path, output in files.items():
         if not path.is_file() or path.stat().st_size != output["bytes"]:
             return path
-    return changed({path: output["sha256"] for path, output in files.items()}, folder / NAME)
+    return changed({path: output["sha256"] for path, output in files.items()}, record)
 
 
 def check(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -104,9 +109,11 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 def _has_the_rest(manifest: Mapping[str, Any]) -> bool:
     """True if the values outside the checksum are valid."""
-    outputs = manifest.get("outputs")
-    return (
-        isinstance(manifest.get("seconds"), int | float)
-        and isinstance(outputs, dict)
-        and all(isinstance(output, dict) and {"sha256", "bytes"} <= output.keys() for output in outputs.values())
+    return isinstance(manifest.get("seconds"), int | float) and are_outputs(manifest.get("outputs"))
+
+
+def are_outputs(value: Any) -> bool:
+    """True for a value of the form that `outputs` returns."""
+    return isinstance(value, dict) and all(
+        isinstance(output, dict) and {"sha256", "bytes"} <= output.keys() for output in value.values()
     )

@@ -15,6 +15,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.text import command, counted
 from acclimate.run.input import CorpusFiles
+from acclimate.run.manifests import are_outputs, damaged_output, outputs
 
 FOLDER, MANIFEST = "updated", "manifest.json"
 _FACTS = {"folder": str, "kept": dict, "made_of": dict, "since": dict, "drifted": list, "files": dict}
@@ -63,19 +64,15 @@ class LastUpdate:
         again = f"remove {path.parent}, and update again with: {command('update', run_folder, 'NEWDOCS')}"
         if not _is_whole(facts):
             raise DataError(f"damaged, or written by another version; {again}", path=path)
-        for name, size in facts["files"].items():
-            file = path.parent / facts["folder"] / name
-            if not file.is_file() or file.stat().st_size != size:
-                raise DataError(f"not as the update made it; {again}", path=file)
+        if damaged := damaged_output(path.parent / facts["folder"], facts["files"], path):
+            raise DataError(f"not as the update made it; {again}", path=damaged)
         return cls(run_folder, facts)
 
     @classmethod
     def write(cls, run_folder: Path, facts: Mapping[str, Any]) -> LastUpdate:
         """Switch to the update in the folder named in `facts`."""
         folder = run_folder / FOLDER / facts["folder"]
-        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
-        write_json(run_folder / FOLDER / MANIFEST, {**facts, "files": files})
+        write_json(run_folder / FOLDER / MANIFEST, {**facts, "files": outputs(folder)})
         return cls(run_folder, facts)
 
 
@@ -96,5 +93,6 @@ def _is_whole(facts: Any) -> bool:
         and Path(facts["folder"]).name == facts["folder"]
         and "documents" in facts["kept"].keys() <= {*CorpusFiles._fields}
         and all(isinstance(name, str) for name in (*facts["kept"].values(), *facts["drifted"]))
+        and are_outputs(facts["files"])
         and all(isinstance(facts["since"].get(name), int) for name in ("came", "changed", "went"))
     )

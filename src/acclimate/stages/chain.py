@@ -203,10 +203,14 @@ def check_models(run: Run, *, asks: bool = True) -> None:
             named.check_is_reranker(name)
         kind = scorers.kind_of(model)
         check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in base_encoders else kind)
-    for stage, name in run.llms.items():
-        if asks and not llms.is_served(name) and not run.workspace.is_made(stage):
+    missing = {stage: name for stage, name in run.llms.items() if asks and not run.workspace.is_made(stage)}
+    for name in dict.fromkeys(missing.values()):
+        if not llms.is_served(name):
             llms.check_files(name)
             llms.fingerprint_of(name)
+        elif run.batch_file is None and (reason := llms.why_unreachable(name)):
+            stages = " and ".join(stage for stage, each in missing.items() if each == name)
+            distributed.warn(stages, f"nothing answers for {name}: {reason}; start the server before this stage begins")
 
 
 def models_used(run: Run) -> list[tuple[str, str]]:
