@@ -13,7 +13,7 @@ from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TR
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.teachers.lists import windows_of
-from acclimate.learn.teachers.rated_lists import POOR, Rules, _treat_false_negatives
+from acclimate.learn.teachers.turns import POOR, Rules, treat_false_negatives
 from acclimate.records import NWay, Query
 from acclimate.search.candidates import Candidates
 from acclimate.stages.label import RERANKER, label
@@ -220,10 +220,10 @@ def test_what_scores_above_a_share_of_the_source_is_a_false_negative_and_of_raw_
 ):
     example = NWay("q", ("s", "a", "b", "c"), scores)
     rules = Rules(normalize, 0, 0, 0.0, "positive", 0.5)
-    treated, n_false = _treat_false_negatives(example, rules)
+    treated, n_false = treat_false_negatives(example, rules)
     assert n_false == len(false)
     assert treated.scores == tuple(scores[0] if place in false else score for place, score in enumerate(scores))
-    kept, _ = _treat_false_negatives(example, rules._replace(false_negatives="drop"))
+    kept, _ = treat_false_negatives(example, rules._replace(false_negatives="drop"))
     assert [*zip(kept.doc_ids, kept.scores, strict=True)] == [
         (doc_id, scores[place]) for place, doc_id in enumerate(example.doc_ids) if place not in false
     ]

@@ -19,8 +19,9 @@ from labelling import (
 
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
-from acclimate.learn.teachers.rated_lists import Rules, _ties, turns_of
+from acclimate.learn.teachers.rated_lists import _ties
 from acclimate.learn.teachers.rating import Ratings
+from acclimate.learn.teachers.turns import Rules, ScoredLists, turns_of
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
 from acclimate.search.scales import NONE, as_it_is
@@ -54,9 +55,8 @@ def test_where_only_what_rates_a_few_candidates_has_weight_others_are_in_no_list
     scores[RERANKER][few] = [3, 1, 2]
     rated = [Candidates(query.as_query(), np.arange(6), scores) for query in (TRAIN[0], DEV[0])]
     rules = Rules(NONE, windows=0, source_within=0, drop_lowest=0, false_negatives="keep", false_negative_share=1)
-    (turn,), _, _ = turns_of(
-        [("teacher", weights)], rated, [few, few], [0, 0], [RERANKER], as_it_is, {}, IDS, {DEV[0].query_id}, rules
-    )
+    lists = ScoredLists(rated, [0, 0], IDS, as_it_is, {}, [few, few], [RERANKER])
+    (turn,), _, _ = turns_of([("teacher", weights)], lists, {DEV[0].query_id}, rules)
     for (example,), query in ((turn.train, TRAIN[0]), (turn.dev, DEV[0])):
         assert (example.query_id, example.doc_ids[0], len(example.doc_ids)) == (query.query_id, "d00", n_docs)
         assert n_docs == 6 or {*example.doc_ids} == {"d00", "d02", "d04"}

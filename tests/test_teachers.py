@@ -28,8 +28,8 @@ from labelling import (
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import FakeScorer
 from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
-from acclimate.learn.teachers.rated_lists import EMPTY, Rules, _example, _rated_list
 from acclimate.learn.teachers.selection import fuse_retrievers, parse_weights, teacher_warnings
+from acclimate.learn.teachers.turns import EMPTY, Rules, ScoredLists, turns_of
 from acclimate.records import Qrel, Query
 from acclimate.search.candidates import Candidates, best
 from acclimate.search.scales import as_it_is, scale
@@ -179,7 +179,9 @@ def test_weights_that_are_rounded_add_up_to_no_more_than_1():
         Candidates(Query("q", "?"), np.arange(2), dict.fromkeys("abcdef", scores)),
         dict.fromkeys("abcdef", 0.1667),
     )
-    assert _rated_list(candidates, 1, weights, as_it_is, "percentile", IDS).scores == (0.25005, 1.0)
+    lists, rules = ScoredLists([candidates], [1], IDS, as_it_is, {}), Rules("percentile", 0, 0, 0.0, "keep", 1.0)
+    ((turn,), _, _) = turns_of([("all", weights)], lists, (), rules)
+    assert turn.train[0].scores == (0.25005, 1.0)
 
 
 def test_the_1st_percentile_of_all_lists_is_0_and_the_99th_is_1():
@@ -222,8 +224,11 @@ def test_teachers_take_turns_in_the_order_of_their_names():
 )
 def test_a_source_that_scores_nothing_has_no_share_to_tell_false_negatives_by(treatment, normalize, reason):
     candidates = Candidates(Query("q", "?"), np.arange(3), {"bm25": np.array([0.0, 0.5, 0.0], np.float32)})
-    rules, to_scale = Rules(normalize, 0, 0, 0.0, treatment, 0.95), scale(normalize, [candidates], ["bm25"])
-    assert _example(candidates, 0, {"bm25": 1.0}, to_scale, IDS, rules)[1:] == (1, reason)
+    lists = ScoredLists([candidates], [0], IDS, scale(normalize, [candidates], ["bm25"]), {})
+    turns = turns_of([("bm25", {"bm25": 1.0})], lists, (), Rules(normalize, 0, 0, 0.0, treatment, 0.95))
+    assert turns.false_negatives == 1
+    assert turns.dropped.get(EMPTY, 0) == bool(reason)
+    assert len(turns.turns[0].train) == (not reason)
 
 
 def test_a_teacher_that_does_not_beat_where_students_begin_is_warned_of():

@@ -51,6 +51,11 @@ class Store:
             kept.guard = lambda left: self.budget.check(kept.ledger(), stage, left)
             yield kept
 
+    @property
+    def has_answers(self) -> bool:
+        """True if answers of LLMs may be cached."""
+        return (self.folder / COMPLETIONS).exists()
+
     def ledger(self) -> Ledger:
         """LLM usage by stage, summed over all sessions of this run."""
         with Completions(self.folder / COMPLETIONS) as kept:

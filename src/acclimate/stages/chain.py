@@ -189,7 +189,8 @@ def check_input(run: Run, *, until: str = "evaluate") -> None:
 def check_models(run: Run, *, asks: bool = True) -> None:
     """Check that each model needed by a stage not yet made can be loaded; hub models are downloaded now.
 
-    Otherwise a missing model, or one with pickled weights, would only fail hours later. asks: see `check`.
+    Otherwise a missing model, or one with pickled weights, would only fail hours later. Warns of an LLM whose server
+    accepts no connection. asks: see `check`.
     """
     done, raters = {*skipped(run), *provided_stages(run)}, _untrained_scorers(run)
     for stage, name in [*(base_encoders := _base_encoders(run)), *raters]:
@@ -208,7 +209,7 @@ def check_models(run: Run, *, asks: bool = True) -> None:
         if not llms.is_served(name):
             llms.check_files(name)
             llms.fingerprint_of(name)
-        elif run.batch_file is None and (reason := llms.why_unreachable(name)):
+        elif not run.store.has_answers and run.batch_file is None and (reason := llms.why_unreachable(name)):
             stages = " and ".join(stage for stage, each in missing.items() if each == name)
             distributed.warn(stages, f"nothing answers for {name}: {reason}; start the server before this stage begins")
 

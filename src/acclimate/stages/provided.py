@@ -26,8 +26,9 @@ from acclimate.corpus.formats import write_nway, write_synthetic
 from acclimate.corpus.near_duplicates import groups_of
 from acclimate.corpus.provided_queries import ProvidedQueries
 from acclimate.corpus.sides import sides_of
-from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
-from acclimate.learn.teachers.selection import TEACHER
+from acclimate.learn.teachers.rated_lists import Labels
+from acclimate.learn.teachers.selection import TEACHER, Teachers
+from acclimate.learn.teachers.turns import Rules, ScoredLists, turns_of
 from acclimate.measure.measures import MAIN
 from acclimate.records import NWay, PromptExample, Query, SyntheticQuery
 from acclimate.run.output import Account
@@ -148,17 +149,11 @@ def labeled(run: Run, sampled: Sampled, filtered: Filtered) -> Labeled | None:
         ]
         ndcg = _ndcg(held_out)
         teacher = {"name": TEACHER, MAIN: ndcg, "weight": 1.0, "used": True, "reason": "its lists were given"}
-        kind = settings["normalize"]
-        to_scale, rules = scale(kind, lists, [PROVIDED]), Rules(**{name: settings[name] for name in Rules._fields})
-        turns, n_false, unused = turns_of(
-            [(PROVIDED, {PROVIDED: 1.0})], lists, [np.arange(len(of_query.rows)) for of_query in lists], sources, (),
-            to_scale, {PROVIDED: 1.0}, ids, in_dev, rules._replace(windows=0),
-        )  # fmt: skip
-        (turn,) = turns
-        result = Labels.of(
-            turns, {}, [teacher], lists, [PROVIDED], ids, to_scale,
-            normalize=kind, dropped=dropped | unused, false_negatives=n_false,
-        )  # fmt: skip
+        kind, rules = settings["normalize"], Rules(**{name: settings[name] for name in Rules._fields})
+        scored = ScoredLists(lists, sources, ids, scale(kind, lists, [PROVIDED]), {PROVIDED: 1.0})
+        turns = turns_of([(PROVIDED, {PROVIDED: 1.0})], scored, in_dev, rules._replace(windows=0))
+        (turn,) = turns.turns
+        result = Labels.of(turns, scored, [PROVIDED], Teachers({}, [teacher]), normalize=kind, dropped=dropped)
         write_nway(folder / "train.jsonl", turn.train)
         write_nway(folder / "dev.jsonl", turn.dev)
         write_jsonl(folder / "scores.jsonl", result.rated)

@@ -10,7 +10,7 @@ from acclimate.base.errors import SettingError
 from acclimate.base.spilled import collect
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.lists import lists_of
-from acclimate.learn.teachers.rated_lists import Labels, Rules, turns_of
+from acclimate.learn.teachers.rated_lists import Labels
 from acclimate.learn.teachers.rating import Ratings
 from acclimate.learn.teachers.selection import (
     SEQUENTIAL,
@@ -22,6 +22,7 @@ from acclimate.learn.teachers.selection import (
     sequential,
     teaches,
 )
+from acclimate.learn.teachers.turns import Rules, ScoredLists, turns_of
 from acclimate.records import Query, Scorer, SyntheticQuery
 from acclimate.search.candidates import Find, best, best_places
 from acclimate.search.members import Ids
@@ -61,16 +62,11 @@ def label_lists(
     ]
     rated = collect(ratings.rate(lists, asking, places), scratch) if asking else lists
     names = [*members, *asking]
-    to_scale = scale(normalize, rated, names)
+    scored = ScoredLists(rated, sources, ids, scale(normalize, rated, names), order, places, asking)
     in_turn = [(name, {name: 1.0}) for name in used] if settings["mode"] == SEQUENTIAL else [(TEACHER, chosen.weights)]
-    turns, n_false, dropped = turns_of(
-        in_turn, rated, places, sources, asking, to_scale, order, ids, {query.query_id for query in dev},
-        Rules(**{name: settings[name] for name in Rules._fields}), scratch,
-    )  # fmt: skip
-    return Labels.of(
-        turns, chosen.weights, chosen.rows, rated, names, ids, to_scale,
-        normalize=normalize, dropped=dropped, false_negatives=n_false,
-    )  # fmt: skip
+    in_dev, rules = {query.query_id for query in dev}, Rules(**{name: settings[name] for name in Rules._fields})
+    turns = turns_of(in_turn, scored, in_dev, rules, scratch)
+    return Labels.of(turns, scored, names, chosen, normalize=normalize)
 
 
 def _choose(

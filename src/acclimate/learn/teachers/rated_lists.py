@@ -1,38 +1,22 @@
-"""Lists scored by a teacher: as training examples, as files, and their statistics."""
+"""What labelling makes: the lists of each teacher, the teachers, and their statistics."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from acclimate.base.spilled import Kept, collect
-from acclimate.learn.teachers.lists import rank_of_source, windows_of
+from acclimate.learn.teachers.selection import Teachers
+from acclimate.learn.teachers.turns import ScoredLists, Turn, Turns
 from acclimate.records import NWay
-from acclimate.search.candidates import Candidates, min_max
+from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.scales import NONE, PERCENTILE, Scale, as_it_is, bounds, combine
+from acclimate.search.scales import NONE, PERCENTILE, Scale, bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-EMPTY = "nothing but false negatives"
-ALIKE = "of the log, everything rated alike"  # without a known relevant document, equal scores mean nothing
-ALONE = "nothing to compare is found"
-LOW = "the teacher ranks the source document too low"
-POOR = "the teacher finds no good document"
-
-
-class Turn(NamedTuple):
-    """Training and held-out lists with the scores of one teacher, source document first if there is one."""
-
-    teacher: str
-    train: Kept[NWay]
-    dev: Kept[NWay]
 
 
 class Labels(NamedTuple):
@@ -52,37 +36,34 @@ class Labels(NamedTuple):
     @classmethod
     def of(
         cls,
-        turns: list[Turn],
-        weights: dict[str, float],
-        teachers: list[dict[str, Any]],
-        rated: Sequence[Candidates],
+        turns: Turns,
+        lists: ScoredLists,
         names: Sequence[str],
-        ids: Ids,
-        to_scale: Scale,
+        teachers: Teachers,
         *,
         normalize: str,
-        dropped: dict[str, int],
-        false_negatives: int,
+        dropped: Mapping[str, int] | None = None,
     ) -> Labels:
         """Add statistics to lists.
 
-        rated: the candidates with scores by `names`. to_scale: of kind `normalize`, fitted to them.
+        lists: the candidates with scores by `names`, of which `turns` were made. normalize: the kind of their scale.
+        dropped: queries that were dropped before, by reason.
         """
-        is_raw = normalize == NONE
+        is_raw, rated = normalize == NONE, lists.candidates
         return cls(
-            turns,
-            weights,
-            teachers,
-            _mean_entropy((example.scores for turn in turns for example in turn.train), is_raw=is_raw),
-            dropped,
-            (_all_scores(of_query, names, to_scale, ids) for of_query in rated),
+            turns.turns,
+            teachers.weights,
+            teachers.rows,
+            _mean_entropy((example.scores for turn in turns.turns for example in turn.train), is_raw=is_raw),
+            {**(dropped or {}), **turns.dropped},
+            (_all_scores(of_query, names, lists.scale, lists.ids) for of_query in rated),
             {
                 "normalize": normalize,
                 "target": "as rated" if is_raw else "in [0, 1]",
                 **({"bounds": bounds(rated, names)} if normalize == PERCENTILE else {}),
             },
             _ties(rated, names),
-            false_negatives,
+            turns.false_negatives,
         )
 
     @property
@@ -112,144 +93,6 @@ class Labels(NamedTuple):
     def dev(self) -> Sequence[NWay]:
         """The first teacher's held-out lists."""
         return self.turns[0].dev
-
-
-class Rules(NamedTuple):
-    """Settings of `stages.label` for turning scored candidates into lists."""
-
-    normalize: str
-    windows: int
-    source_within: int
-    drop_lowest: float
-    false_negatives: str
-    false_negative_share: float
-
-
-def turns_of(
-    teachers: Sequence[tuple[str, Mapping[str, float]]],
-    rated: Sequence[Candidates],
-    best: Sequence[NDArray[np.int64]],
-    sources: Sequence[int | None],
-    asked: Collection[str],
-    to_scale: Scale,
-    order: Mapping[str, float],
-    ids: Ids,
-    in_dev: Collection[str],
-    rules: Rules,
-    scratch: Path | None = None,
-) -> tuple[list[Turn], int, dict[str, int]]:
-    """Training and held-out lists of each teacher.
-
-    teachers: (name, weights of its scorers). best: positions of the candidates of each list that the scorers in `asked`
-    scored; if no other scorer teaches, the rest is dropped. sources: row of each query's source document, or None.
-    to_scale: normalizes scores before they are added. order: weights of the members that ranked the candidates. in_dev:
-    ids of held-out queries. scratch: a folder to hold lists; None: memory. Also returns the number of false negatives,
-    and counts of dropped queries and lists by reason.
-    """
-    turns: list[Turn] = []
-    n_false, dropped = 0, Counter({EMPTY: 0} if rules.false_negatives != "keep" else {})
-    for teacher, weights in teachers:
-        turn = Turn(teacher, collect((), scratch), collect((), scratch))
-        is_asked_alone = all(name in asked for name, weight in weights.items() if weight)
-
-        def lists(is_asked_alone: bool = is_asked_alone) -> Iterator[Candidates]:
-            for candidates, places in zip(rated, best, strict=True):
-                yield candidates.select(places) if is_asked_alone else candidates
-
-        reasons = _left_out(lists(), sources, weights, to_scale, ids, rules)
-        for candidates, source, reason in zip(lists(), sources, reasons, strict=True):
-            if reason:
-                dropped[reason] += 1
-                continue
-            for part in windows_of(candidates, source, order, ids, rules.windows):
-                example, n_in_list, left_out = _example(part, source, weights, to_scale, ids, rules)
-                n_false += n_in_list
-                if left_out:
-                    dropped[left_out] += 1
-                else:
-                    (turn.dev if example.query_id in in_dev else turn.train).append(example)
-        turns.append(turn)
-    return turns, n_false, dict(dropped)
-
-
-def _left_out(
-    lists: Iterable[Candidates],
-    sources: Sequence[int | None],
-    weights: Mapping[str, float],
-    to_scale: Scale,
-    ids: Ids,
-    rules: Rules,
-) -> list[str]:
-    """The reason to drop each query, or "": where the teacher is unsure it says little (CADET)."""
-    reasons, tops = [""] * len(sources), [np.inf] * len(sources)
-    # A single teacher ranks by its own scores: percentiles are clipped, so they tie its best documents.
-    to_rank = as_it_is if sum(weight > 0 for weight in weights.values()) == 1 else to_scale
-    for number, (candidates, source) in enumerate(zip(lists, sources, strict=True)):
-        if len(candidates.rows) < 2:
-            reasons[number] = ALONE
-        elif rules.source_within or rules.drop_lowest:
-            scores = combine(candidates, weights, to_rank)
-            rank = 1 if source is None else rank_of_source(scores, candidates, source, ids)
-            reasons[number] = LOW if 0 < rules.source_within < rank else ""
-            tops[number] = float(scores.max())
-    sure = [top for top, reason in zip(tops, reasons, strict=True) if not reason]
-    least = float(np.quantile(sure, rules.drop_lowest)) if rules.drop_lowest and sure else -np.inf
-    return [reason or (POOR if top < least else "") for top, reason in zip(tops, reasons, strict=True)]
-
-
-def _example(
-    candidates: Candidates,
-    source: int | None,
-    weights: Mapping[str, float],
-    to_scale: Scale,
-    ids: Ids,
-    rules: Rules,
-) -> tuple[NWay, int, str]:
-    """(training example, its number of false negatives, the reason to drop it or "")."""
-    example = _rated_list(candidates, source, weights, to_scale, rules.normalize, ids)
-    if source is None:
-        return example, 0, ALIKE if example.scores[0] == example.scores[-1] else ""
-    treated, n_false = _treat_false_negatives(example, rules)
-    is_nothing = n_false == len(candidates.rows) - 1 or (example.scores[0] == 0 and rules.normalize != NONE)
-    return treated, n_false, EMPTY if rules.false_negatives != "keep" and n_false and is_nothing else ""
-
-
-def _rated_list(
-    candidates: Candidates,
-    source: int | None,
-    weights: Mapping[str, float],
-    to_scale: Scale,
-    kind: str,
-    ids: Ids,
-) -> NWay:
-    """The teacher's scores, in [0, 1] unless raw; source document first if there is one, then by score."""
-    scores = combine(candidates, weights, to_scale)
-    # Percentile scores are absolute; the other scales are relative to the list, and are stretched to [0, 1].
-    if kind != NONE:
-        scores = scores.clip(0, 1) if kind == PERCENTILE else min_max(scores)
-    order = sorted(ids.order(scores, candidates.rows), key=lambda place: candidates.rows[place] != source)
-    return NWay(
-        candidates.query.query_id,
-        tuple(ids.doc_ids[candidates.rows[place]] for place in order),
-        tuple(round(float(scores[place]), 6) for place in order),
-        has_positive=source is not None,
-    )
-
-
-def _treat_false_negatives(example: NWay, rules: Rules) -> tuple[NWay, int]:
-    """(the example with its false negatives treated by the rules, their number)."""
-    source, treatment = example.scores[0], rules.false_negatives
-    # Raw scores have no shares: whatever scores above the source counts.
-    limit = source if rules.normalize == NONE else rules.false_negative_share * source
-    false = {place for place in range(1, len(example.scores)) if example.scores[place] > limit}
-    if treatment == "positive":
-        scores = tuple(source if place in false else score for place, score in enumerate(example.scores))
-        return example._replace(scores=scores), len(false)
-    if treatment == "drop":
-        kept = [place for place in range(len(example.scores)) if place not in false]
-        doc_ids = tuple(example.doc_ids[place] for place in kept)
-        return NWay(example.query_id, doc_ids, tuple(example.scores[place] for place in kept)), len(false)
-    return example, len(false)
 
 
 def _all_scores(candidates: Candidates, names: Sequence[str], to_scale: Scale, ids: Ids) -> dict[str, Any]:
