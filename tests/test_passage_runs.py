@@ -18,6 +18,7 @@ from chain import (
 )
 from files_page import undocumented
 
+import acclimate
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.cli.main import main
 from acclimate.records import Doc
@@ -93,6 +94,12 @@ def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
     assert main(["search", str(of_passages), "lava", "--k", "30"]) == 0
     found = re.findall(r"\(of (\S+)\)", capsys.readouterr().out)
     assert len(found) == len(set(found)) > 0
+
+
+def test_an_export_counts_documents_and_passages_apart(of_passages, tmp_path):
+    exported = acclimate.open(of_passages).export("opensearch", tmp_path / "exported", system="bm25")
+    n_passages = len(json.loads((of_passages / "sample" / "splits.json").read_text()))
+    assert exported.counts["documents"] == len(LONG) < n_passages <= exported.counts["passages"]
 
 
 @pytest.mark.slow

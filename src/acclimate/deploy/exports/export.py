@@ -115,18 +115,20 @@ def _written(source: Source, form: Format, folder: Path, recipe: Mapping[str, An
     started = time.monotonic()
     with writing(folder):
         result = form.write(source, folder)
-    n_docs = len(source.corpus)
-    if result.counts.get("documents", n_docs) != n_docs:
+    counts, n_docs = result.counts, len(source.corpus)
+    if counts.get("documents", n_docs) != n_docs:
         raise DataError(
-            f"{counted(result.counts['documents'], 'document')} can be read back; the run has {n_docs:,}", path=folder
+            f"{counted(counts['documents'], 'document')} can be read back; the run has {n_docs:,}", path=folder
         )
+    if "documents" in counts and source.run.input.parents:
+        counts = {**counts, "documents": len(source.run.input.documents), "passages": n_docs}
     (folder / _BEGUN).unlink()
     (folder / _LOCK).unlink()
     return manifests.write(
         folder,
         {
             **recipe,
-            "counts": result.counts,
+            "counts": counts,
             "notes": result.notes,
             "lines": result.lines,
             "outputs": manifests.outputs(folder),
