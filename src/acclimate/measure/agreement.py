@@ -117,4 +117,4 @@ def _with_interval(by_query: NDArray[np.int64], disagreement: NDArray[np.float64
     times = np.random.default_rng([seed, 2]).multinomial(count, np.full(count, 1 / count), size=_SAMPLES)
     samples = kappa(np.einsum("sq,qij->sij", times, by_query), disagreement)
     samples = samples[~np.isnan(samples)]
-    return Kappa(value, interval_of(samples, count))
+    return Kappa(value, interval_of(samples, count, (-1.0, 1.0)))

@@ -34,6 +34,7 @@ EXACT_PAIRS = 14  # number of differing pairs up to which all 2**14 sign assignm
 NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 _CELLS = 2**21  # random numbers held at once
 _KEPT_CELLS = 2**26  # bytes of bootstrap samples cached for further values of as many queries
+_VALUES, _DIFFERENCES = (0.0, 1.0), (-1.0, 1.0)  # ranges of measures, and of their differences
 
 Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
 Floats = NDArray[np.float64]
@@ -106,7 +107,7 @@ def compare(
         baseline=baseline,
         measure=measure,
         delta=float(differences.mean()),
-        ci95=_interval(totals, counts, seed, samples),
+        ci95=_interval(totals, counts, seed, samples, _DIFFERENCES),
         p=_randomization_p(totals[np.abs(totals) > TIE], seed, samples),
         wins=int((differences > 0).sum()),
         losses=int((differences < 0).sum()),
@@ -126,19 +127,21 @@ def interval(
     values: Mapping[str, float], *, seed: int = 0, samples: int = 10_000, sources: Mapping[str, str] = NO_SOURCES
 ) -> tuple[float, float]:
     """95% interval of the mean of one system's values, query_id -> value. sources: see `compare`."""
-    return _interval(*_by_source(_by_query(values), values, sources), seed, samples)
+    return _interval(*_by_source(_by_query(values), values, sources), seed, samples, _VALUES)
 
 
-def interval_of(samples: Floats, count: int) -> tuple[float, float]:
+def interval_of(samples: Floats, count: int, whole: tuple[float, float]) -> tuple[float, float]:
     """95% interval of a statistic computed on bootstrap samples of `count` independent queries, or sources of queries.
+
+    whole: the range of the statistic, which is the interval of a single query: it tells nothing about others.
 
     Plain percentiles are too narrow for few queries: with ten they cover the mean in 9 of 10 cases, since samples vary
     less than the population and its tails are not Student's. So percentiles further out are taken (the expanded
     percentile interval, Hesterberg, The American Statistician 2015).
     """
-    beyond = 0.0
-    if count > 1:
-        beyond = NormalDist().cdf(-sqrt(count / (count - 1)) * students_t(0.975, count - 1))
+    if count == 1:
+        return whole
+    beyond = NormalDist().cdf(-sqrt(count / (count - 1)) * students_t(0.975, count - 1))
     low, high = np.quantile(samples, [beyond, 1 - beyond])
     return float(low), float(high)
 
@@ -159,12 +162,14 @@ def _randomization_p(differences: Floats, seed: int, samples: int) -> float:
     return (as_far + 1) / (samples + 1)
 
 
-def _interval(totals: Floats, counts: Floats, seed: int, samples: int) -> tuple[float, float]:
-    """totals, counts: see `_by_source`."""
+def _interval(
+    totals: Floats, counts: Floats, seed: int, samples: int, whole: tuple[float, float]
+) -> tuple[float, float]:
+    """totals, counts: see `_by_source`. whole: see `interval_of`."""
     count = len(totals)
     resampled = _kept if samples * count <= _KEPT_CELLS else _resampled
     drawn = (times.astype(np.float64) for times in resampled(count, seed, samples))
-    return interval_of(np.concatenate([times @ totals / (times @ counts) for times in drawn]), count)
+    return interval_of(np.concatenate([times @ totals / (times @ counts) for times in drawn]), count, whole)
 
 
 def _resampled(count: int, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
