@@ -21,7 +21,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.teachers.rated_lists import _ties
 from acclimate.learn.teachers.rating import Ratings
-from acclimate.learn.teachers.turns import Rules, ScoredLists, turns_of
+from acclimate.learn.teachers.turns import ALIKE, ALONE, EMPTY, LOW, Rules, ScoredLists, turns_of
 from acclimate.records import Query
 from acclimate.search.candidates import Candidates
 from acclimate.search.scales import NONE, as_it_is
@@ -60,6 +60,29 @@ def test_where_only_what_rates_a_few_candidates_has_weight_others_are_in_no_list
     for (example,), query in ((turn.train, TRAIN[0]), (turn.dev, DEV[0])):
         assert (example.query_id, example.doc_ids[0], len(example.doc_ids)) == (query.query_id, "d00", n_docs)
         assert n_docs == 6 or {*example.doc_ids} == {"d00", "d02", "d04"}
+
+
+@pytest.mark.parametrize(
+    ("source", "scores", "rules", "reason"),
+    [
+        (None, [3, 2, 1], {"source_within": 1}, ""),  # without a source there is none to rank
+        (1, [3, 2, 1], {"source_within": 1}, LOW),
+        (1, [3, 2, 1], {"source_within": 2}, ""),
+        (None, [3, 3, 1], {}, ""),
+        (None, [3, 3, 3], {}, ALIKE),
+        (0, [3, 3, 3], {}, ""),
+        (2, [3, 2, 1], {"false_negatives": "drop"}, EMPTY),
+        (1, [3, 2, 1], {"false_negatives": "drop"}, ""),
+        (0, [3], {"drop_lowest": 0.5}, ALONE),
+    ],
+)
+def test_a_list_that_teaches_nothing_is_dropped_and_its_reason_counted(source, scores, rules, reason):
+    query, values = Query("q", "?"), np.array(scores, np.float32)
+    lists = ScoredLists([Candidates(query, np.arange(len(scores)), {"bm25": values})], [source], IDS, as_it_is, {})
+    rules = {"windows": 0, "source_within": 0, "drop_lowest": 0, "false_negatives": "keep", **rules}
+    (turn,), _, dropped = turns_of([("bm25", {"bm25": 1.0})], lists, (), Rules(NONE, false_negative_share=1, **rules))
+    assert {reason: n for reason, n in dropped.items() if n} == ({reason: 1} if reason else {})
+    assert [example.has_positive for example in turn.train] == [source is not None] * (not reason)
 
 
 def test_ties_are_counted_by_teacher():
