@@ -19,6 +19,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.learn.rerankers.checks import check_base
 from acclimate.learn.rerankers.ranking import rank_held_out
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.records import Doc
 from acclimate.search import scorers
 from acclimate.search.scorers import named, template
@@ -65,8 +66,8 @@ def test_the_loss_of_an_answer_is_that_of_transformers_its_end_included(t5):
 
 def test_held_out_lists_are_ranked_without_dropout(t5):
     model: Any = torch.nn.Sequential(MonoT5.of(str(t5), max_tokens=64))
-    rankings = [rank_held_out(model.train(), 64, DEV, TEXTS, CORPUS) for _ in range(2)]
-    assert rankings[0] == rankings[1] == rank_held_out(model.eval(), 64, DEV, TEXTS, CORPUS)
+    rankings = [rank_held_out(model.train(), 64, DEV, Texts(TEXTS, CORPUS)) for _ in range(2)]
+    assert rankings[0] == rankings[1] == rank_held_out(model.eval(), 64, DEV, Texts(TEXTS, CORPUS))
 
 
 def test_a_decoder_learns_the_first_token_of_its_answer(llama):

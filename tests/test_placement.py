@@ -25,6 +25,7 @@ from acclimate.learn.rerankers import training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.losses import LOSSES, pairs
 from acclimate.learn.rerankers.ranking import rank_held_out
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.students.kinds import STUDENTS, save
 from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.training import StudentTraining
@@ -219,10 +220,10 @@ def test_rerankers_of_every_kind_rate_and_learn_on_the_device(kind, as_cuda, tin
     seen = used(model)
     assert places(model) == {NAME}
     lists = examples(range(3))
-    texts = {query.query_id: query.text for query in QUERIES}
-    assert np.isfinite(rank_held_out(model, 96, lists, texts, CORPUS).spread)
+    texts = Texts({query.query_id: query.text for query in QUERIES}, CORPUS)
+    assert np.isfinite(rank_held_out(model, 96, lists, texts).spread)
     for name in ("listwise", "bce", "token") if kind != "cross-encoder" else set(LOSSES) - {"token"}:
-        rows = LOSSES[name].dataset(lists, texts, CORPUS)
+        rows = LOSSES[name].dataset(lists, texts)
         *columns, labels = (list(rows[column]) for column in rows.column_names)
         is_ragged = LOSSES[name].dataset is not pairs and name != "margin-mse"
         on = [torch.tensor(one).to(NAME) for one in labels] if is_ragged else torch.tensor(labels).to(NAME)

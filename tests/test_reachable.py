@@ -56,6 +56,14 @@ def test_every_host_that_is_none_has_a_reason(error, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_proxies")
+def test_an_address_without_a_port_has_that_of_its_scheme(monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "create_connection", lambda address, _: asked.append(address) or socket.socket())
+    assert why_unreachable(["http://h/v1"]) == why_unreachable(["https://h"]) == why_unreachable(["http://h:9"]) == ""
+    assert asked == [("h", 80), ("h", 443), ("h", 9)]
+
+
+@pytest.mark.usefixtures("no_proxies")
 def test_what_a_proxy_reaches_is_not_known(nobody, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", nobody)
     assert why_unreachable([nobody]) == ""

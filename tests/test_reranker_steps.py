@@ -29,6 +29,7 @@ from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
 from acclimate.learn.rerankers.order import cycled
 from acclimate.learn.rerankers.ranking import Ranking
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import _key, _limited
 from acclimate.records import Doc, NWay
 
@@ -63,7 +64,7 @@ def test_every_query_is_learned_from_first_middle_and_last(tiny_encoder, tmp_pat
     seen = []
     listwise = losses.LOSSES["listwise"]
     watched = listwise._replace(
-        dataset=lambda examples, *rest: seen.append([e.query_id for e in examples]) or listwise.dataset(examples, *rest)
+        dataset=lambda examples, texts: seen.append([e.query_id for e in examples]) or listwise.dataset(examples, texts)
     )
     monkeypatch.setitem(losses.LOSSES, "listwise", watched)
     notes = trained(tiny_encoder, tmp_path, epochs=1, max_queries=10, batch_size=3).notes
@@ -93,7 +94,7 @@ def test_a_reranker_is_kept_for_exactly_what_it_was_trained_on(monkeypatch):
             "min_queries": 1,
             "epochs": 1,
         } | settings
-        return _key(group, {"q": query, "r": checked}, corpus, settings)
+        return _key(group, Texts({"q": query, "r": checked}, corpus), settings)
 
     same = {key(), key(rerankers="3"), key(merge="slerp"), key(min_queries=9)}
     texts = {key(query="x"), key(checked="x"), key(doc="x"), key(scores=(1.0, 0.5)), key(dev=("e",))}
@@ -140,7 +141,7 @@ def test_as_many_steps_as_asked_each_of_as_many_queries(
 
 @pytest.mark.parametrize("count", [1, 23, 24, 25, 100])
 def test_every_row_is_read_once_before_any_is_read_twice(count):
-    rows = losses.lists((1.0, 0.0))(TRAIN, {query_id: query_id for query_id in TEXTS}, CORPUS)
+    rows = losses.lists((1.0, 0.0))(TRAIN, Texts({query_id: query_id for query_id in TEXTS}, CORPUS))
     read = cycled(rows, count, seed=3)["query"]
     passes = [read[start : start + 24] for start in range(0, count, 24)]
     assert len(read) == count
@@ -253,7 +254,7 @@ def test_what_is_noted_of_held_out_lists_is_of_the_weights_that_are_kept(
     evaluations, ndcg, spread, tmp_path, monkeypatch
 ):
     def trainer_of(*made_of):
-        made_of[7].update({5: Ranking(0.8, 0.5), 10: Ranking(0.3, 0.7)})
+        made_of[5].update({5: Ranking(0.8, 0.5), 10: Ranking(0.3, 0.7)})
         state = SimpleNamespace(log_history=[], global_step=10, best_global_step=5, epoch=1.0)
         schedule = SimpleNamespace(lr_lambdas=[lambda step: 1.0], last_epoch=10)
         return SimpleNamespace(state=state, lr_scheduler=schedule, evaluate=lambda: {"eval_loss": 1.0})
@@ -266,7 +267,7 @@ def test_what_is_noted_of_held_out_lists_is_of_the_weights_that_are_kept(
     monkeypatch.setattr(training, "equal_scores", nullcontext)
     monkeypatch.setattr(training, "_save", lambda model, path: None)
     settings = dataclasses.replace(SETTINGS, evaluations=evaluations)
-    notes = training.train_reranker(TRAIN, TRAIN, TEXTS, CORPUS, tmp_path, "one", settings, key="")
+    notes = training.train_reranker(Group("one", TRAIN, TRAIN), Texts(TEXTS, CORPUS), tmp_path, settings, key="")
     assert (notes["dev_ndcg_before"], notes["dev_ndcg"], notes["spread"]) == (0.1, ndcg, spread)
 
 

@@ -1,10 +1,11 @@
-"""A run whose index has no token vectors: what it leaves out, what it refuses, and that all else is as it was."""
+"""A run whose index has no token vectors, or small ones: what it leaves out and refuses; all else is as it was."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from chain import fake_answers, report_of, write_corpus
+from chain import FAST, fake_answers, report_of, write_corpus
+from test_update import CAME, assert_searches_as_anew
 
 import acclimate
 from acclimate.base.errors import SettingError
@@ -68,3 +69,13 @@ def test_a_run_without_them_is_made_searched_and_updated(corpus, finished, run_a
     run.update(write_corpus(tmp_path / "new.jsonl", [Doc("zircon", "Zircon outlives glaciers.")]))
     hit = run.search("zircon glaciers", k=1, system="hybrid:equal")[0]
     assert (hit.document_id, sorted(hit.members)) == ("zircon", ["bm25", "dense"])
+
+
+@pytest.mark.slow
+def test_shortened_vectors_and_four_bit_tokens_are_updated_as_they_are(corpus, run_adapt, tmp_path):
+    out = tmp_path / "run"
+    changes = (*FAST, "distill.student=dense", "distill.dim=8", "distill.matryoshka=16", "index.tokens=int4")
+    with fake_answers():
+        assert run_adapt(corpus, out, changes=changes) == 0
+    acclimate.open(out).update(write_corpus(tmp_path / "new.jsonl", CAME))
+    assert_searches_as_anew(out, tmp_path / "anew")

@@ -18,6 +18,7 @@ from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.learn.rerankers import losses
 from acclimate.learn.rerankers.ranking import has_collapsed, ranking_of
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, _groups
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
@@ -112,7 +113,7 @@ def test_another_seed_makes_another_reranker(made, tiny_encoder, tmp_path):
 
 
 def test_the_columns_hold_the_texts_and_the_positive_first():
-    rows = list(losses.lists((1.0, 0.0))(TRAIN[:2], TEXTS, CORPUS))
+    rows = list(losses.lists((1.0, 0.0))(TRAIN[:2], Texts(TEXTS, CORPUS)))
     assert rows[1] == {
         "query": "what about food",
         "docs": ["rice cheese", "moon stars", "moon ocean", "moon coast"],
@@ -138,7 +139,7 @@ def test_examples_of_different_widths(tiny_encoder, tmp_path):
 
 
 def test_pairs_are_flattened_with_the_positive_first_and_weighed_up(tiny_encoder):
-    rows = list(losses.pairs(TRAIN[:1], TEXTS, CORPUS))
+    rows = list(losses.pairs(TRAIN[:1], Texts(TEXTS, CORPUS)))
     assert [list(row.values()) for row in rows] == [
         ["what about food", "rice fish", 1.0],
         ["what about food", "moon tide", 0.0],
@@ -151,7 +152,7 @@ def test_pairs_are_flattened_with_the_positive_first_and_weighed_up(tiny_encoder
 
 def test_margins_are_those_of_the_teacher_where_there_is_one():
     uneven = [TRAIN[0]._replace(scores=(9.0, 5.0, 4.0, 0.5)), TRAIN[1]._replace(doc_ids=TRAIN[1].doc_ids[:3])]
-    rows = list(losses.margins(uneven, TEXTS, CORPUS))
+    rows = list(losses.margins(uneven, Texts(TEXTS, CORPUS)))
     assert [row["label"] for row in rows] == [[9.0, 5.0, 4.0, 0.5], [1.0, 0.0, 0.0, 0.0]]
     assert list(rows[1].values())[:-1] == ["what about food", "rice cheese", "moon stars", "moon ocean", "moon stars"]
 

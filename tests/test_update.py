@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chain import FAST, fake_answers, write_corpus
+from chain import write_corpus
 from files_page import undocumented
 
 import acclimate
@@ -80,16 +80,6 @@ def test_an_updated_run_searches_as_one_that_was_indexed_anew(run_folder, tmp_pa
     again = run.update(write_corpus(tmp_path / "newer.jsonl", [old[1], *CAME[:1]]), all=True)
     assert again.changes == {"came": 1, "changed": 0, "went": len(old) - 1}
     assert [doc.doc_id for doc in documents_of(run_folder)] == [old[1].doc_id, "zircon"]
-
-
-@pytest.mark.slow
-def test_shortened_vectors_and_four_bit_tokens_are_updated_as_they_are(corpus, run_adapt, tmp_path):
-    out = tmp_path / "run"
-    changes = (*FAST, "distill.student=dense", "distill.dim=8", "distill.matryoshka=16", "index.tokens=int4")
-    with fake_answers():
-        assert run_adapt(corpus, out, changes=changes) == 0
-    acclimate.open(out).update(write_corpus(tmp_path / "new.jsonl", CAME))
-    assert_searches_as_anew(out, tmp_path / "anew")
 
 
 def test_a_field_that_is_another_is_a_change(copied, tmp_path):
@@ -169,7 +159,6 @@ def test_what_came_and_went_is_in_the_report_and_what_was_measured_stays(copied,
     [
         ({}, SettingError, "nothing to update; expected documents, or ids to remove with --remove"),
         ({"all": True}, SettingError, "nothing to update"),
-        ({"remove": "volcan.md\n"}, DataError, r"gone.txt:1: no document 'volcan.md' in this run.$"),
         ({"remove": "d01\nd033\n"}, DataError, r"gone.txt:2: no document 'd033' in this run. Did you mean 'd33'\?"),
         ({"remove": "\n"}, DataError, "gone.txt: no ids; expected the ids of documents"),
         ({"newdocs": "nowhere.jsonl"}, DataError, "no such file or folder"),

@@ -20,6 +20,7 @@ from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
 from acclimate.learn.rerankers.steps import queries_of_a_step
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, WITHOUT_NEGATIVES, collapse_warnings, train_rerankers
 from acclimate.llm.prompts import plain_names
 from acclimate.records import Doc, NWay, Scorer
@@ -155,7 +156,9 @@ def train(
     check_steps(**settings)
     check_base(**settings)
     return Rerankers(
-        *train_rerankers(examples, dev, texts, corpus, folder, prompts or {}, settings=settings, progress=progress)
+        *train_rerankers(
+            examples, dev, Texts(texts, corpus), folder, prompts or {}, settings=settings, progress=progress
+        )
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import train_rerankers
 from acclimate.records import Doc, NWay, Scorer, SyntheticQuery
 from acclimate.search import scorers
@@ -38,8 +39,7 @@ def trained_reranker(
     paths, _ = train_rerankers(
         [example for example in examples if sources[example.query_id] not in held_out],
         [example for example in examples if sources[example.query_id] in held_out],
-        {query.query_id: query.text for query in queries},
-        corpus,
+        Texts({query.query_id: query.text for query in queries}, corpus),
         folder,
         {},
         settings=settings,

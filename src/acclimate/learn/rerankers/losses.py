@@ -13,7 +13,7 @@ Columns are identified by position, not by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -21,32 +21,30 @@ import torch
 from datasets import Dataset
 from sentence_transformers.cross_encoder import losses
 
-from acclimate.records import Doc, NWay
+from acclimate.learn.rerankers.texts import Texts
+from acclimate.records import NWay
 
 _NEVER = -1e4  # a logit of probability 0
-
-Texts = Mapping[str, str]
-Corpus = Mapping[str, Doc]
 
 
 class RerankerLoss(NamedTuple):
     """A loss, and the dataset that it takes."""
 
     make: Callable[[Any, list[NWay], int], Any]  # (model, examples, pairs at once) -> loss
-    dataset: Callable[[Sequence[NWay], Texts, Corpus], Dataset]
+    dataset: Callable[[Sequence[NWay], Texts], Dataset]
     is_pointwise: bool = False  # a row is a pair, not a query
     of_scores: bool = True  # computed from scores alone
 
 
-def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpus], Dataset]:
+def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts], Dataset]:
     """A dataset with columns query, docs, labels: one row per query, with these labels for positive and negatives."""
     positive, negative = labels
 
-    def dataset(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+    def dataset(examples: Sequence[NWay], texts: Texts) -> Dataset:
         return Dataset.from_dict(
             {
-                "query": [texts[example.query_id] for example in examples],
-                "docs": [_docs(example, corpus) for example in examples],
+                "query": [texts.query(example) for example in examples],
+                "docs": [texts.documents(example) for example in examples],
                 "labels": [[positive] + [negative] * (len(example.doc_ids) - 1) for example in examples],
             }
         )
@@ -54,29 +52,29 @@ def lists(labels: tuple[float, float]) -> Callable[[Sequence[NWay], Texts, Corpu
     return dataset
 
 
-def pairs(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+def pairs(examples: Sequence[NWay], texts: Texts) -> Dataset:
     """A dataset with columns query, document, label: one row per document, 1.0 for positives."""
     rows = [
-        (texts[example.query_id], text, float(place == 0))
+        (texts.query(example), text, float(place == 0))
         for example in examples
-        for place, text in enumerate(_docs(example, corpus))
+        for place, text in enumerate(texts.documents(example))
     ]
     return Dataset.from_dict(
         {name: [row[column] for row in rows] for column, name in enumerate(("query", "document", "label"))}
     )
 
 
-def margins(examples: Sequence[NWay], texts: Texts, corpus: Corpus) -> Dataset:
+def margins(examples: Sequence[NWay], texts: Texts) -> Dataset:
     """A dataset with columns query, positive, negatives, label (list of scores). Shorter examples repeat negatives."""
     width = max(len(example.doc_ids) for example in examples)
 
     def filled(values: Sequence[Any]) -> list[Any]:
         return [values[0], *islice(cycle(values[1:]), width - 1)]
 
-    docs = [filled(_docs(example, corpus)) for example in examples]
+    docs = [filled(texts.documents(example)) for example in examples]
     scores = [filled(example.scores or (1.0, *[0.0] * (len(example.doc_ids) - 1))) for example in examples]
     columns = {f"document_{column}": [row[column] for row in docs] for column in range(width)}
-    return Dataset.from_dict({"query": [texts[example.query_id] for example in examples], **columns, "label": scores})
+    return Dataset.from_dict({"query": [texts.query(example) for example in examples], **columns, "label": scores})
 
 
 class TokenLoss(torch.nn.Module):
@@ -109,7 +107,3 @@ LOSSES: dict[str, RerankerLoss] = {
     "bce": RerankerLoss(_weighed, pairs, is_pointwise=True),
     "token": RerankerLoss(lambda model, *_: TokenLoss(model), pairs, is_pointwise=True, of_scores=False),
 }
-
-
-def _docs(example: NWay, corpus: Corpus) -> list[str]:
-    return [corpus[doc_id].default_text() for doc_id in example.doc_ids]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from sentence_transformers import CrossEncoder
 
 from acclimate.learn.rerankers.inference import reader_of
+from acclimate.learn.rerankers.texts import Texts
 from acclimate.measure.measures import ndcg
-from acclimate.records import Doc, NWay
+from acclimate.records import NWay
 from acclimate.search.scorers.pairs import rate
 
 FLAT = 1e-3  # spread of logits below which a list counts as unordered
@@ -30,17 +31,10 @@ def has_collapsed(spread: float, best_loss: float, chance: float | None) -> bool
     return not (spread >= FLAT and best_loss < (math.inf if chance is None else chance))
 
 
-def rank_held_out(
-    model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]
-) -> Ranking:
+def rank_held_out(model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Texts) -> Ranking:
     """Evaluate the model's current weights on the held-out lists."""
     model.eval()
-    return ranking_of(by_list(dev, rate(reader_of(model, max_tokens), pairs_of(dev, texts, corpus))))
-
-
-def pairs_of(lists: Sequence[NWay], texts: Mapping[str, str], corpus: Mapping[str, Doc]) -> list[tuple[str, str]]:
-    """(query, document) texts of all lists."""
-    return [(texts[example.query_id], corpus[doc_id].default_text()) for example in lists for doc_id in example.doc_ids]
+    return ranking_of(by_list(dev, rate(reader_of(model, max_tokens), texts.pairs(dev))))
 
 
 def by_list(lists: Sequence[NWay], scores: Iterable[float]) -> list[list[float]]:

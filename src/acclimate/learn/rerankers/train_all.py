@@ -16,7 +16,8 @@ from acclimate.base.text import counted
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, group_queries
 from acclimate.learn.rerankers.steps import most_queries
-from acclimate.records import Doc, NWay, Query
+from acclimate.learn.rerankers.texts import Texts
+from acclimate.records import NWay, Query
 from acclimate.search import scorers
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ TRAINING_QUERIES = "queries.json"  # reranker -> ids of its training queries
 def train_rerankers(
     examples: Sequence[NWay],
     dev: Sequence[NWay],
-    texts: Mapping[str, str],
-    corpus: Mapping[str, Doc],
+    texts: Texts,
     folder: Path,
     prompts: Mapping[str, str],
     *,
@@ -50,7 +50,7 @@ def train_rerankers(
     hyperparameters = Hyperparameters(**{name: settings[name] for name in Hyperparameters.__dataclass_fields__})
     groups = _groups(examples, dev, prompts, hyperparameters, settings)
     several = len(groups) > 1
-    keys = {group.name: _key(group, texts, corpus, settings) for group in groups}
+    keys = {group.name: _key(group, texts, settings) for group in groups}
     keeps = several or keeps_one
     notes = {name: done for name, key in keys.items() if keeps and (done := _done(folder, name, key))}
     notes = distributed.broadcast(notes)
@@ -62,12 +62,9 @@ def train_rerankers(
             continue
         before = sum(sizes[:number])
         notes[group.name] = train_reranker(
-            group.examples,
-            group.dev,
+            group,
             texts,
-            corpus,
             folder,
-            group.name,
             hyperparameters,
             key=keys[group.name],
             progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
@@ -87,7 +84,7 @@ def train_rerankers(
         "rerankers": [notes[group.name] for group in groups],
     }
     if settings["merge"] != "none" and several and distributed.is_main():
-        summary["merged"] = _merged(paths, folder, sorted(dev), texts, corpus, settings)
+        summary["merged"] = _merged(paths, folder, sorted(dev), texts, settings)
         paths = {NAME: folder / NAME}
     for warning in collapse_warnings(summary):
         distributed.warn("train", warning)
@@ -146,7 +143,7 @@ def _cut(examples: Sequence[NWay], n_ways: int) -> list[NWay]:
     return [example._replace(doc_ids=example.doc_ids[:n_ways], scores=example.scores[:n_ways]) for example in examples]
 
 
-def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], settings: Mapping[str, Any]) -> str:
+def _key(group: Group, texts: Texts, settings: Mapping[str, Any]) -> str:
     """Digest of all that a reranker depends on."""
     alone = {name: value for name, value in settings.items() if name not in ("rerankers", "merge", "min_queries")}
     sides = (group.examples, group.dev)
@@ -156,8 +153,8 @@ def _key(group: Group, texts: Mapping[str, str], corpus: Mapping[str, Doc], sett
         models.dtype_name(),
         models.weights_fingerprint(settings["base"]),
         alone,
-        [[(texts[example.query_id], *example) for example in side] for side in sides],
-        [corpus[doc_id] for doc_id in docs],
+        [[(texts.query(example), *example) for example in side] for side in sides],
+        [texts.corpus[doc_id] for doc_id in docs],
     )
 
 
@@ -177,8 +174,7 @@ def _merged(
     paths: Mapping[str, Path],
     folder: Path,
     dev: Sequence[NWay],
-    texts: Mapping[str, str],
-    corpus: Mapping[str, Doc],
+    texts: Texts,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the merged reranker, and evaluate it on all held-out queries."""
@@ -187,9 +183,9 @@ def _merged(
 
     method = settings["merge"]
     merge_weights(list(paths.values()), folder / NAME, method=method)
-    scorer = scorers.load(folder / NAME, corpus, max_tokens=settings["max_tokens"])
+    scorer = scorers.load(folder / NAME, texts.corpus, max_tokens=settings["max_tokens"])
     lists = _cut(dev, settings["n_ways"])
-    queries = {example.query_id: Query(example.query_id, texts[example.query_id]) for example in lists}
+    queries = {example.query_id: Query(example.query_id, texts.query(example)) for example in lists}
     pairs = [(queries[example.query_id], doc_id) for example in lists for doc_id in example.doc_ids]
     ndcg, spread = ranking_of(by_list(lists, scorer.score(pairs)))
     note = {"name": NAME, "method": method, "of": list(paths), "dev_ndcg": round(ndcg, 5), "spread": round(spread, 5)}

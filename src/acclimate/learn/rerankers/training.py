@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from acclimate.base.modules import forget_last_call
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.checkpoints import CHECKPOINTS, begin
 from acclimate.learn.rerankers.divergence import StopDivergence
+from acclimate.learn.rerankers.groups import Group
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters, width
 from acclimate.learn.rerankers.inference import equal_scores, fast_scoring
 from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import cycled, sequential_batches
-from acclimate.learn.rerankers.ranking import Ranking, by_list, has_collapsed, pairs_of, rank_held_out, ranking_of
-from acclimate.records import Doc, NWay
+from acclimate.learn.rerankers.ranking import Ranking, by_list, has_collapsed, rank_held_out, ranking_of
+from acclimate.learn.rerankers.texts import Texts
+from acclimate.records import NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
 from acclimate.search.scorers.prompted import Prompted
@@ -60,18 +62,15 @@ def load(settings: Hyperparameters) -> CrossEncoder:
 
 
 def train_reranker(
-    examples: Sequence[NWay],
-    dev: Sequence[NWay],
-    texts: Mapping[str, str],
-    corpus: Mapping[str, Doc],
+    group: Group,
+    texts: Texts,
     folder: Path,
-    name: str,
     settings: Hyperparameters,
     *,
     key: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Train into `folder/name`; returns notes for report.json.
+    """Train the reranker of a group into a folder of its name; returns notes for report.json.
 
     key: digest of all that training depends on; checkpoints with another key are ignored. `progress` counts queries.
     """
@@ -80,33 +79,33 @@ def train_reranker(
     while True:
         torch.manual_seed(settings.seed)  # a new head gets random weights
         model = load(settings)
-        before = rank_held_out(model, settings.max_tokens, dev, texts, corpus)
+        before = rank_held_out(model, settings.max_tokens, group.dev, texts)
         checkpoint = distributed.main_first(lambda: begin(checkpoints, key))
-        trainer = _trainer(model, examples, dev, texts, corpus, checkpoints, settings, rankings, progress)
+        trainer = _trainer(model, group, texts, checkpoints, settings, rankings, progress)
         if _trained(trainer, checkpoint):
             break
         del model, trainer
         free_memory()
         settings = settings.in_smaller_batches()
-    course = _course(trainer, examples, settings)
+    course = _course(trainer, group.examples, settings)
     losses = _logged(trainer, "eval_loss", "dev_loss")
     kept = trainer.state.best_global_step if settings.evaluations > 1 else trainer.state.global_step
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, dev, texts, corpus)
+        after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, group.dev, texts)
         chance = None
         if LOSSES[settings.loss].of_scores:
             with equal_scores(model):
                 chance = round(trainer.evaluate()["eval_loss"], 5)
     if distributed.is_main():
-        with quiet(), atomic_folder(folder / name) as saved:
+        with quiet(), atomic_folder(folder / group.name) as saved:
             _save(model, saved)
     best = min((entry["dev_loss"] for entry in losses if entry["dev_loss"] is not None), default=math.inf)
     notes = {
-        "name": name,
+        "name": group.name,
         "kind": scorers.kind_of(settings.base),
         **course,
-        "dev_queries": len(dev),
+        "dev_queries": len(group.dev),
         "dev_loss": losses,
         "chance_loss": chance,
         "dev_ndcg_before": round(before.ndcg, 5),
@@ -143,22 +142,20 @@ def _save(model: CrossEncoder, path: Path) -> None:
 
 def _trainer(
     model: CrossEncoder,
-    examples: Sequence[NWay],
-    dev: Sequence[NWay],
-    texts: Mapping[str, str],
-    corpus: Mapping[str, Doc],
+    group: Group,
+    texts: Texts,
     checkpoints: Path,
     settings: Hyperparameters,
     rankings: dict[int, Ranking],
     progress: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
     """The trainer. rankings: filled with held-out rankings by step."""
-    loss = LOSSES[settings.loss]
+    loss, examples, dev = LOSSES[settings.loss], group.examples, group.dev
     steps = settings.steps(examples)
     queries = settings.queries_at_once
     # Each process would read its share only.
-    dev_pairs = pairs_of(dev, texts, corpus) if distributed.size() == 1 else []
-    training_rows, dev_rows = (loss.dataset(side, texts, corpus) for side in (examples, dev))
+    dev_pairs = texts.pairs(dev) if distributed.size() == 1 else []
+    training_rows, dev_rows = (loss.dataset(side, texts) for side in (examples, dev))
     if settings.max_steps:
         training_rows = cycled(training_rows, steps * settings.rows_of_a_step(examples), settings.seed)
 
@@ -197,7 +194,7 @@ def _trainer(
         train_dataset=training_rows,
         eval_dataset=dev_rows,
         # With several processes, each must call the model once per step, as gradients are exchanged at its end.
-        loss=loss.make(model, list(examples), settings.mini_batch_size if distributed.size() == 1 else -1),
+        loss=loss.make(model, examples, settings.mini_batch_size if distributed.size() == 1 else -1),
         callbacks=[ShowProgress(), stop_divergence, *patient],
     )
     trainer.remove_callback(PrinterCallback)
