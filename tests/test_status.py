@@ -67,6 +67,22 @@ def test_a_run_says_what_it_does_and_how_it_ended(run: Path, monkeypatch: pytest
     assert acclimate.status(run).state == "finished"
 
 
+def test_the_time_left_is_that_of_its_pace_and_a_state_is_written_every_two_seconds(run, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with shown(None), status.recording(run):
+        progress = Progress("generate", "queries")
+        states = []
+        for seconds, done in ((0.0, 0), (1.0, 10), (1.9, 15), (2.0, 20), (3.9, 30), (4.0, 40)):
+            now[0] = 1000.0 + seconds
+            progress(done, 100)
+            states.append((status.read(run)["done"], status.read(run)["seconds_left"]))
+        now[0] += 0.1
+        Progress("filter", "queries")(5, 10)  # another stage is written at once, and its pace is not known yet
+        states.append((status.read(run)["done"], status.read(run)["seconds_left"]))
+    assert states == [(0, None), (0, None), (0, None), (20, 8.0), (20, 8.0), (40, 6.0), (5, None)]
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [
