@@ -10,7 +10,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 PINS = pyproject.toml constraints.txt requirements-embedded.txt
 RUN = .venv/bin
 DEV = .venv-test/bin
-PYTEST = $(DEV)/python -m pytest --numprocesses 3 --dist worksteal
+PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE # a library is compiled when it is first imported, a fifth of what is installed
 

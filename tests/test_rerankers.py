@@ -57,7 +57,9 @@ def learned(monkeypatch):
     """The names of the rerankers that are trained."""
     names, learn = [], training.train_reranker
     monkeypatch.setattr(
-        training, "train_reranker", lambda *args, **settings: (names.append(args[5]), learn(*args, **settings))[1]
+        training,
+        "train_reranker",
+        lambda group, *rest, **settings: (names.append(group.name), learn(group, *rest, **settings))[1],
     )
     return names
 
