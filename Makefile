@@ -10,7 +10,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 PINS = pyproject.toml constraints.txt requirements-embedded.txt
 RUN = .venv/bin
 DEV = .venv-test/bin
-PYTEST = $(DEV)/python -m pytest --numprocesses 2 --dist worksteal
+PYTEST = $(DEV)/python -m pytest --numprocesses 3 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 unexport PYTHONDONTWRITEBYTECODE # a library is compiled when it is first imported, a fifth of what is installed
 
@@ -62,7 +62,7 @@ clean: ## Remove environments, caches and runs created by make.
 	rm -rf .venv .venv-test .venv-lowest .venv-newest demo-run bench-run dist build site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Every check runs, whichever fail; types are checked beside the tests, which leave part of two cores idle.
+# Every check runs, whichever fail; types are checked beside the tests.
 TYPES = .venv-test/pyright.log
 define CHECKS
 echo "==> ruff format"; $(DEV)/ruff format --check --quiet . || { echo "run: make fmt"; failed="$$failed ruff-format"; }; \
