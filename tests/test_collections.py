@@ -119,8 +119,8 @@ def test_judgments_that_no_run_reads_are_refused_and_so_are_two_files_of_one_spl
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("a.odt", "pandoc"),
-        ("a.docx", "give the folder that it is in"),
+        ("a.tex", "pandoc"),
+        ("a.rtf", "save it as DOCX"),
         ("a.jsonl.zst", "unpack it"),
         ("a.zip", "unpack it"),
         ("a.xlsx", "save it as CSV"),

@@ -1,4 +1,4 @@
-"""Folders of text, Markdown and HTML files: one document a file, as its reader sees it (PDF, Word: test_office)."""
+"""Folders of text, Markdown and HTML files: one document a file, as its reader sees it (PDF, Word: test_extraction)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from acclimate.base.errors import DataError
 from acclimate.base.testing import DOCS
 from acclimate.base.text import command
 from acclimate.corpus import formats
-from acclimate.corpus.formats.folder import _markdown, read_folder
+from acclimate.corpus.formats.folder import read_folder
+from acclimate.corpus.formats.markdown import read_markdown
 from acclimate.records import Doc
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
@@ -67,6 +68,7 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
         ("A\n===\n\nb\n", "A", "b\n"),
         ("intro\n\n# A\nb", "A", "intro\n\n# A\nb"),
         ("```\n# no\n```\n# A\n", "A", "```\n# no\n```\n# A\n"),
+        ("````\n```\n# no\n````\n# A\n", "A", "````\n```\n# no\n````\n# A\n"),
         ("---\n# no: 1\n---\n# A\nb", "A", "---\n# no: 1\n---\n# A\nb"),
         ("#no\n#\n", "", "#no\n#\n"),
         ("# A [![B](c)](d) [![E][f]][g] [h](i)<IMG j>\nk", "A h", "k"),
@@ -189,18 +191,18 @@ def test_files_that_are_no_documents_are_told_before_and_after_the_work(run_adap
     folder.mkdir()
     for doc in DOCS[:9]:
         put(folder / f"{doc.doc_id}.txt", doc.text)
-    put(folder / "a.odt", "text")
+    put(folder / "a.rtf", "text")
     (folder / "b.txt").symlink_to("none.txt")
     assert run_adapt(folder, tmp_path / "run", "--dry-run") == 0
-    assert "dropped: .odt file type 1, link to nothing 1" in capsys.readouterr().out
+    assert "dropped: .rtf file type 1, link to nothing 1" in capsys.readouterr().out
     assert run_adapt(folder, tmp_path / "run", "--dry-run", changes=("sample.min_chars=1000",)) == 2
-    assert "0 of 9 documents; .odt file type: 1; link to nothing: 1; " in capsys.readouterr().err
+    assert "0 of 9 documents; .rtf file type: 1; link to nothing: 1; " in capsys.readouterr().err
 
     settings = resolve(STAGES, load_recipe("quick"), [f"distill.base={tiny_encoder}", "sample.min_chars=40"])
     run = new_run(tmp_path / "run", str(folder), settings, recipe="quick", seed=0)
     run_until(run, until="index", progress=None)
     manifest = files.read_json(tmp_path / "run" / "index" / "manifest.json")
-    assert manifest["dropped"] == {".odt file type": 1, "link to nothing": 1}
+    assert manifest["dropped"] == {".rtf file type": 1, "link to nothing": 1}
     assert manifest["in"] == manifest["out"] + 2 == 11
 
 
@@ -230,10 +232,11 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 
     assert (
         message() == f"{tmp_path}: no documents in this folder; expected a corpus.jsonl, or files that end in one of "
-        ".txt, .rst, .adoc, .asciidoc, .md, .markdown, .mdx, .html, .htm, .xhtml, .pdf, .docx, .pptx"
+        ".txt, .rst, .adoc, .asciidoc, .md, .markdown, .mdx, .html, .htm, .xhtml, .docx, "
+        ".epub, .ipynb, .odp, .odt, .pdf, .pptx"
     )
-    bad = put(tmp_path / "b.odt", "x")
-    assert "(passed over: .odt file type: 1)" in message()
+    bad = put(tmp_path / "b.rtf", "x")
+    assert "(passed over: .rtf file type: 1)" in message()
     bad = put(tmp_path / "b.txt", "")
     assert "file without text: 1" in message()
     put(bad, b"a\nb\xe9")
@@ -268,10 +271,10 @@ def test_markdown_is_read_in_a_time_that_follows_its_length(start):
     began = time.process_time()
     for piece in ("`", "~", "#", " ", " \t", "-", "=", "<!--", "\\", "`a", "\n", "\n- "):
         for end in ("x", "\n"):
-            _markdown(start + piece * (20_000 // len(piece)) + end)
+            read_markdown(start + piece * (20_000 // len(piece)) + end)
     assert time.process_time() - began < 5  # a tenth of a second is usual; one that does takes minutes
 
 
 def test_number_signs_close_a_heading_only_behind_a_blank():
     lines = {"# One ##": "One", "# C#": "C#", "## two \t# \t": "two", "# ##": "##", "#none": "", "####### seven": ""}
-    assert {line: _markdown(line)[0] for line in lines} == lines
+    assert {line: read_markdown(line)[0] for line in lines} == lines

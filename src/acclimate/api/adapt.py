@@ -66,10 +66,10 @@ def adapt(
     ----------
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md,
-        .rst, .adoc, .html, .pdf, .docx and .pptx files; a collection of the field by name, such as `beir/scifact` or
-        `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python. Or the documents
-        themselves, any iterable of `Doc`s or of dicts with `_id`, `text`, perhaps `title`, and other fields; they are
-        written to a file in `out`.
+        .rst, .adoc, .html, .ipynb, .epub, .odt, .pdf, .docx and .pptx files; a collection of the field by name, such as
+        `beir/scifact` or `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python. Or the
+        documents themselves, any iterable of `Doc`s or of dicts with `_id`, `text`, perhaps `title`, and other fields;
+        they are written to a file in `out`.
     out
         Folder for everything that is made.
     recipe

@@ -34,8 +34,8 @@ def adapt(
     ----------
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv, .parquet or TREC <DOC> file; a folder of .txt, .md, .rst,
-        .adoc, .html, .pdf, .docx and .pptx files; a public collection by name, such as beir/scifact or
-        lotte/lifestyle/dev/search; irds:ID; or pydocs, the documentation of this Python.
+        .adoc, .html, .ipynb, .epub, .odt, .pdf, .docx and .pptx files; a public collection by name, such as
+        beir/scifact or lotte/lifestyle/dev/search; irds:ID; or pydocs, the documentation of this Python.
     out
         Output folder.
     recipe

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from acclimate.base.errors import DataError
@@ -43,9 +44,20 @@ def read_declared(path: Path) -> str:
     except DataError:
         with open_bytes(path) as stream:
             content = stream.read(LONGEST + 1)
-        declared = _DECLARED.search(content[:_WITHIN])
-        if declared is None or len(content) > LONGEST or b"\0" in content:
+        if len(content) > LONGEST or b"\0" in content or not _DECLARED.search(content[:_WITHIN]):
             raise
+    return declared_text(content, path)
+
+
+def declared_text(content: bytes, path: Path) -> str:
+    """The text of a page in a file. Raises DataError if it is neither UTF-8 nor what it declares."""
+    with suppress(UnicodeDecodeError):
+        return content.decode("utf-8-sig")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    declared = _DECLARED.search(content[:_WITHIN])
+    if declared is None:
+        raise DataError("is not UTF-8, and declares no other encoding; save the file as UTF-8", path=path)
     label = (declared[1] or declared[2]).decode()
     try:
         name = codecs.lookup(label).name

@@ -1,24 +1,22 @@
-"""A folder of texts, web pages, PDF and office files: one document per file, its id the path below, with slashes.
+"""A folder of texts, web pages, office files and the like: one document per file, its id the path below, with slashes.
 
-title   Markdown: the front matter's, or else the first heading, taken out of the text when the file begins with it;
-        HTML: <title>, or else the first <h1>; reStructuredText and AsciiDoc: see `markup`; text: none
-text    text as it is; Markdown without comments, but those that its code shows; HTML without tags, scripts, styles and
-        navigation (see `html`)
-others  Markdown: the front matter, which stays in the text too
+title   HTML: <title>, or else the first <h1>; Markdown, reStructuredText and AsciiDoc: see `markdown`, `markup`;
+        text: none
+text    text as it is; Markdown without comments and front matter (see `markdown`); HTML without tags, scripts, styles
+        and navigation (see `html`)
+others  Markdown: the front matter
 
-PDF, Word and PowerPoint are read where their packages are installed (see `office`). Hidden files and folders are
-skipped. Links out of the folder or to nothing, pipes and the like, files without text or of other types, PDF and office
-files that cannot be read, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is
+For other types of files see `extraction`; some are read where their packages are installed. Hidden files and folders
+are skipped. Links out of the folder or to nothing, pipes and the like, files without text or of other types, files from
+which no text can be taken, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is
 an error, except for HTML that declares its encoding. The error names all such files: a corpus with silent holes is
 worse than no corpus.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,10 +26,11 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
-from acclimate.corpus.formats import office, sgml
+from acclimate.corpus.formats import extraction, sgml
 from acclimate.corpus.formats.charset import read_declared
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
+from acclimate.corpus.formats.markdown import read_markdown
 from acclimate.corpus.formats.markup import read_asciidoc, read_rst
 from acclimate.corpus.formats.registry import DOCS, conversion_of
 from acclimate.corpus.formats.samples import look
@@ -47,39 +46,18 @@ TEXT: Mapping[str, Callable[[str], tuple[str, str]]] = {  # suffix -> (title, te
     ".asciidoc": read_asciidoc,
 }
 SUFFIXES = (*TEXT, *MARKDOWN, *HTML)
-ENDINGS = ", ".join((*SUFFIXES, *office.FORMATS))  # of all files that are read
+ENDINGS = ", ".join((*SUFFIXES, *extraction.FORMATS))  # of all files that are read
 CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
 _ADVICE = {  # by suffix of files that must be converted first
-    ".doc .ppt .odt .rtf .epub": "make texts of such files first, with pandoc for one",
-    ".ipynb": "make Markdown of notebooks first: jupyter nbconvert --to markdown FILE.ipynb",
+    ".doc .ppt .rtf": "save it as DOCX, PPTX or PDF",
+    ".mobi .azw3 .djvu .tex .org": "make texts of such files first, with pandoc for one",
     ".zip .tar .tgz .tar.gz .bz2 .xz .zst .7z .rar": "unpack it first",
     ".xls .xlsx .ods": "save it as CSV",
     ".json": "of one JSON list make an object a line first: jq -c '.[]' FILE.json > FILE.jsonl",
 }
-
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]")
-_UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
-_IMAGE = re.compile(r"!\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|<img\b[^<>]*>", re.IGNORECASE)
-_LINK = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
-_FRONT_MATTER = re.compile(
-    r"\ufeff?(?P<mark>---|\+\+\+)[ \t]*\r?\n(?P<fields>.*?)^(?:(?P=mark)|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE
-)
-_MERGE = re.compile(r"<<\s*:")  # a few lines of YAML with merged mappings may expand to billions
 _NAMED = 5  # unreadable files that an error names
-_LONGEST_FRONT_MATTER = 20_000  # characters
-_FENCE = re.compile(r" {0,3}(```|~~~)")
-_COMMENT_OR_CODE = re.compile(  # parts in which a comment mark is plain text
-    r"""
-    (?P<comment><!--)
-    | ^[ ]{0,3}(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n(?:.*?^[ ]{0,3}(?P=fence)|.*)
-    | ^(?:[ ]{4}|\t)[^\n]*
-    | (?P<ticks>`++)(?:(?!\n\s*\n).)*?(?<!`)(?P=ticks)(?!`)
-    | `+ | \\[`<]
-    """,
-    re.DOTALL | re.MULTILINE | re.VERBOSE,
-)
 
 
 def read_folder(folder: Path) -> Located[Doc]:
@@ -120,9 +98,9 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
                 dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
             elif (suffix := path.suffix.lower()) in SUFFIXES:
                 paths.append(path)
-            elif suffix not in office.FORMATS:
+            elif suffix not in extraction.FORMATS:
                 dropped[f"{suffix or 'no'} file type"] += 1
-            elif extra := office.needs(suffix):
+            elif extra := extraction.needs(suffix):
                 dropped[f"{suffix} file type, read with {extra}"] += 1
             else:
                 paths.append(path)
@@ -137,9 +115,9 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         if any("\ud800" <= char <= "\udfff" for char in str(path)):
             raise DataError(f"{quoted(path.name)} is not a UTF-8 name; rename the file", path=path.parent)
         others: Mapping[str, Any] = {}
-        if path.suffix.lower() in office.FORMATS:
+        if path.suffix.lower() in extraction.FORMATS:
             try:
-                title, text = office.read(path)
+                title, text = extraction.read(path)
             except DataError as error:  # hundreds of other files may have taken minutes to read
                 logger.warning("%s; it is left out", error)
                 dropped[f"unreadable {path.suffix.lower()} file"] += 1
@@ -157,8 +135,9 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
     if not n_docs:
         nested = sorted(folder.glob("*/corpus.jsonl*"))
         advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _joining(folder)
+        tried = set(files)
         for path in [] if advice else sorted(folder.glob("[!.]*")):
-            advice = advice or advice_on(path)
+            advice = advice or ("" if path in tried else advice_on(path))
         passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
         raise DataError(
             f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
@@ -174,10 +153,7 @@ def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
         return *read_page(content), {}
     if kind in TEXT:
         return *TEXT[kind](content), {}
-    others = front_matter(content)
-    if isinstance(title := others.get("title"), str) and title.strip():
-        return " ".join(title.split()), _without_comments(content), others
-    return *_markdown(content), others
+    return read_markdown(content)
 
 
 def _content(path: Path) -> str:
@@ -188,7 +164,7 @@ def _with_others(error: DataError, files: list[Path]) -> DataError:
     """The error of a file that cannot be read, and the names of the files behind it for which it is the same."""
     others: list[str] = []
     for path in files:
-        if path.suffix.lower() not in office.FORMATS:
+        if path.suffix.lower() not in extraction.FORMATS:
             try:
                 _content(path)
             except DataError:
@@ -209,8 +185,8 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
             if kind == DOCS
             else "; queries need an id each, as in a table of id and text; for unjudged queries use --log"
         )
-    if path.suffix.lower() in office.FORMATS:
-        extra = office.needs(path.suffix.lower())
+    if path.suffix.lower() in extraction.FORMATS:
+        extra = extraction.needs(path.suffix.lower())
         return f"; pip install '{extra}' to read such files" if extra else "; give the folder that it is in"
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 
@@ -223,68 +199,3 @@ def _joining(folder: Path) -> str:
     except DataError:
         return ""
     return f". TREC's documents are read from one file: cat {folder}/* > docs.sgml" if is_sgml else ""
-
-
-def front_matter(content: str) -> Mapping[str, Any]:
-    """The front matter of a Markdown file: YAML, or TOML between plus signs as Hugo has it; {} if there is none."""
-    match = _FRONT_MATTER.match(content)
-    if match is None or len(match["fields"]) > _LONGEST_FRONT_MATTER or _MERGE.search(match["fields"]):
-        return {}
-    import tomllib
-
-    import yaml
-
-    try:
-        fields = (tomllib.loads if match["mark"] == "+++" else yaml.safe_load)(match["fields"].replace("\r\n", "\n"))
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date of the 31st of February
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def _without_comments(content: str) -> str:
-    """Markdown without comments. An unclosed comment counts as text."""
-    kept: list[str] = []
-    start = place = 0
-    while mark := _COMMENT_OR_CODE.search(content, place):
-        place = mark.end()
-        if mark["comment"]:
-            end = content.find("-->", place - 2)  # <!--> is complete
-            if end < 0:
-                break
-            kept.append(content[start : mark.start()])
-            start = place = end + 3
-    return "".join([*kept, content[start:]])
-
-
-def _heading(line: str) -> str:
-    """The text of a heading with number signs, without closing ones; "" if the line is no heading."""
-    mark = _HEADING.match(line)
-    title = line[mark.end() :].strip(" \t") if mark else ""
-    before = title.rstrip("#")
-    return before.rstrip(" \t") if before.endswith((" ", "\t")) else title
-
-
-def _title(heading: str) -> str:
-    """The text of a heading, with the texts of its links, and without images unless it is one."""
-    titles = (_LINK.sub(r"\1", _IMAGE.sub(image, heading)) for image in ("", r"\1"))
-    return next(filter(None, (" ".join(title.split()) for title in titles)), "")
-
-
-def _markdown(content: str) -> tuple[str, str]:
-    content = _without_comments(content)
-    lines = list(io.StringIO(content, newline=""))  # not splitlines: other Unicode separators end no line
-    start = next((n for n, line in enumerate(lines) if line.strip()), 0)
-    first, fence = start, ""
-    if lines and (mark := lines[start].rstrip()) in ("---", "+++"):  # front matter is no heading
-        start = next((n for n in range(start + 1, len(lines)) if lines[n].rstrip() in (mark, "...")), start) + 1
-    for n in range(start, len(lines)):
-        line = lines[n].rstrip()
-        if mark := _FENCE.match(line):
-            fence = "" if fence == mark[1] else fence or mark[1]
-        elif not fence and (heading := _heading(line)) and (title := _title(heading)):
-            return title, "".join(lines[n + 1 :]).lstrip("\r\n") if n == first else content
-        elif (
-            not fence and n + 1 < len(lines) and _UNDERLINE.fullmatch(lines[n + 1].rstrip()) and (title := _title(line))
-        ):
-            return title, "".join(lines[n + 2 :]).lstrip("\r\n") if n == first else content
-    return "", content

@@ -1,7 +1,6 @@
-"""PDF, Word and PowerPoint files, each read by a package of its own: `pip install 'acclimate[pdf,docx,pptx]'`.
+"""PDF, Word and PowerPoint files, each read by a package of its own.
 
-title   what the file's properties say, or else Word's first title or heading, or the first slide's title, if the text
-        begins with it or has it on the first page; else none
+title   what the properties say, or else Word's first title or heading, or the first slide's title
 text    PDF: pages, a blank line between them, words put together that a line's end divides; Word: paragraphs and the
         rows of tables, a line each, with the text of forms, boxes and insertions, without what was deleted;
         PowerPoint: slides as pages, each with its notes, without slide numbers and dates
@@ -12,20 +11,15 @@ from __future__ import annotations
 import re
 import threading
 import zipfile
-from collections.abc import Callable
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
-from unicodedata import normalize
+from typing import Any
 
 from acclimate.base.errors import DataError
-from acclimate.base.files import LONGEST
+from acclimate.corpus.formats.archive import open_archive
 
 _DIVIDED = re.compile(r"\x02(.?)")  # PDFium's mark for a hyphen between a letter and the next line's first character
 _LEADER = re.compile(r"(?: ?\.){4,}")  # from an entry of a table of contents to its page
-_LETTERS = {ord(ligature): normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"} | {0xAD: ""}  # and soft hyphens
-_FIRST_PAGE = 3_000  # characters in which a title is looked for
 _HEADINGS = {"Title", "Heading 1"}  # styles, whatever the language
 _CHARACTERS = {"br": "\n", "cr": "\n", "tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}  # elements of XML
 _WITHOUT_TEXT = {"pPr", "rPr", "moveFrom", "rt", "Fallback", "fld"}
@@ -35,46 +29,8 @@ _STRICT, _USUAL = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/"), rb"http:/
 _PDFIUM = threading.Lock()  # it is not safe for threads
 
 
-class _Format(NamedTuple):
-    """How files with a suffix are read."""
-
-    name: str
-    package: str  # as it is imported
-    read: Callable[[Path], tuple[list[str], str]]  # (what may be the title, the best first; text)
-
-
-def needs(suffix: str) -> str:
-    """The extra that must be installed to read files with this suffix; "" if none must."""
-    return "" if find_spec(FORMATS[suffix].package) else f"acclimate[{suffix.removeprefix('.')}]"
-
-
-def read(path: Path) -> tuple[str, str]:
-    """(title, text) of a file. Raises DataError for one that cannot be read."""
-    kind = FORMATS[path.suffix.lower()]
-    try:
-        titles, text = kind.read(path)
-    except DataError:
-        raise
-    except Exception as error:  # parsers meet damage of any kind anywhere
-        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise DataError(f"cannot be read as {kind.name} ({what})", path=path) from None
-    text = _valid(text)
-    start = _plain(text[:_FIRST_PAGE])
-    spaced = (" ".join(_valid(title).split()) for title in titles)
-    return next((title for title in spaced if _plain(title) and _plain(title) in start), ""), text
-
-
-def _plain(text: str) -> str:
-    """Letters and digits alone: pages have other quotation marks and line breaks than properties."""
-    return "".join(filter(str.isalnum, text.casefold()))
-
-
-def _valid(text: str) -> str:
-    """Text in letters as people type them, without what UTF-8 cannot hold, and without NUL."""
-    return text.translate(_LETTERS).encode("utf-8", "replace").decode("utf-8").replace("\0", "")
-
-
-def _pdf(path: Path) -> tuple[list[str], str]:
+def read_pdf(path: Path) -> tuple[list[str], str]:
+    """(what may be the title, text). Raises DataError for a file with a password."""
     import pypdfium2
 
     with _PDFIUM:
@@ -95,7 +51,8 @@ def _page(text: str) -> str:
     return _LEADER.sub(" ...", text).strip()
 
 
-def _word(path: Path) -> tuple[list[str], str]:
+def read_word(path: Path) -> tuple[list[str], str]:
+    """(what may be the title, the best first; text). Raises DataError for a file with a password."""
     import docx
 
     document = docx.Document(_archive(path))
@@ -105,7 +62,8 @@ def _word(path: Path) -> tuple[list[str], str]:
     return [document.core_properties.title or "", next(headings, "")], _lines(document.element.body)
 
 
-def _powerpoint(path: Path) -> tuple[list[str], str]:
+def read_powerpoint(path: Path) -> tuple[list[str], str]:
+    """(what may be the title, the best first; text). Raises DataError for a file with a password."""
     import pptx
 
     presentation = pptx.Presentation(_archive(path))
@@ -125,9 +83,7 @@ def _archive(path: Path) -> str | BytesIO:
     with path.open("rb") as file:
         if file.read(len(_OLE)) == _OLE:
             raise DataError("has a password, or is of Office before 2007; save it anew without one", path=path)
-    with zipfile.ZipFile(path) as parts:
-        if sum(part.file_size for part in parts.infolist()) > 10 * LONGEST:
-            raise DataError(f"holds more than {10 * LONGEST:,} bytes", path=path)
+    with open_archive(path) as parts:
         if not _STRICT.search(parts.read(_RELATIONS)):
             return str(path)
         copy = BytesIO()
@@ -157,10 +113,3 @@ def _text(element: Any) -> str:
         return ""
     text = "".join(map(_text, element))
     return f"\n{text}\n" if name == "p" else f"\n{' '.join(text.split())}\n" if name == "tr" else text
-
-
-FORMATS = {
-    ".pdf": _Format("PDF", "pypdfium2", _pdf),
-    ".docx": _Format("Word's .docx", "docx", _word),
-    ".pptx": _Format("PowerPoint's .pptx", "pptx", _powerpoint),
-}

@@ -24,7 +24,7 @@ from acclimate.base.files import atomic_folder, make_folder, sweep, tidied_above
 from acclimate.base.text import columns, counted, on_one_line
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
-from acclimate.corpus.formats import office
+from acclimate.corpus.formats import extraction
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
 from acclimate.deploy.updating.drift import drift, sentences
 from acclimate.records import Doc
@@ -127,11 +127,11 @@ def _refuse_unread(folder: Path, went: Set[str]) -> None:
     """Raises DataError if a document would be removed only because its file, which is there, cannot be read."""
     for path in sorted(folder.rglob("*")):
         kind = path.suffix.lower()
-        if kind in office.FORMATS and path.relative_to(folder).as_posix() in went:
+        if kind in extraction.FORMATS and path.relative_to(folder).as_posix() in went:
             try:
-                if extra := office.needs(kind):
+                if extra := extraction.needs(kind):
                     raise DataError(f"is read with {extra}, which is not installed", path=path)
-                office.read(path)
+                extraction.read(path)
             except DataError as error:
                 raise DataError(
                     f"{error}; --all would remove its document: mend that, or move the file out of the folder"

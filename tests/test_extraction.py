@@ -13,7 +13,7 @@ from test_formats import refusal
 import acclimate
 from acclimate.base.errors import DataError
 from acclimate.corpus import formats
-from acclimate.corpus.formats import office
+from acclimate.corpus.formats import archive, extraction
 
 pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed: pip install 'acclimate[pdf]'")
 docx = pytest.importorskip("docx", reason="python-docx is not installed: pip install 'acclimate[docx]'")
@@ -82,7 +82,7 @@ def test_the_text_of_pages_paragraphs_and_tables_is_that_of_the_document(tmp_pat
 )
 def test_the_words_of_a_page_are_those_that_its_readers_see(tmp_path, printed, text):
     (tmp_path / "a.pdf").write_bytes(pdf_of(printed))
-    assert office.read(tmp_path / "a.pdf")[1].startswith(text)
+    assert extraction.read(tmp_path / "a.pdf")[1].startswith(text)
 
 
 def test_nothing_that_a_reader_of_word_sees_is_lost(tmp_path):
@@ -106,7 +106,7 @@ def test_nothing_that_a_reader_of_word_sees_is_lost(tmp_path):
             len(document.element.body) - 1, docx.oxml.parse_xml(part.replace(">", f" {names}>", 1))
         )
     document.save(str(tmp_path / "a.docx"))
-    assert office.read(tmp_path / "a.docx") == ("", "A form\nfor Ms. Ito\nnew\ttab\nline")
+    assert extraction.read(tmp_path / "a.docx") == ("", "A form\nfor Ms. Ito\nnew\ttab\nline")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_title_of_a_word_file_without_one_is_its_first_heading(tmp_path, lev
     document.add_heading("Volcanoes of Iceland", level)
     document.add_heading("Lava", 1)
     document.save(str(tmp_path / "a.docx"))
-    assert office.read(tmp_path / "a.docx")[0] == "Volcanoes of Iceland"
+    assert extraction.read(tmp_path / "a.docx")[0] == "Volcanoes of Iceland"
 
 
 def test_slides_are_read_in_order_with_their_tables_and_notes(tmp_path):
@@ -151,7 +151,7 @@ def test_slides_are_read_in_order_with_their_tables_and_notes(tmp_path):
     text = (
         "Volcanoes of Iceland\nWhat they are\nand were\nSay hello.\n\nHeights\nHekla 1,491 m\nKatla 1,512 m\nSources:"
     )
-    assert office.read(tmp_path / "a.pptx") == ("Volcanoes of Iceland", text)
+    assert extraction.read(tmp_path / "a.pptx") == ("Volcanoes of Iceland", text)
 
 
 @pytest.mark.parametrize("suffix", [".docx", ".pptx"])
@@ -167,11 +167,11 @@ def test_strict_open_xml_is_read_like_the_usual_kind(tmp_path, suffix):
         for name in parts.namelist():
             usual_name = rb"schemas\.openxmlformats\.org/(officeDocument|\w+ml)/2006/"
             renamed.writestr(name, re.sub(usual_name, rb"purl.oclc.org/ooxml/\1/", parts.read(name)))
-    assert office.read(strict) == office.read(usual) != ("", "")
+    assert extraction.read(strict) == extraction.read(usual) != ("", "")
 
 
 def test_letters_are_those_that_people_type():
-    assert office._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
+    assert extraction._valid("of\ufb01ce \ufb02oor co\u00adoperate \ud800\0é") == "office floor cooperate ?é"
 
 
 def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, monkeypatch):
@@ -186,7 +186,7 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
     damaged |= {"cut.docx": b"PK\x03\x04", "text.pptx": b"x", "locked.docx": b"\xd0\xcf\x11\xe0" + bytes(512)}
     for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(office, "LONGEST", 100_000)
+    monkeypatch.setattr(archive, "LONGEST", 100_000)
     with zipfile.ZipFile(tmp_path / "bomb.docx", "w", zipfile.ZIP_DEFLATED) as bomb:
         for number in range(2):
             bomb.writestr(f"word/{number}.xml", bytes(600_000))
@@ -207,7 +207,7 @@ def test_what_cannot_be_read_is_named_counted_and_left_out(tmp_path, caplog, mon
 
 
 def test_without_the_packages_such_files_are_counted_with_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(office, "find_spec", lambda name: None)
+    monkeypatch.setattr(extraction, "find_spec", lambda name: None)
     (tmp_path / "a.pdf").write_bytes(pdf_of("Lava."))
     message = refusal(lambda: formats.read_folder(tmp_path))
     assert ".pdf file type, read with acclimate[pdf]: 1" in message
@@ -227,7 +227,7 @@ def test_a_document_whose_file_can_no_longer_be_read_is_not_removed_with_all(cop
         monkeypatch.context() as patch,
         pytest.raises(DataError, match=r"a\.pdf: is read with acclimate\[pdf\].* --all"),
     ):
-        patch.setattr(office, "find_spec", lambda name: None)
+        patch.setattr(extraction, "find_spec", lambda name: None)
         run.update(texts, all=True)
     (texts / "a.pdf").write_bytes(b"%PDF")
     with pytest.raises(DataError, match=r"a\.pdf: cannot be read.* --all would remove its document"):
