@@ -25,13 +25,13 @@ from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
 from acclimate.learn.students.token_vectors import document_of_token
 from acclimate.learn.students.train_student import shortened
-from acclimate.records import NWay, SyntheticQuery
+from acclimate.records import NWay
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve
 from acclimate.search.encoder import Encoder
 from acclimate.search.names import KINDS_WITHOUT_BASE, STUDENT_KINDS
 from acclimate.stages.chain import STAGES
-from acclimate.stages.distill import _mined_by_side, check, distill
+from acclimate.stages.distill import check, distill
 
 PLAIN = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}
 
@@ -273,17 +273,6 @@ def test_what_no_student_could_learn_with_is_refused_before_the_run(changes, n_p
             check(run, asks=False)
     else:
         check(run, asks=False)
-
-
-def test_mined_examples_are_on_the_side_of_their_query():
-    sides = {
-        side: [SyntheticQuery(f"{side}{n}", "?", "s", -1.0) for n in range(3)] for side in ("train", "dev", "test")
-    }
-    mined: Any = SimpleNamespace(examples=[NWay(query.query_id, tuple("sab")) for of in sides.values() for query in of])
-    filtered: Any = SimpleNamespace(sides=lambda sampled: sides)
-    nothing: Any = None
-    for side, examples in zip(("train", "dev"), _mined_by_side(mined, nothing, filtered), strict=True):
-        assert examples == [NWay(query.query_id, tuple("sab"), (1.0, 0.0, 0.0)) for query in sides[side]]
 
 
 def test_what_cannot_be_learned_from_is_refused(base, data, tmp_path):

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from acclimate.base.errors import SettingError
 from acclimate.base.testing import DOCS
 from acclimate.base.testing import QUERIES as LABELLED
-from acclimate.records import Doc, ScoredDoc, SyntheticQuery
+from acclimate.corpus.formats import write_nway
+from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.search.bm25 import BM25
 from acclimate.search.candidates import hits
 from acclimate.search.members import BM25Member, Ids
 from acclimate.search.system import System
-from acclimate.stages.mine import mine
+from acclimate.stages.mine import Mined, mine
 
 CORPUS = {f"d{n:03}": Doc(f"d{n:03}", f"text number {n}") for n in range(60)}
 QUERIES = [SyntheticQuery(f"q{n}", f"query {n}", f"d{n:03}", -1.0) for n in range(8)]
@@ -264,6 +265,13 @@ def test_no_more_than_one_query_s_hits_are_held_and_only_as_many_are_looked_at_a
     assert len(mined.examples) == len(QUERIES)
     assert most[0] <= 2 * 60 + 1
     assert sum(looked_at.values()) < 10 * len(QUERIES)
+
+
+def test_mined_examples_are_on_the_side_of_their_query(tmp_path):
+    examples = [NWay(query.query_id, (query.doc_id, "a")) for query in QUERIES]
+    write_nway(tmp_path / "examples.jsonl", examples)
+    sides = Mined(tmp_path, {}, resumed=False).sides({"test": [QUERIES[5]], "train": QUERIES[2:5][::-1], "dev": []})
+    assert sides == {"test": examples[5:6], "train": examples[2:5], "dev": []}  # others belong to dropped queries
 
 
 def test_a_run_without_negatives_names_the_settings_that_give_some(corpus, run_adapt, tmp_path, fake_llm, capsys):

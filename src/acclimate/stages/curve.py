@@ -136,11 +136,10 @@ class _Curves:
     @cached_property
     def n_queries(self) -> int:
         """Number of examples that rerankers could be trained on."""
-        queries = self.outputs["filter"].sides(self.outputs["sample"])["train"]
-        train = {query.query_id for query in queries}
+        queries = self.outputs["filter"].sides(self.outputs["sample"])
         is_trained = "train" in self.outputs and self.run.provided.reranker is None
         mined = self.outputs.get("mine") if is_trained else None
-        return sum(example.query_id in train for example in mined.examples) if mined else 0
+        return len(mined.sides(queries)["train"]) if mined else 0
 
     @cached_property
     def n_lists(self) -> int:

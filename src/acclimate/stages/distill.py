@@ -40,7 +40,7 @@ from acclimate.stages.steer import Steered
 from acclimate.stages.trials import trials
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.training_data import Sides, TrainingData
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
@@ -240,7 +240,11 @@ def make(
         texts = {query.query_id: query.text for query in (*filtered.queries, *logged)}
         copies = None if is_taught else NearDuplicateDocs(run.input.corpus, run.settings["sample"]["near_duplicates"])
         data = TrainingData(texts, run.input.corpus, base.ids, base.vectors, copies)
-        (train, dev), *later = lists.turns if isinstance(lists, Labeled) else [_mined_by_side(lists, sampled, filtered)]
+        if isinstance(lists, Labeled):
+            (train, dev), *later = lists.turns
+        else:
+            examples, later = lists.sides(filtered.sides(sampled)), []
+            train, dev = (without_teacher_scores(examples[side]) for side in ("train", "dev"))
         is_raw = isinstance(lists, Labeled) and lists.is_raw
         held_out = steered.choosing(run, sampled)
 
@@ -276,14 +280,6 @@ def make(
     if settings["tune"]:
         inputs["dev"] = run.input.labels.choosing.fingerprint
     return run.make(Distilled, work, inputs=inputs, unit="steps", together=True)
-
-
-def _mined_by_side(mined: Mined, sampled: Sampled, filtered: Filtered) -> Sides:
-    """The mined examples, split into (train, dev) by the side of their query."""
-    sides = filtered.sides(sampled)
-    train, dev = ({query.query_id for query in sides[side]} for side in ("train", "dev"))
-    examples = without_teacher_scores(mined.examples)
-    return [each for each in examples if each.query_id in train], [each for each in examples if each.query_id in dev]
 
 
 def _students(run: Run, folder: Path, notes: Notes) -> Students:

@@ -26,6 +26,7 @@ from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.formats import read_nway, write_nway
 from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
+from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
@@ -210,6 +211,11 @@ class Mined(StageOutput):
     def examples(self) -> list[NWay]:
         """N-way examples, source document first."""
         return list(read_nway(self.folder / "examples.jsonl"))
+
+    def sides(self, queries: Mapping[Side, Iterable[SyntheticQuery]]) -> dict[Side, list[NWay]]:
+        """The examples of these queries (see `Filtered.sides`) by the split of the query."""
+        ids: dict[Side, set[str]] = {side: {query.query_id for query in of_side} for side, of_side in queries.items()}
+        return {side: [example for example in self.examples if example.query_id in ids[side]] for side in ids}
 
 
 def check(run: Run) -> None:

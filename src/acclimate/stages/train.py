@@ -16,7 +16,6 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json
 from acclimate.base.progress import Progress
-from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.checks import check_base, check_steps
 from acclimate.learn.rerankers.groups import ONE, PROMPT, n_parts
 from acclimate.learn.rerankers.steps import queries_of_a_step
@@ -239,15 +238,10 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
 
     def work(folder: Path, progress: Progress) -> Account:
         sides = filtered.sides(sampled)
-        queries = [*sides["train"], *sides["dev"]]
-        side_of: dict[str, Side] = {query.query_id: side for side, of_side in sides.items() for query in of_side}
-        examples_of: dict[Side, list[NWay]] = {side: [] for side in sides}
-        for example in mined.examples:
-            if example.query_id in side_of:
-                examples_of[side_of[example.query_id]].append(example)
+        queries, examples = [*sides["train"], *sides["dev"]], mined.sides(sides)
         result = train(
-            examples_of["train"],
-            examples_of["dev"],
+            examples["train"],
+            examples["dev"],
             {query.query_id: query.text for query in queries},
             run.input.corpus,
             folder,
@@ -256,7 +250,7 @@ def make(run: Run, sampled: Sampled, filtered: Filtered, mined: Mined | None) ->
             progress=progress,
             **settings,
         )
-        n_queries, n_kept = len(examples_of["train"]), result.notes["queries"]
+        n_queries, n_kept = len(examples["train"]), result.notes["queries"]
         return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=result.notes)
 
     inputs = {
