@@ -210,15 +210,7 @@ class Bench:
     def _measured(self, run: Run, contenders: Sequence[Any], candidate: str, folder: Path) -> Evaluation:
         judged = self.outputs["steer"].measuring(run, self.outputs["sample"])
         settings = {key: self.settings["evaluate"][key] for key in ("k", "max_queries")}
-        return evaluate(
-            contenders,
-            judged.queries,
-            judged.qrels,
-            candidate,
-            folder / "evaluate",
-            seed=0,
-            **settings,
-        )
+        return evaluate(contenders, judged, candidate, folder / "evaluate", seed=0, **settings)
 
     def _row(self, what: str, name: str) -> Path:
         return self.out / "rows" / f"{self.collection}-{what}-{name}.json"

@@ -8,6 +8,7 @@ import pytest
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeRetriever
 from acclimate.corpus.formats import read_run
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.measures import MEASURES, per_query
 from acclimate.measure.recommend import Recommendation
 from acclimate.records import Qrel, Query, ScoredDoc
@@ -47,10 +48,8 @@ HYBRIDS = [
 ]
 
 
-def evaluated(
-    folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, min_difference=0.0, **settings
-):
-    return evaluate(contenders, queries, qrels, candidate, folder, min_difference, **settings)
+def evaluated(folder, *contenders, candidate="dense:adapted", queries=QUERIES, qrels=QRELS, split="test", **settings):
+    return evaluate(contenders, JudgedQueries(split, queries, qrels), candidate, folder, **settings)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +138,13 @@ def test_a_step_that_chance_could_give_adds_nothing(tmp_path):
     assert step["adds"] is False
 
 
-def test_differences_as_small_as_the_queries_err_decide_nothing(tmp_path):
+def test_differences_as_small_as_synthetic_queries_err_decide_nothing(tmp_path, monkeypatch):
     certain = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS)
     (difference,) = (c for c in certain.comparisons if (c.system, c.measure) == ("dense:adapted", "nDCG@10")
                      and c.baseline == certain.baseline)  # fmt: skip
-    for min_difference, verdict in ((abs(difference.delta) - 0.01, certain.verdict), (1.1, "NO DIFFERENCE")):
-        found = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS, min_difference=min_difference)
+    for error, verdict in ((abs(difference.delta) - 0.01, certain.verdict), (1.1, "NO DIFFERENCE")):
+        monkeypatch.setattr("acclimate.measure.compare.ERROR_WITHOUT_LABELS", error)
+        found = evaluated(tmp_path, BM25, DENSE, GOOD, *HYBRIDS, split="synthetic")
         assert found.verdict == verdict
     assert certain.verdict != "NO DIFFERENCE"
     assert found.recommendation.system in ("bm25", "dense", "hybrid")  # nothing is told from anything

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from acclimate.base.errors import DataError
 from acclimate.base.text import counted
+from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.measure.prediction_powered import students_t
 
 TIE = 1e-9  # differences up to this are rounding errors
@@ -38,6 +39,11 @@ _VALUES, _DIFFERENCES = (0.0, 1.0), (-1.0, 1.0)  # ranges of measures, and of th
 
 Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
 Floats = NDArray[np.float64]
+
+
+def least_difference(split: str) -> float:
+    """The smallest difference that counts on queries of this split."""
+    return ERROR_WITHOUT_LABELS if split == SYNTHETIC else 0.0
 
 
 class Comparison(NamedTuple):

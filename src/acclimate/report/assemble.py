@@ -12,7 +12,7 @@ from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.learn.students.distillation import unimproved_warnings
 from acclimate.learn.teachers.selection import TEACHER
 from acclimate.llm.windows import from_window
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS
+from acclimate.measure.compare import least_difference
 from acclimate.measure.measures import MAIN
 from acclimate.report import combinations, sentences
 from acclimate.report import forgetting as forgotten
@@ -172,8 +172,7 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
         for name, recall in queries.get("approximate_recall", {}).items()
         if recall < approximate.ENOUGH
     ]
-    min_difference = ERROR_WITHOUT_LABELS if queries["split"] == SYNTHETIC else 0.0
-    warnings += combinations.harms(measured, min_difference)
+    warnings += combinations.harms(measured, least_difference(queries["split"]))
     if labeled := outputs.get("label"):
         warnings += _teacher_warnings(labeled.teachers)
     if trained := outputs.get("train"):

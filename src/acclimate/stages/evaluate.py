@@ -8,7 +8,7 @@ chosen among all (`recommend`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +21,10 @@ from acclimate.base.progress import Progress
 from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS, NO_SOURCES
+from acclimate.measure.compare import least_difference
 from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
 from acclimate.measure.named import means_of
-from acclimate.records import Qrel, Query
 from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
@@ -62,13 +61,10 @@ from acclimate.stages.train import Trained, n_rerankers, pair_flop
 @checked
 def evaluate(
     contenders: Sequence[Contender],
-    queries: Sequence[Query],
-    qrels: Sequence[Qrel],
+    judged: JudgedQueries,
     candidate: str,
     folder: Path,
-    min_difference: float = 0.0,
     n_docs: int = 0,
-    sources: Mapping[str, str] = NO_SOURCES,
     *,
     k: Annotated[int, AtLeast(DEEPEST)] = 100,
     max_queries: Annotated[int, AtLeast(0)] = 1000,
@@ -85,9 +81,8 @@ def evaluate(
     Runs go to `folder/runs/NAME.trec`, the judgments of the measured queries to `folder/qrels.trec`: with them any
     evaluator gives the same figures (`trec_eval -c` where a system finds nothing for a query). Queries are answered in
     batches; latency, from text to ranking, is measured on a random subset answered one at a time. A query without
-    relevant documents counts 0. `n_docs`: of the searchable collection. Differences below `min_difference` do not
-    count. `sources`: see `compare`. Raises DataError when no query has a relevant document, SettingError for an unknown
-    measure.
+    relevant documents counts 0. `n_docs`: of the searchable collection. Raises DataError when no query has a relevant
+    document, SettingError for an unknown measure.
 
     Parameters
     ----------
@@ -108,13 +103,13 @@ def evaluate(
         in label.teachers. bm25+reranker@1000=1 ranks BM25's first thousand documents by the reranker alone. By default
         DEPTH is rerank_depth and WEIGHT is chosen.
     """
-    judged = {qrel.query_id for qrel in qrels}
-    asked = draw_queries([query for query in queries if query.query_id in judged], max_queries, seed)
-    kept = {query.query_id for query in asked}
-    qrels = [qrel for qrel in qrels if qrel.query_id in kept]
+    has_judgment = {qrel.query_id for qrel in judged.qrels}
+    asked = draw_queries([query for query in judged.queries if query.query_id in has_judgment], max_queries, seed)
+    qrels, sources = judged.restricted_to(asked).qrels, judged.sources
     if not any(qrel.relevance > 0 for qrel in qrels):
         raise DataError(
-            f"none of the {counted(len(queries), 'query')} has a relevant document; there is nothing to measure on"
+            f"none of the {counted(len(judged.queries), 'query')} has a relevant document; there is nothing to measure "
+            "on"
         )
     write_qrels(folder / "qrels.trec", qrels)
     computed = {measure.name: measure for measure in means_of((*MEASURES, *measures))}
@@ -131,7 +126,8 @@ def evaluate(
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **summary(values[name], seconds, seed, sources), **sizes})
-    return conclusion(summaries, values, candidate, seed=seed, min_difference=min_difference, sources=sources)
+    least = least_difference(judged.split)
+    return conclusion(summaries, values, candidate, seed=seed, min_difference=least, sources=sources)
 
 
 class Evaluated(StageOutput):
@@ -252,8 +248,7 @@ def make(
                 left_out = test.self_matches.left_out
                 competing = [each._replace(retriever=Excluding(each.retriever, left_out)) for each in competing]
             result = evaluate(
-                competing, test.queries, test.qrels, chosen.candidate, folder,
-                ERROR_WITHOUT_LABELS if test.is_synthetic else 0.0, len(run.input.corpus), test.sources,
+                competing, test, chosen.candidate, folder, len(run.input.corpus),
                 seed=run.seed, progress=progress, **run.settings["evaluate"],
             )  # fmt: skip
         runs = {name: read_run(run_file(folder, name)) for name in (result.baseline, result.candidate)}

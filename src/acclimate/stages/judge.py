@@ -27,12 +27,11 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted, quoted
 from acclimate.corpus.formats.trec import read_qrels, read_run, write_qrels
-from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.llm import prompts
 from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
-from acclimate.measure.compare import ERROR_WITHOUT_LABELS
+from acclimate.measure.compare import least_difference
 from acclimate.measure.evaluation import Evaluation, means
 from acclimate.measure.measures import MAIN, nothing_relevant
 from acclimate.records import Qrel, Query, ScoredDoc
@@ -238,9 +237,8 @@ def _evaluation(
     """The verdict on the run's candidate by these values."""
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
     summaries = [{**rows[name], **means(by_measure, run.seed, sources)} for name, by_measure in values.items()]
-    min_difference = ERROR_WITHOUT_LABELS if on.kind == SYNTHETIC else 0.0
-    candidate = outputs["evaluate"].chosen.candidate
-    return conclusion(summaries, values, candidate, seed=run.seed, min_difference=min_difference, sources=sources)
+    candidate, least = outputs["evaluate"].chosen.candidate, least_difference(on.kind)
+    return conclusion(summaries, values, candidate, seed=run.seed, min_difference=least, sources=sources)
 
 
 def _statistics(
