@@ -16,7 +16,7 @@ import pytest
 from acclimate.base.draw import uniform
 from acclimate.cli.main import main
 from acclimate.corpus.analyzer import Analyzer
-from acclimate.measure.before_after import before_after
+from acclimate.measure.before_after import SystemRun, before_after
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
 from acclimate.report.pictures.gains import gains
 
@@ -126,11 +126,12 @@ def test_at_most_so_many_queries_are_shown_the_largest_gain_and_loss_among_them(
     names = [f"q{number}" for number in range(999)]
     queries, docs = [Query(name, "gains") for name in names], {"d": Doc("d", "text " * 999 + "and a gain")}
     run = [ScoredDoc(name, "d", 1.0) for name in names]
-    values = {"old": dict.fromkeys(names, 0.5), "new": {name: uniform("gain", name) for name in names}}
+    old = SystemRun("old", run, dict.fromkeys(names, 0.5))
+    new = SystemRun("new", run, {name: uniform("gain", name) for name in names})
     qrels = [Qrel(name, "d", 1) for name in names]
-    shown = before_after("old", "new", {"old": run, "new": run}, values, queries, qrels, docs, Analyzer("en"), most=200)
+    shown = before_after(old, new, queries, qrels, docs, Analyzer("en"), most=200)
     deltas = [row["delta"] for row in shown]
-    gained = sorted((round(value - 0.5, 5) for value in values["new"].values()), reverse=True)
+    gained = sorted((round(value - 0.5, 5) for value in new.values.values()), reverse=True)
     assert len(shown) == 200
     assert deltas == sorted(deltas, reverse=True)
     assert (deltas[0], deltas[-1]) == (gained[0], gained[-1])
@@ -140,11 +141,9 @@ def test_at_most_so_many_queries_are_shown_the_largest_gain_and_loss_among_them(
 
 def test_each_side_shows_its_first_five_documents_and_their_grades():
     docs = {name: Doc(name, name) for name in "abcdefg"}
-    runs = {"old": [ScoredDoc("q", name, 1.0) for name in "abcdefg"], "new": [ScoredDoc("q", "g", 1.0)]}
-    values = {"old": {"q": 0.1}, "new": {"q": 0.9}}
-    (row,) = before_after(
-        "old", "new", runs, values, [Query("q", "?")], [Qrel("q", "g", 2), Qrel("q", "b", 0)], docs, Analyzer("en")
-    )
+    old = SystemRun("old", [ScoredDoc("q", name, 1.0) for name in "abcdefg"], {"q": 0.1})
+    new = SystemRun("new", [ScoredDoc("q", "g", 1.0)], {"q": 0.9})
+    (row,) = before_after(old, new, [Query("q", "?")], [Qrel("q", "g", 2), Qrel("q", "b", 0)], docs, Analyzer("en"))
     sides = [[(doc["doc_id"], doc["relevance"]) for doc in row[side]["docs"]] for side in ("before", "after")]
     assert sides == [[("a", None), ("b", 0), ("c", None), ("d", None), ("e", None)], [("g", 2)]]
     assert (row["delta"], row["before"]["system"], row["after"]["system"]) == (0.8, "old", "new")

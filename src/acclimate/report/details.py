@@ -14,7 +14,7 @@ from acclimate.base.files import read_json, read_text
 from acclimate.base.text import command
 from acclimate.corpus.formats.trec import read_qrels, read_run, read_top
 from acclimate.measure import graded
-from acclimate.measure.before_after import before_after
+from acclimate.measure.before_after import SystemRun, before_after
 from acclimate.measure.measures import MAIN, measured
 from acclimate.report import curves
 from acclimate.report.queries import answers, statistics
@@ -47,28 +47,21 @@ def details(run: Run, outputs: Outputs, judgment: Graded | None) -> dict[str, An
 def _query_by_query(run: Run, outputs: Outputs, judgment: Graded | None) -> dict[str, Any]:
     """Each query's gain, and both rankings of those that changed, evenly spaced if there are many."""
     by = judgment or outputs["evaluate"]
-    baseline, candidate = (by.measured[role] for role in ("baseline", "candidate"))
     qrels = read_qrels(by.folder / "qrels.trec")
     query_ids = {qrel.query_id for qrel in qrels}
     runs = by.folder if (by.folder / RUNS).is_dir() else outputs["evaluate"].folder
     read, measure = (read_run, graded.values_of) if judgment else (partial(read_top, depth=_DEPTH), measured)
-    hits = {
-        name: [hit for hit in read(run_file(runs, name)) if hit.query_id in query_ids] for name in (baseline, candidate)
-    }
-    values = {name: measure(ranked, qrels, [MAIN])[MAIN] for name, ranked in hits.items()}
+
+    def ranked(name: str) -> SystemRun:
+        hits = [hit for hit in read(run_file(runs, name)) if hit.query_id in query_ids]
+        return SystemRun(name, hits, measure(hits, qrels, [MAIN])[MAIN])
+
+    before, after = (ranked(by.measured[role]) for role in ("baseline", "candidate"))
     queries = judgment.queries if judgment else outputs["steer"].measuring(run, outputs["sample"]).queries
     return {
-        "deltas": [values[candidate][query_id] - before for query_id, before in values[baseline].items()],
+        "deltas": [after.values[query_id] - value for query_id, value in before.values.items()],
         "examples": before_after(
-            baseline,
-            candidate,
-            hits,
-            values,
-            queries,
-            qrels,
-            run.input.documents,
-            run.base.bm25.analyzer,
-            most=QUERIES_SHOWN,
+            before, after, queries, qrels, run.input.documents, run.base.bm25.analyzer, most=QUERIES_SHOWN
         ),
     }
 

@@ -10,7 +10,7 @@ from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.measure.before_after import before_after
+from acclimate.measure.before_after import SystemRun, before_after
 from acclimate.measure.evaluation import Evaluation, Values, conclude
 from acclimate.measure.measures import MAIN
 from acclimate.measure.recommend import best_untouched
@@ -181,7 +181,8 @@ def examples(
     qrels: Sequence[Qrel],
 ) -> list[dict[str, Any]]:
     """Example queries with the rankings of the evaluation's baseline and candidate. runs: by system."""
-    before, after = evaluation.baseline, evaluation.candidate
-    values = {name: evaluation.per_query[name][MAIN] for name in (before, after)}
-    shown = {name: runs[name] for name in (before, after)}
-    return before_after(before, after, shown, values, queries, qrels, run.input.documents, run.base.bm25.analyzer)
+    before, after = (
+        SystemRun(name, runs[name], evaluation.per_query[name][MAIN])
+        for name in (evaluation.baseline, evaluation.candidate)
+    )
+    return before_after(before, after, queries, qrels, run.input.documents, run.base.bm25.analyzer)
