@@ -163,9 +163,7 @@ class Bench:
         run, outputs = self.opened
         nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
         with run.candidates(outputs["index"]) as kept:
-            return steer(
-                self.held_out, self.held_out, log, kept.candidates, run.base.ids, nearby, **run.settings["steer"]
-            )
+            return steer(self.held_out, self.held_out, log, kept.candidates, nearby, **run.settings["steer"])
 
     def values(self, judged: Sequence[JudgedQuery]) -> Values:
         """nDCG@10 of each system, query by query."""

@@ -54,7 +54,7 @@ class Index:
             yield Candidates(query, rows, scores, *self.ids.documents_of(rows), named)
 
     def steer(self, dev=DEV, test=TEST, log=(), **settings):
-        return steer(dev, test, log, self.find, self.ids, self.neighbors, **settings)
+        return steer(dev, test, log, self.find, self.neighbors, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,6 @@ def steer(
     test: Sequence[SyntheticQuery],
     log: Sequence[Query],
     find: Find,
-    ids: Ids,
     nearby: Neighbors,
     *,
     neighbors: Annotated[int, AtLeast(0)] = 20,
@@ -103,6 +102,7 @@ def steer(
         Maximum number of log queries used for choices; n of them get n / (n + 50) of the total weight. The others are
         used for training.
     """
+    ids = nearby.ids
     rows = {query.query_id: ids.row[query.doc_id] for query in (*dev, *test)}
     graded: dict[str, dict[str, int]] = {}
     for done, (query_id, row) in enumerate(rows.items(), 1):
@@ -114,13 +114,13 @@ def steer(
     synthetic = list(find(asked, [rows[query.query_id] for query in dev]))
     logged = list(find(log, ()))
     progress(len(rows) + len(log), len(rows) + len(log))
-    features = [_features(candidates, ids, nearby) for candidates in synthetic]
-    log_features = [_features(candidates, ids, nearby) for candidates in logged]
+    features = [_features(candidates, nearby) for candidates in synthetic]
+    log_features = [_features(candidates, nearby) for candidates in logged]
     weights = importance_weights(np.array(features).reshape(-1, 3), np.array(log_features).reshape(-1, 3))
     agreed = [(candidates.query, _agreement_grades(candidates, ids, agreement)) for candidates in logged]
     agreed = [(query, grades) for query, grades in agreed if grades]
     share = len(agreed) / (len(agreed) + EQUAL_WEIGHT_COUNT)  # weight of the log's queries
-    overlaps = [_shared_terms(query.text, ids.row[query.doc_id], ids, nearby) for query in dev]
+    overlaps = [_shared_terms(query.text, ids.row[query.doc_id], nearby) for query in dev]
     middle = float(np.median(overlaps)) if overlaps else 0.0
     choosing = [
         JudgedQuery(
@@ -164,22 +164,22 @@ def _combined(grades: Mapping[str, int], agreed: Mapping[str, int]) -> dict[str,
     return {doc_id: weighed.get(doc_id, 0) + agreed.get(doc_id, 0) for doc_id in sorted({*weighed, *agreed})}
 
 
-def _features(candidates: Candidates, ids: Ids, nearby: Neighbors) -> QueryFeatures:
+def _features(candidates: Candidates, nearby: Neighbors) -> QueryFeatures:
     """Features of a query, from its candidates; shared and length are 0 if there are none."""
-    text = candidates.query.text
+    text, ids = candidates.query.text, nearby.ids
     n_words = float(np.log1p(len(words_of(text))))
     if not len(candidates.rows):
         return QueryFeatures(0.0, 0.0, n_words)
     first = int(candidates.rows[ids.order(reciprocal_ranks(candidates), candidates.rows)[0]])
     length = length_of(nearby.corpus[ids.doc_ids[first]].default_text())
-    return QueryFeatures(_shared_terms(text, first, ids, nearby), float(np.log1p(length)), n_words)
+    return QueryFeatures(_shared_terms(text, first, nearby), float(np.log1p(length)), n_words)
 
 
-def _shared_terms(text: str, row: int, ids: Ids, nearby: Neighbors) -> float:
+def _shared_terms(text: str, row: int, nearby: Neighbors) -> float:
     """The share of a query's terms that a document contains."""
     analyzer = nearby.bm25.analyzer
     terms = {*analyzer(text)}
-    return len(terms & {*analyzer(nearby.corpus[ids.doc_ids[row]].default_text())}) / max(1, len(terms))
+    return len(terms & {*analyzer(nearby.corpus[nearby.ids.doc_ids[row]].default_text())}) / max(1, len(terms))
 
 
 def _mean_features(features: Sequence[QueryFeatures], weights: np.ndarray[Any, Any] | None = None) -> dict[str, float]:
@@ -268,7 +268,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
         test = [] if labels.measuring.queries else sides["test"]
         nearby = Neighbors(run.base.ids, run.input.corpus, run.base.bm25, run.base.vectors)
         with run.candidates(indexed) as kept:
-            result = steer(dev, test, log, kept.candidates, run.base.ids, nearby, progress=progress, **settings)
+            result = steer(dev, test, log, kept.candidates, nearby, progress=progress, **settings)
         write_jsonl(folder / "choosing.jsonl", map(_row, result.choosing))
         write_jsonl(folder / "measuring.jsonl", map(_row, result.measuring))
         n_read = len(dev) + len(test) + len(log)
