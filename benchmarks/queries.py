@@ -184,7 +184,7 @@ class Bench:
             return self.measured(DenseMember(self.run.base.vectors, self.run.base.encoder))
         settings = {**self.run.settings["distill"], "student": ("dense-query",)}
         with tempfile.TemporaryDirectory() as folder:
-            distill(train, dev, self.run.base.encoder, data, Path(folder), **settings)
+            distill([(train, dev)], self.run.base.encoder, data, Path(folder), **settings)
             encoder = Encoder.load_student(Path(folder) / "dense", max_tokens=256)
             return self.measured(DenseMember(self.run.base.vectors, encoder))
 

@@ -245,7 +245,7 @@ class Bench:
         texts = {query.query_id: query.text for query in [*self.taught, *self.dev]}
         folder = self.out / name
         data = TrainingData(texts, corpus, base.ids, base.vectors)
-        notes = distill(labels.train, labels.dev, base.encoder, data, folder, student=("dense-query",))
+        notes = distill([(labels.train, labels.dev)], base.encoder, data, folder, student=("dense-query",))
         members = Students(folder, notes, base.vectors, corpus, self.run.settings["index"]["max_tokens"], 0).members()
         student = system_of(base.ids, {**base.members, **members}, dict.fromkeys(members, 1.0))
         return self.values(student), labels.weights

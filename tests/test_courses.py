@@ -170,7 +170,7 @@ def test_lists_of_one_query_are_lists_of_their_own(base, data, tmp_path):
     course = StudentTraining(student, windows, DEV, DistillationLoss(), tmp_path / "b", **settings)
     assert set(course.priors) == {key(example) for example in (*windows, *DEV)}
     notes = [
-        distill(lists, DEV, base, data, tmp_path / name, student=("dense-query",), max_queries=4, **LEARN)
+        distill([(lists, DEV)], base, data, tmp_path / name, student=("dense-query",), max_queries=4, **LEARN)
         for name, lists in (("c", windows), ("d", windows[::-1]))
     ]
     assert notes[0] == notes[1]
@@ -187,7 +187,7 @@ RAW = [example._replace(scores=tuple(9 * score - 5 for score in example.scores))
 def test_margins_of_raw_scores_are_learned_from_one_negative_at_a_time(base, data, tmp_path):
     settings = {"student": ("dense",), "loss": "margin-mse", "contrastive": 0.0, "teacher_temperature": 1.0}
     settings |= {"document_ways": 2, "ways_by": "random", "max_steps": 30, "learning_rate": 1e-3, "batch_size": 8}
-    (note,) = distill(RAW, RAW[:8], base, data, tmp_path, (), True, **settings).values()
+    (note,) = distill([(RAW, RAW[:8])], base, data, tmp_path, True, **settings).values()
     assert note["steps"] == 30
     assert note["dev_loss"][-1] < note["dev_loss"][0]
 
@@ -196,7 +196,7 @@ def test_raw_scores_shifted_teach_the_same(base, data, tmp_path):
     shifted = [example._replace(scores=tuple(score - 3 for score in example.scores)) for example in RAW]
     settings = {"student": ("dense-query",), "teacher_temperature": 2.0, "contrastive": 0.2, **LEARN}
     notes = [
-        distill(lists, lists[:8], base, data, tmp_path / str(number), (), True, **settings)
+        distill([(lists, lists[:8])], base, data, tmp_path / str(number), True, **settings)
         for number, lists in enumerate((RAW, shifted))
     ]
     assert notes[0]["dense"]["dev_loss"] == pytest.approx(notes[1]["dense"]["dev_loss"], abs=1e-4)
@@ -204,7 +204,7 @@ def test_raw_scores_shifted_teach_the_same(base, data, tmp_path):
 
 def test_a_share_of_a_raw_score_is_refused(base, data, tmp_path):
     with pytest.raises(SettingError, match=r"mask_above is 0.6, a share of scores in \[0, 1\]"):
-        distill(RAW, RAW[:8], base, data, tmp_path, (), True, mask_above=0.6)
+        distill([(RAW, RAW[:8])], base, data, tmp_path, True, mask_above=0.6)
 
 
 # What a run would take

@@ -25,7 +25,7 @@ from acclimate.stages.distill import distill
 def test_a_dense_student_pools_as_its_base_does(base, data, tmp_path, name):
     other = base.copy()
     other.model[1] = Pooling(32, "cls")
-    distill(TRAIN, DEV, other, data, tmp_path, student=(name,), epochs=1, batch_size=8)
+    distill([(TRAIN, DEV)], other, data, tmp_path, student=(name,), epochs=1, batch_size=8)
     texts = [query.text for query in QUERIES[:4]]
     ours = Encoder.load_student(tmp_path / "dense", max_tokens=64).encode(texts)
     plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu").encode_query(texts)
@@ -35,7 +35,7 @@ def test_a_dense_student_pools_as_its_base_does(base, data, tmp_path, name):
 @pytest.mark.parametrize("name", ["dense", "dense-query"])
 def test_a_cut_dense_student_is_cut_everywhere(base, data, tmp_path, name):
     learn = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
-    notes = distill(TRAIN, DEV, base, data, tmp_path, student=(name,), matryoshka=(16,), dim=8, **learn)["dense"]
+    notes = distill([(TRAIN, DEV)], base, data, tmp_path, student=(name,), matryoshka=(16,), dim=8, **learn)["dense"]
     assert (notes["dim"], notes["trained_dims"]) == (8, (8, 16))
     plain = SentenceTransformer(str(tmp_path / "dense"), device="cpu")
     ours = Cut(Encoder.load_student(tmp_path / "dense", max_tokens=64), 8)
@@ -67,4 +67,4 @@ def test_nested_log_probabilities_are_the_mean_over_lengths():
 @pytest.mark.parametrize("wrong", [{"dim": 33}, {"dim": -1}, {"matryoshka": (0,)}, {"matryoshka": (8, 64)}])
 def test_lengths_that_vectors_do_not_have_are_refused(base, data, tmp_path, wrong):
     with pytest.raises(SettingError, match=r"have 32 components|expected"):
-        distill(TRAIN, DEV, base, data, tmp_path, student=("dense-query",), **wrong)
+        distill([(TRAIN, DEV)], base, data, tmp_path, student=("dense-query",), **wrong)

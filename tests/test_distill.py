@@ -79,7 +79,7 @@ def test_late_interaction_sees_what_retrieval_scores(name, base, data):
 def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, data, tmp_path):
     before = {key: value.clone() for key, value in base.model.state_dict().items()}
     # Random weights have nothing to generalize from: what falls is the loss on queries that were seen.
-    notes = distill(TRAIN, TRAIN[::4], base, data, tmp_path, student=(name,), **LEARN)
+    notes = distill([(TRAIN, TRAIN[::4])], base, data, tmp_path, student=(name,), **LEARN)
     kind = STUDENT_KINDS[name]
     note = notes[kind]
     assert list(notes) == [kind]
@@ -115,10 +115,10 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
 
 
 def test_a_student_learns_from_one_teacher_after_the_other(base, data, tmp_path):
-    def learn(folder, first, *later):
+    def learn(folder, *turns):
         steps = []
         distill(
-            first, first[:8], base, data, tmp_path / folder, [(turn, turn[:8]) for turn in later],
+            [(turn, turn[:8]) for turn in turns], base, data, tmp_path / folder,
             student=("dense-query",), progress=lambda *done: steps.append(done), **LEARN,
         )  # fmt: skip
         assert steps[-1] == (len(steps), len(steps))
@@ -134,9 +134,9 @@ def test_a_student_learns_from_one_teacher_after_the_other(base, data, tmp_path)
 
 def test_scores_on_another_scale_are_refused(base, data, tmp_path):
     raw = [example._replace(scores=tuple(7 * score - 3 for score in example.scores)) for example in TRAIN]
-    for train, dev, later in ((raw, DEV, ()), (TRAIN, raw, ()), (TRAIN, DEV, [(TRAIN, raw)])):
+    for turns in ([(raw, DEV)], [(TRAIN, raw)], [(TRAIN, DEV), (TRAIN, raw)]):
         with pytest.raises(DataError, match=r"to 4; expected them in \[0, 1\]"):
-            distill(train, dev, base, data, tmp_path, later, **LEARN)
+            distill(turns, base, data, tmp_path, **LEARN)
 
 
 def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, data, tmp_path):
@@ -278,10 +278,10 @@ def test_what_no_student_could_learn_with_is_refused_before_the_run(changes, n_p
 def test_what_cannot_be_learned_from_is_refused(base, data, tmp_path):
     for train, dev in (([], DEV), (TRAIN, [])):
         with pytest.raises(DataError, match="expected both"):
-            distill(train, dev, base, data, tmp_path)
+            distill([(train, dev)], base, data, tmp_path)
     with pytest.raises(DataError, match="without teacher scores"):
-        distill([TRAIN[0]._replace(scores=())], DEV, base, data, tmp_path)
+        distill([([TRAIN[0]._replace(scores=())], DEV)], base, data, tmp_path)
     for wrong in ({"contrastive": 1.5}, {"teacher_temperature": 0.0}, {"student_temperature": -1.0}):
         with pytest.raises(SettingError, match="expected"):
-            distill(TRAIN, DEV, base, data, tmp_path, **wrong)
+            distill([(TRAIN, DEV)], base, data, tmp_path, **wrong)
     assert list(tmp_path.iterdir()) == []

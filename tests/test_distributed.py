@@ -58,7 +58,7 @@ def learn_twice(base: str, out: Path, said: Path) -> None:
         encoder = Encoder.load(base, max_tokens=64)
         texts = {query.query_id: query.text for query in QUERIES}
         data = TrainingData(texts, CORPUS, Ids(list(CORPUS)), Vectors.open(out / "index/vectors"))
-        notes = distill(TRAIN, DEV, encoder, data, folder, student=("dense-query",), **LEARN)
+        notes = distill([(TRAIN, DEV)], encoder, data, folder, student=("dense-query",), **LEARN)
         plain = [example._replace(scores=()) for example in TRAIN]
         fewer_than_a_batch = DEV[:3]
         train(plain, fewer_than_a_batch, texts, CORPUS, folder, base=base, max_tokens=60, learning_rate=1e-3)

@@ -134,7 +134,7 @@ def test_students_begun_from_it_load_with_the_plain_library(published, tmp_path)
         names = [["late-interaction-query", "dense"], ["late-interaction", "dense-query"]][KINDS.index(kind) % 2]
     for name in names:
         made = tmp_path / name
-        (learned,) = distill(lists, lists, base, data, made, student=(name,), epochs=1, learning_rate=1e-3)
+        (learned,) = distill([(lists, lists)], base, data, made, student=(name,), epochs=1, learning_rate=1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plain = {"dense": SentenceTransformer, "late-interaction": MultiVectorEncoder}[learned](
@@ -181,14 +181,14 @@ def test_a_corpus_is_read_as_documents_and_again_by_another_encoder_or_in_anothe
 
 def test_what_cannot_be_a_base_says_so(tiny_encoder, data, base, tmp_path):
     lists = [NWay(QUERIES[0].query_id, (DOCS[0].doc_id, DOCS[1].doc_id), (1.0, 0.0))]
-    distill(lists, lists, base, data, tmp_path, student=("dense-query",), epochs=0)
+    distill([(lists, lists)], base, data, tmp_path, student=("dense-query",), epochs=0)
     with pytest.raises(SettingError, match="expected one model for both"):
         Encoder.load(str(tmp_path / "dense"))
     colbert = tmp_path / "colbert"
     make("colbert", Transformer.load(str(tiny_encoder))).save_pretrained(str(colbert), create_model_card=False)
     for name in ("dense", "dense-query", "sparse", "sparse-query", "static"):
         with pytest.raises(SettingError, match="late-interaction-query"):
-            distill(lists, lists, Encoder.load(str(colbert)), data, tmp_path, student=(name,), base="org/colbert")
+            distill([(lists, lists)], Encoder.load(str(colbert)), data, tmp_path, student=(name,), base="org/colbert")
 
     pooled = tmp_path / "pooled"
     shorter = MultiVectorEncoder(
@@ -205,7 +205,7 @@ def test_what_cannot_be_a_base_says_so(tiny_encoder, data, base, tmp_path):
     projected = tmp_path / "projected"
     make("projected", Transformer.load(str(tiny_encoder))).save_pretrained(str(projected), create_model_card=False)
     with pytest.raises(SettingError, match="24 components of tokens with 32"):
-        distill(lists, lists, Encoder.load(str(projected)), data, tmp_path, student=("static",))
+        distill([(lists, lists)], Encoder.load(str(projected)), data, tmp_path, student=("static",))
     weights = next(projected.glob("*_Dense/model.safetensors"))
     weights.rename(weights.with_name("pytorch_model.bin"))
     with pytest.raises(DataError, match="pickled weights are never loaded"):

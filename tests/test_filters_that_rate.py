@@ -70,8 +70,8 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
     corpus = {query.doc_id: Doc(query.doc_id, query.text) for query in queries}
     held_out, sides, passed = {"d3", "d7"}, [], {}
 
-    def stop(train, checks, *_, **settings):
-        sides.extend((train, checks))
+    def stop(*data, **settings):
+        sides.extend(data[:2] if filtering == "consistency" else data[0][0])
         passed.update(settings)
         raise Stopped
 
@@ -84,7 +84,7 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
             consistency.trained_reranker(queries, candidates, held_out, corpus, tmp_path, n_ways=19, **rest)
         else:
             nothing: Any = None
-            round_trip.trained_retriever(queries, held_out, corpus, nothing, nothing, nothing, tmp_path, **rest)
+            round_trip.trained_retriever(queries, held_out, nothing, nothing, tmp_path, **rest)
     train, checks = ({example.doc_ids[0] for example in side} for side in sides)
     assert (train, checks) == (corpus.keys() - held_out - ({"d5"} if filtering == "consistency" else set()), held_out)
     assert {**passed, **passed["settings"]}.items() >= {"learning_rate": 0.5, "seed": 7}.items()

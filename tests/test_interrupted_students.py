@@ -48,7 +48,7 @@ def test_what_is_left_of_a_course_and_cannot_be_read_is_begun_again(base, data, 
 def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_interrupted(base, data, tmp_path):
     def learn(folder, told, **changes):
         options = {**LEARN, "student": ("dense-query", "static"), **changes}
-        return distill(TRAIN, DEV, base, data, folder, progress=lambda *now: told(*now), **options)
+        return distill([(TRAIN, DEV)], base, data, folder, progress=lambda *now: told(*now), **options)
 
     def stop_in_the_second(done, total):
         if 2 * done > total:
@@ -70,5 +70,5 @@ def test_a_student_that_has_learned_is_trained_once_however_often_the_next_is_in
 def test_the_same_training_saves_the_same_bytes_and_shuffled_examples_too(base, data, tmp_path):
     shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
     for folder, train in ((tmp_path / "a", TRAIN), (tmp_path / "b", shuffled)):
-        distill(train, DEV, base, data, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
+        distill([(train, DEV)], base, data, folder, student=("dense-query",), **{**LEARN, "epochs": 1})
     assert folder_fingerprint(tmp_path / "a") == folder_fingerprint(tmp_path / "b")

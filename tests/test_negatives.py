@@ -61,7 +61,7 @@ def test_what_a_student_says_of_its_list_is_the_same_whatever_shares_the_softmax
 
 def test_corpus_is_for_students_whose_documents_are_at_hand(base, data, tmp_path):
     with pytest.raises(SettingError, match=r"vectors are available to late-interaction; expected auto"):
-        distill(TRAIN, DEV, base, data, tmp_path, student=("late-interaction",), negatives="corpus")
+        distill([(TRAIN, DEV)], base, data, tmp_path, student=("late-interaction",), negatives="corpus")
 
 
 def test_the_teacher_s_part_compares_the_list_where_that_is_set(base, data, tmp_path):
@@ -70,7 +70,7 @@ def test_the_teacher_s_part_compares_the_list_where_that_is_set(base, data, tmp_
     def of(negatives, teacher_negatives):
         folder = tmp_path / f"{negatives}-{teacher_negatives}"
         settings = {"negatives": negatives, "teacher_negatives": teacher_negatives, "epochs": 0, "contrastive": 0.0}
-        return distill(TRAIN, DEV, base, data, folder, student=("dense",), **settings)["dense"]["dev_loss"]
+        return distill([(TRAIN, DEV)], base, data, folder, student=("dense",), **settings)["dense"]["dev_loss"]
 
     assert of("batch", "list") == pytest.approx(of("list", "same"), abs=1e-4)
     assert of("batch", "same")[0] > of("batch", "list")[0] + 0.1
@@ -194,11 +194,11 @@ def test_duplicates_are_found_in_whatever_documents_are_compared(data):
 def test_a_student_learns_without_a_teacher(name, base, data, tmp_path):
     train, dev = without_teacher_scores(TRAIN), without_teacher_scores(TRAIN[::4])
     settings = {"student": (name,), "loss": "contrastive", "contrastive": 0.0}
-    (note,) = distill(train, dev, base, data, tmp_path, **settings, **LEARN).values()
+    (note,) = distill([(train, dev)], base, data, tmp_path, **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
     only = [NWay(example.query_id, example.doc_ids[:1]) for example in TRAIN]  # the batch has the negatives
     train = without_teacher_scores(only)
-    (note,) = distill(train, train[:8], base, data, tmp_path / "only", **settings, **LEARN).values()
+    (note,) = distill([(train, train[:8])], base, data, tmp_path / "only", **settings, **LEARN).values()
     assert min(note["dev_loss"][1:]) < note["dev_loss"][0]
 
 

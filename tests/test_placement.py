@@ -110,7 +110,7 @@ def test_a_student_is_made_trained_and_searched_on_the_device(name, as_cuda, tin
     assert places(base.model) == places(base.copy().model) == {NAME}
     data = taught(base, tmp_path)
     sides = examples(range(8)), examples(range(8, 12))
-    notes = distill(*sides, base, data, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
+    notes = distill([sides], base, data, tmp_path, student=(name,), epochs=1, learning_rate=1e-3)
     assert places(base.model) == {NAME}
     found = Students(tmp_path, notes, lambda: data.vectors, CORPUS, max_tokens=64, max_active_dims=16)
     found = Students(tmp_path, found.index(), lambda: data.vectors, CORPUS, max_tokens=64, max_active_dims=16)

@@ -36,7 +36,7 @@ def test_a_student_s_loss_has_every_setting_of_its_own(loss, base, data, tmp_pat
     student = STUDENTS["dense"].make(base.copy(), data, "list")
     expected = mean_loss(student, DistillationLoss(loss, **settings), read_batch(student, DEV, {})).item()
     notes = distill(
-        TRAIN, DEV, base, data, tmp_path, student=("dense",), negatives="list", epochs=0, loss=loss, **settings
+        [(TRAIN, DEV)], base, data, tmp_path, student=("dense",), negatives="list", epochs=0, loss=loss, **settings
     )
     assert notes["dense"]["dev_loss"] == [pytest.approx(expected, abs=1e-4)]
     for name in settings:
@@ -56,7 +56,7 @@ def test_a_student_s_training_has_every_setting_of_its_own(name, rate, base, dat
     settings = {"epochs": 5, "max_steps": 9, "batch_size": 3, "evaluations": 2, "schedule": "constant"}
     with pytest.raises(Stopped):
         distill(
-            TRAIN, DEV, base, data, tmp_path, student=(name,), learning_rate=3e-3, table_learning_rate=7e-3, seed=4,
+            [(TRAIN, DEV)], base, data, tmp_path, student=(name,), learning_rate=3e-3, table_learning_rate=7e-3, seed=4,
             document_ways=5, token_ways=6, **settings,
         )  # fmt: skip
     cut = given.pop("cut")

@@ -107,7 +107,7 @@ def test_a_student_that_no_teacher_tells_is_mined_for_and_nothing_is_labelled(co
     monkeypatch.setattr(distill, "train_students", noting)
     assert run_adapt(corpus, out, changes=(*FAST, "distill.loss=contrastive", "evaluate.rerank=")) == 0
     assert made_again(out) == ["index", "sample", "generate", "filter", "steer", "mine", "distill", "evaluate"]
-    ((train, dev, _, data, *_),) = given
+    (([(train, dev)], _, data, *_),) = given
     assert isinstance(data.alike, NearDuplicateDocs)  # which are no negatives
     assert not {example.query_id for example in train} & {example.query_id for example in dev}
 

@@ -49,7 +49,7 @@ TRAIN, DEV = examples(range(32)), examples(range(0, 32, 4))
 def trained(base, data, tmp_path_factory):
     """(folder, notes) of both students."""
     folder = tmp_path_factory.mktemp("distill")
-    return folder, distill(TRAIN, DEV, base, data, folder, student=("sparse", "static"), **LEARN)
+    return folder, distill([(TRAIN, DEV)], base, data, folder, student=("sparse", "static"), **LEARN)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_sparse_student_learns_from_the_tokens_that_search_asks_for(tiny_encod
 
 
 def test_where_only_queries_learn_documents_stay_as_they_were(base, data, tmp_path):
-    notes = distill(TRAIN, DEV, base, data, tmp_path, student=("sparse-query",), **LEARN)
+    notes = distill([(TRAIN, DEV)], base, data, tmp_path, student=("sparse-query",), **LEARN)
     assert notes["sparse"]["keeps_index"]
     before, after = (Head.open(tmp_path / name)[0] for name in ("sparse-start", "sparse"))
     assert np.array_equal(before.weights, after.weights)
@@ -245,7 +245,7 @@ def test_odd_queries_crash_nothing(trained, data, tmp_path):
 
 def test_the_same_bytes_twice_and_from_shuffled_examples(trained, base, data, tmp_path):
     shuffled = random.Random(1).sample(TRAIN, len(TRAIN))
-    distill(shuffled, DEV, base, data, tmp_path, student=("sparse", "static"), **LEARN)
+    distill([(shuffled, DEV)], base, data, tmp_path, student=("sparse", "static"), **LEARN)
     assert folder_fingerprint(tmp_path) == folder_fingerprint(trained[0])
 
 
@@ -253,7 +253,7 @@ def test_sparsity_makes_fewer_active_dimensions(base, data, tmp_path):
     active = []
     for sparsity in (0.0, 1.0):
         folder = tmp_path / str(sparsity)
-        distill(TRAIN, DEV, base, data, folder, student=("sparse",), sparsity=sparsity, **LEARN)
+        distill([(TRAIN, DEV)], base, data, folder, student=("sparse",), sparsity=sparsity, **LEARN)
         active.append(sparse_member(folder / "sparse", data, folder / "index").index.active_dims)
     assert active[1] < active[0]
 
@@ -276,7 +276,7 @@ def test_a_base_without_a_place_for_a_head_is_refused(base, data):
 def test_a_base_with_more_embeddings_than_tokens_makes_a_sparse_student(base, data, tmp_path):
     padded = base.copy()
     padded.model[0].model.resize_token_embeddings(len(base.model.tokenizer) + 7)
-    distill(TRAIN, DEV, padded, data, tmp_path, student=("sparse",), **LEARN)
+    distill([(TRAIN, DEV)], padded, data, tmp_path, student=("sparse",), **LEARN)
     member = sparse_member(tmp_path / "sparse", data, tmp_path / "index")
     plain = SparseEncoder(str(tmp_path / "sparse"), device="cpu")
     document, query = plain.encode_document(DOCS[0].default_text()), plain.encode_query(QUERIES[0].text)

@@ -32,7 +32,7 @@ def learn(base, data, tmp_path, monkeypatch):
     def learn(name, n_cores, progress=lambda done, total: None):
         where.clear()
         torch.set_num_threads(n_cores)
-        notes = distill(TRAIN, DEV, base, data, tmp_path / name, student=STUDENTS, progress=progress, **LEARN)
+        notes = distill([(TRAIN, DEV)], base, data, tmp_path / name, student=STUDENTS, progress=progress, **LEARN)
         return folder_fingerprint(tmp_path / name), notes, dict(where)
 
     yield learn

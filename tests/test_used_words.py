@@ -29,7 +29,7 @@ def learned(base, data, tmp_path):
 
     def learn(name):
         options = {**LEARN, "evaluations": 1, "student": ("dense-query", "late-interaction-query")}  # keeps the last
-        distill(TRAIN, DEV, base, data, tmp_path / name, **options)
+        distill([(TRAIN, DEV)], base, data, tmp_path / name, **options)
         return {kind: Encoder.load_student(tmp_path / name / kind) for kind in ("dense", "late-interaction")}
 
     return learn

@@ -21,7 +21,6 @@ from acclimate.learn.students.checks import check_dims, check_fits, check_negati
 from acclimate.learn.students.choices import AUTO, BATCH, BEST, CONTRASTIVE, CORPUS, LIST, RANDOM
 from acclimate.learn.students.distillation import Notes, remove_notes, train_students, without_teacher_scores
 from acclimate.learn.students.tuning import tune_students
-from acclimate.records import NWay
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
@@ -40,7 +39,7 @@ from acclimate.stages.steer import Steered
 from acclimate.stages.trials import trials
 
 if TYPE_CHECKING:
-    from acclimate.learn.students.training_data import TrainingData
+    from acclimate.learn.students.training_data import Sides, TrainingData
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import Member
 
@@ -52,12 +51,10 @@ _LEARNING = 30  # cost of a training query with all its documents, in searches
 
 @checked
 def distill(
-    train: Sequence[NWay],
-    dev: Sequence[NWay],
+    turns: Sequence[Sides],
     encoder: Encoder,
     data: TrainingData,
     folder: Path,
-    later: Sequence[Sequence[Sequence[NWay]]] = (),
     is_raw: bool = False,
     *,
     student: Annotated[tuple[str, ...], OneOf(STUDENT_KINDS)] = ("dense-query", "late-interaction-query"),
@@ -92,10 +89,10 @@ def distill(
 ) -> Notes:
     """Train the students: retrievers that learn from the teacher's scores.
 
-    Writes each to `folder/KIND` and returns training notes by kind. `train` and `dev` hold teacher scores in [0, 1] (on
-    the teacher's own scale if `is_raw`), source document first; a query may have several lists. `encoder` is `base` and
-    is not changed. `later` holds a (train, dev) pair for each further teacher, learned from in turn. Raises
-    SettingError for two students of one kind, DataError without examples or teacher scores.
+    Writes each to `folder/KIND` and returns training notes by kind. `turns` holds the (train, dev) lists of each
+    teacher, learned from in turn, with scores in [0, 1] (on the teacher's own scale if `is_raw`), source document
+    first; a query may have several lists. `encoder` is `base` and is not changed. Raises SettingError for two students
+    of one kind, DataError without examples or teacher scores.
 
     Parameters
     ----------
@@ -164,10 +161,8 @@ def distill(
         combination, and the one that does best on held-out queries is kept.
     """
     arguments = locals()
-    settings = {name: arguments[name] for name in settings_of(distill)}
-    return train_students(
-        train, dev, encoder, data, folder, later, is_raw, settings=settings, seed=seed, progress=progress
-    )
+    settings = {name: arguments[name] for name in (*settings_of(distill), "seed")}
+    return train_students(turns, encoder, data, folder, is_raw, settings=settings, progress=progress)
 
 
 _NOT_TUNED = ("student", "base", "tune", "max_active_dims")  # max_active_dims is a property of the index
@@ -241,17 +236,14 @@ def make(
         copies = None if is_taught else NearDuplicateDocs(run.input.corpus, run.settings["sample"]["near_duplicates"])
         data = TrainingData(texts, run.input.corpus, base.ids, base.vectors, copies)
         if isinstance(lists, Labeled):
-            (train, dev), *later = lists.turns
+            turns, is_raw = lists.turns, lists.is_raw
         else:
-            examples, later = lists.sides(filtered.sides(sampled)), []
-            train, dev = (without_teacher_scores(examples[side]) for side in ("train", "dev"))
-        is_raw = isinstance(lists, Labeled) and lists.is_raw
+            examples, is_raw = lists.sides(filtered.sides(sampled)), False
+            turns = [(without_teacher_scores(examples["train"]), without_teacher_scores(examples["dev"]))]
         held_out = steered.choosing(run, sampled)
 
         def train_trial(settings: Mapping[str, Any], into: Path) -> Notes:
-            return distill(
-                train, dev, base.encoder, data, into, later, is_raw, seed=run.seed, progress=progress, **settings
-            )
+            return distill(turns, base.encoder, data, into, is_raw, seed=run.seed, progress=progress, **settings)
 
         def score_trial(into: Path, notes: Notes) -> dict[str, float]:
             notes = _students(run, into, notes).index()
@@ -264,7 +256,7 @@ def make(
             with distributed.helped():  # the other processes have finished training and wait
                 notes = _students(run, folder, notes).index()
             remove_notes(folder)
-        n_queries = len({example.query_id for example in train})
+        n_queries = len({example.query_id for example in turns[0][0]})
         n_kept = min(note["queries"] for note in notes.values())
         return Account(n_queries, n_kept, {"not drawn": n_queries - n_kept}, notes=notes)
 

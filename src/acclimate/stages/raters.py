@@ -159,11 +159,12 @@ class RunRaters:
 
     def _trained(self, queries: Sequence[SyntheticQuery]) -> Retriever:
         from acclimate.learn.students.round_trip import trained_retriever
+        from acclimate.learn.students.training_data import TrainingData
 
-        run, folder = self.run, self.folder / TRAINED
+        run, base, texts = self.run, self.run.base, {query.query_id: query.text for query in queries}
         return trained_retriever(
-            queries, self.held_out, run.input.corpus, run.base.ids, run.base.vectors, run.base.encoder, folder,
-            settings=run.settings["distill"], seed=run.seed, progress=self.progress,
+            queries, self.held_out, base.encoder, TrainingData(texts, run.input.corpus, base.ids, base.vectors),
+            self.folder / TRAINED, settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip
 
 

@@ -31,38 +31,35 @@ Notes = dict[str, dict[str, Any]]  # kind of student -> notes on its training
 
 
 def train_students(
-    train: Sequence[NWay],
-    dev: Sequence[NWay],
+    turns: Sequence[Sides],
     encoder: Encoder,
     data: TrainingData,
     folder: Path,
-    later: Sequence[Sequence[Sequence[NWay]]] = (),
     is_raw: bool = False,
     *,
     settings: Mapping[str, Any],
-    seed: int,
     progress: Callable[[int, int], None],
 ) -> Notes:
     """Train each student into `folder/KIND`, unless an interrupted run finished it; see `stages.distill`.
 
-    settings: of `stages.distill`. Raises SettingError for invalid students, DataError without examples or teacher
-    scores.
+    settings: of `stages.distill`, and the seed. Raises SettingError for invalid students, DataError without examples or
+    teacher scores.
     """
-    from acclimate.learn.students.train_student import remove_states, steps_of_turns, train_student
+    from acclimate.learn.students.train_student import Distillation, remove_states, train_student
 
     check_dims(settings["dim"], settings["matryoshka"], encoder.dim)
     check_students(settings["student"])
-    check_negatives(max((len(example.doc_ids) for example in train), default=0), **settings)
+    check_negatives(max((len(example.doc_ids) for example in turns[0][0]), default=0), **settings)
     check_encoder(settings["student"], settings["base"], encoder)
-    turns: list[Sides] = [(train, dev), *((more, checks) for more, checks in later)]
     check_scale(is_raw=is_raw, **settings)
     _check_lists(turns, is_raw)
     if n_queries := settings["max_queries"]:
-        turns = [(_sampled(lists, n_queries, seed), checks) for lists, checks in turns]
+        turns = [(_sampled(lists, n_queries, settings["seed"]), checks) for lists, checks in turns]
     made_of = [encoder.fingerprint, *(sorted(map(fingerprint, lists)) for turn in turns for lists in turn)]
+    distillation = Distillation(turns, encoder, data, settings)
     names, caller = settings["student"], get_ident()
     steps_done = dict.fromkeys(names, 0)
-    n_steps = len(names) * sum(steps_of_turns(turns, settings))
+    n_steps = len(names) * sum(distillation.steps)
 
     def report() -> None:
         progress(sum(steps_done.values()), n_steps)
@@ -73,10 +70,10 @@ def train_students(
             if get_ident() == caller:
                 report()
 
-        kind, key = STUDENT_KINDS[name], fingerprint(name, settings, seed, made_of)
+        kind, key = STUDENT_KINDS[name], fingerprint(name, settings, made_of)
         learned = distributed.broadcast(read_state(folder / f"{kind}{_NOTES}", key))
         if not learned:
-            learned = {"key": key, "note": train_student(name, turns, encoder, data, folder, settings, seed, step)}
+            learned = {"key": key, "note": train_student(name, distillation, folder, step)}
             if distributed.is_main():
                 write_json(folder / f"{kind}{_NOTES}", learned)
                 remove_states(folder, kind)

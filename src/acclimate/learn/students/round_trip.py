@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.learn.students.choices import AUTO, CONTRASTIVE
 from acclimate.learn.students.distillation import train_students
-from acclimate.records import Doc, NWay, Retriever, SyntheticQuery
+from acclimate.records import NWay, Retriever, SyntheticQuery
 
 if TYPE_CHECKING:
+    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
-    from acclimate.search.members import Ids
-    from acclimate.search.vectors import Vectors
 
 
 def trained_retriever(
     queries: Sequence[SyntheticQuery],
     held_out: Collection[str],
-    corpus: Mapping[str, Doc],
-    ids: Ids,
-    vectors: Vectors,
     encoder: Encoder,
+    data: TrainingData,
     folder: Path,
     *,
     settings: Mapping[str, Any],
@@ -34,17 +31,15 @@ def trained_retriever(
     held_out: documents whose queries only choose the checkpoint. folder: of the model, which stays there, so that an
     interrupted run does not train it again. settings: of `stages.distill`.
     """
-    from acclimate.learn.students.training_data import TrainingData
     from acclimate.search.encoder import Encoder
     from acclimate.search.members import DenseMember
     from acclimate.search.system import System
 
-    data = TrainingData({query.query_id: query.text for query in queries}, corpus, ids, vectors)
     pairs = [NWay(query.query_id, (query.doc_id,), (1.0,)) for query in queries]
     training = [pair for pair in pairs if pair.doc_ids[0] not in held_out]
     checks = [pair for pair in pairs if pair.doc_ids[0] in held_out]
     settings = {**settings, "student": ("dense-query",), "loss": CONTRASTIVE, "negatives": AUTO}
-    settings |= {"max_steps": 0, "max_queries": 0, "dim": 0}
-    train_students(training, checks, encoder, data, folder, settings=settings, seed=seed, progress=progress)
+    settings |= {"max_steps": 0, "max_queries": 0, "dim": 0, "seed": seed}
+    train_students([(training, checks)], encoder, data, folder, settings=settings, progress=progress)
     student = Encoder.load_student(folder / "dense", max_tokens=encoder.max_tokens)
-    return System(ids, {"dense": DenseMember(vectors, student)}, ["dense"], {"dense": 1.0})
+    return System(data.ids, {"dense": DenseMember(data.vectors, student)}, ["dense"], {"dense": 1.0})

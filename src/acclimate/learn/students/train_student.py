@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from acclimate.base import distributed
 from acclimate.base.draw import draw
@@ -26,35 +26,39 @@ _COURSE = ("epochs", "max_steps", "batch_size")  # settings that determine the n
 _STATE = ".state"  # suffix of a file with the state of training
 
 
-def train_student(
-    name: str,
-    turns: Sequence[Sides],
-    encoder: Encoder,
-    data: TrainingData,
-    folder: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    progress: Callable[[int], None],
-) -> dict[str, Any]:
-    """Train a student into `folder/KIND`; returns notes.
+class Distillation(NamedTuple):
+    """What every student of a run learns from, and how."""
 
-    turns: training and held-out lists of each teacher in turn. settings: of `stages.distill`. progress: called with the
-    number of steps done.
-    """
+    turns: Sequence[Sides]  # training and held-out lists of each teacher in turn
+    encoder: Encoder  # the base, which is not changed
+    data: TrainingData
+    settings: Mapping[str, Any]  # of `stages.distill`, and the seed
+
+    @property
+    def steps(self) -> list[int]:
+        """Optimizer steps per teacher, the same for every student."""
+        return [steps_of(len(train), *(self.settings[name] for name in _COURSE)) for train, _ in self.turns]
+
+
+def train_student(
+    name: str, distillation: Distillation, folder: Path, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Train a student into `folder/KIND`; returns notes. progress: called with the number of steps done."""
+    turns, encoder, _, settings = distillation
     options = _options(name, settings, encoder.dim)
-    student = _untrained(name, encoder, data, settings, options)
+    student = _untrained(name, distillation, options)
     if student.kind in KINDS_WITHOUT_BASE and distributed.is_main():
         save(student, encoder, folder / f"{student.kind}-start")
     if isinstance(student, Static):
         student.warm_up()
-    history = _learn(student, _loss(name, settings), turns, data, folder, settings, seed, progress)
+    history = _learn(student, _loss(name, settings), distillation, folder, progress)
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     notes = {
         "student": name,
         "keeps_index": student.keeps_index,
         "dev_loss": history,
         "best_epoch": kept_of(history, settings["evaluations"]),
-        "steps": sum(steps_of_turns(turns, settings)),
+        "steps": sum(distillation.steps),
         "queries": len({example.query_id for example in turns[0][0]}),
         "lists": len(turns[0][0]),
     }
@@ -67,21 +71,15 @@ def train_student(
     return notes
 
 
-def steps_of_turns(turns: Sequence[Sides], settings: Mapping[str, Any]) -> list[int]:
-    """Optimizer steps per teacher, the same for every student."""
-    return [steps_of(len(train), *(settings[name] for name in _COURSE)) for train, _ in turns]
-
-
 def remove_states(folder: Path, kind: str) -> None:
     """Remove what an interrupted training would resume from."""
     for path in folder.glob(f"{kind}-*{_STATE}"):
         path.unlink()
 
 
-def _untrained(
-    name: str, encoder: Encoder, data: TrainingData, settings: Mapping[str, Any], options: Mapping[str, Any]
-) -> Student:
+def _untrained(name: str, distillation: Distillation, options: Mapping[str, Any]) -> Student:
     """The student before training. options: of its constructor."""
+    _, encoder, data, settings = distillation
     kind, negatives = STUDENTS[name], None if settings["negatives"] == AUTO else settings["negatives"]
     if negatives is None and kind.negatives == LIST and settings["loss"] == CONTRASTIVE:
         negatives = BATCH  # without a teacher, few negatives give little signal
@@ -104,21 +102,19 @@ def _loss(name: str, settings: Mapping[str, Any]) -> DistillationLoss:
 def _learn(
     student: Student,
     loss: DistillationLoss,
-    turns: Sequence[Sides],
-    data: TrainingData,
+    distillation: Distillation,
     folder: Path,
-    settings: Mapping[str, Any],
-    seed: int,
     progress: Callable[[int], None],
 ) -> list[float]:
     """Train a student on the lists of each teacher in turn; returns its held-out losses with the last one."""
+    turns, _, data, settings = distillation
     ways = settings["token_ways" if student.keeps_index else "document_ways"]
     rate = "table_learning_rate" if student.kind in KINDS_WITHOUT_BASE else "learning_rate"
 
     def cut(example: NWay, times: int) -> NWay:
         if student.negatives == CORPUS:  # documents cost nothing
             return example
-        return shortened(example, ways, settings["ways_by"], f"{seed}:{times}")
+        return shortened(example, ways, settings["ways_by"], f"{settings['seed']}:{times}")
 
     history: list[float] = []
     queries = sorted({data.queries[example.query_id] for turn in turns for side in turn for example in side})
@@ -130,12 +126,11 @@ def _learn(
                 dev,
                 loss,
                 folder / f"{student.kind}-{turn}{_STATE}",
-                **{setting: settings[setting] for setting in (*_COURSE, "evaluations", "schedule")},
+                **{setting: settings[setting] for setting in (*_COURSE, "evaluations", "schedule", "seed")},
                 learning_rate=settings[rate],
-                seed=seed,
                 cut=cut,
             )
-            before = sum(steps_of_turns(turns[:turn], settings))
+            before = sum(distillation.steps[:turn])
             history = training.run(lambda step, before=before: progress(before + step))
     return history
 
