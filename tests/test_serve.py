@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -144,12 +145,10 @@ def test_a_question_that_fails_fails_alone(service):
         ({"query": "lava", "system": "hybird"}, "Did you mean 'hybrid'?"),
         ({"query": "lava", "filters": {"colour": "red"}}, "no field named 'colour'. There are: doc_id, title"),
         ({"query": "\ud800"}, "query"),
-        ([], "body: expected a JSON object, and the header content-type: application/json"),
+        ([], "body: expected a JSON object in UTF-8, and the header content-type: application/json"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(client, body, message):
-    import json
-
     answer = client.post("/search", content=json.dumps(body), headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.json().keys() == {"error"}
@@ -157,11 +156,12 @@ def test_what_cannot_be_is_refused_in_one_line(client, body, message):
     assert "\n" not in answer.json()["error"]
 
 
-def test_a_form_of_a_strange_site_is_no_request(client):
-    for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        answer = client.post("/search", content='{"query": "lava"}', headers={"content-type": kind})
+def test_a_form_of_a_strange_site_and_a_body_in_another_encoding_are_no_request(client):
+    good, latin = b'{"query": "lava"}', '{"query": "caf\xe9"}'.encode("latin-1")
+    for kind, body in (("text/plain", good), ("application/x-www-form-urlencoded", good), ("application/json", latin)):
+        answer = client.post("/search", content=body, headers={"content-type": kind})
         assert answer.status_code == 422
-        assert "expected a JSON object, and the header content-type: application/json" in answer.json()["error"]
+        assert "expected a JSON object in UTF-8, and the header content-type: " in answer.json()["error"]
     assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://evil.example"}).headers
 
 

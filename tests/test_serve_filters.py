@@ -173,3 +173,7 @@ def test_a_parameter_of_a_url_that_would_have_no_effect_is_refused():
             answer = client.request(method, f"{path}?filters=title")
             assert answer.status_code == 422
             assert "no URL parameter named 'filters'. There are: " in answer.json()["error"], (method, path)
+        twice = client.get(f"{path}?q=lava&q=ice&k=1&k=2") if path == "/search" else None
+        assert twice is None or "q comes more than once; expected it once" in twice.json()["error"]
+    for parameters in ("q=caf%e9", "q=lava&where=title=caf%e9"):
+        assert "the URL parameters are not UTF-8" in client.get(f"/search?{parameters}").json()["error"]

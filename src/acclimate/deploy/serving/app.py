@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -36,6 +37,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+_REPEATABLE = ("where",)  # URL parameters that take several values
+_BAD_BODY = "body: expected a JSON object in UTF-8, and the header content-type: application/json"
 _NO_OBJECT = ("json_invalid", "missing", "model_attributes_type")  # what is said of a body that cannot be read
 
 
@@ -147,11 +150,20 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
 
 def _only_known(request: Request) -> None:
-    """Raise SettingError for a URL parameter that would have no effect, such as `filters`."""
+    """Raise SettingError for a URL parameter that would have no effect, and for text that would be read as another.
+
+    Such as `filters`, the first of two values of `k`, and bytes that are not UTF-8.
+    """
+    try:
+        unquote_to_bytes(request.url.query).decode()
+    except UnicodeDecodeError:
+        raise SettingError("the URL parameters are not UTF-8; encode them as UTF-8 before they are quoted") from None
     names = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
     for name in request.query_params:
         if name not in names:
             raise unknown("URL parameter", name, names)
+        if name not in _REPEATABLE and len(request.query_params.getlist(name)) > 1:
+            raise SettingError(f"the URL parameter {name} comes more than once; expected it once")
 
 
 def _plain(filters: schemas.Filters) -> dict[str, Any]:
@@ -198,7 +210,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 def _fault(error: dict[str, Any]) -> str:
     if error["type"] in _NO_OBJECT and (error["loc"] == ("body",) or error["type"] == "json_invalid"):
-        return "body: expected a JSON object, and the header content-type: application/json"
+        return _BAD_BODY
     if error["type"] == "union_tag_not_found":  # the field by which kinds of bodies are told apart
         return f"body.{error['ctx']['discriminator'].strip(chr(39))}: Field required"
     message = "no such field; /openapi.json lists all" if error["type"] == "extra_forbidden" else error["msg"]
@@ -208,6 +220,8 @@ def _fault(error: dict[str, Any]) -> str:
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, Refused):
         return _problem(error.status, error.message, dict(error.headers))
+    if isinstance(error, HTTPException) and error.status_code == 400:  # only of a body that cannot be parsed
+        return _problem(422, _BAD_BODY)
     if isinstance(error, HTTPException):
         return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
     if isinstance(error, SettingError):
