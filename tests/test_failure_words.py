@@ -96,3 +96,10 @@ def test_the_words_of_an_error_are_shown_whatever_they_are_called():
         assert failure(400, {"error": {name: "odd words", "input": "a document"}}).message == "status 400: odd words", (
             name
         )
+
+
+def test_a_key_that_is_a_word_is_no_secret(monkeypatch: pytest.MonkeyPatch):
+    """Servers without keys are given one of these, as their documentation says."""
+    for key in ("ollama", "EMPTY", "none"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        assert failure(400, f"no model, try: {key} pull qwen").message == f"status 400: no model, try: {key} pull qwen"

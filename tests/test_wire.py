@@ -107,7 +107,11 @@ def test_what_servers_call_an_answer_is_read(found, text, finish):
         ({"type": "message", "content": [{"text": Q}]}, NO_CHOICE.format("type, content")),
         ({"choices": [{"finish_reason": "stop"}]}, "an answer without a message"),
         ({"choices": [{"message": None}]}, "an answer without a message"),
-        ({"choices": [{"message": {"content": 17}}]}, "an answer whose text is none"),
+        ({"choices": [{"message": {"content": 17}}]}, "an answer whose content is no text: 17"),
+        (
+            {"choices": [{"message": {"content": {"query": Q}}}]},
+            f"an answer whose content is no text: {{'query': '{Q}'}}",
+        ),
         ({"choices": [{"message": {"content": Q}, "error": {"message": "gone"}}]}, "gone"),
         (answer(None, "tool_calls", tool_calls=[{"function": {}}]), "a call of a tool instead of an answer"),
         (answer(Q, "error"), "finish_reason is 'error'"),

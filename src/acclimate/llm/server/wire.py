@@ -130,8 +130,8 @@ def text_of(content: Any) -> str:
         return content or ""
     texts = [part.get("text") for part in _parts(content) if not _is_reasoning(part)]
     texts = [text.get("value") if isinstance(text, Mapping) else text for text in texts]
-    if not isinstance(content, list) and not texts:
-        raise ValueError("an answer whose text is none")
+    if not isinstance(content, list) and not any(isinstance(text, str) for text in texts):
+        raise ValueError(f"an answer whose content is no text: {quoted(content)}")
     return "".join(text for text in texts if isinstance(text, str))
 
 
