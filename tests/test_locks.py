@@ -182,7 +182,7 @@ def test_what_can_hold_no_folder_is_no_workspace(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, what in {"run": "a file", "link": "a broken link", "pipe": "no file and no folder"}.items():
         for path in (tmp_path / name, tmp_path / name / "below" / "it"):
-            with pytest.raises(AcclimateError, match=rf"/{name} is {what}; expected a folder to write to"):
+            with pytest.raises(AcclimateError, match=rf"/{name} is {what}; expected the folder of a run"):
                 Workspace(path)
 
 

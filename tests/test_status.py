@@ -159,6 +159,28 @@ def test_the_command_says_it_for_people_and_programs(
     assert state["state"] == "finished" and state["stages"][0]["state"] == "made"
     assert main(["status", str(tmp_path)]) == 2
     assert "no run here" in capsys.readouterr().err
+    assert main(["status", str(finished / "index")]) == 2
+    assert (
+        capsys.readouterr().err == f"acclimate: {finished / 'index'}: is inside the run {finished}; name that folder\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: shutil.rmtree(run / "evaluate"), "the stage evaluate is not made yet"),
+        (lambda run: shutil.rmtree(run / "label"), "the stage label is not made yet"),
+        (lambda run: shutil.copytree(run / "sample", run / "filter", dirs_exist_ok=True), "other files of the stage"),
+        (lambda run: shutil.rmtree(run / "seed", ignore_errors=True), ""),  # nothing reads it
+    ],
+)
+def test_a_finished_command_is_told_from_a_finished_run(copied: Path, change, message: str):
+    change(copied)
+    state = acclimate.status(copied)
+    assert state.state == "finished" and message in state.message
+    assert state.message.endswith(f"go on with: acclimate evaluate {copied}") == bool(message)
+    first = "the last command finished, the run did not (" if message else "finished ("
+    assert str(state).startswith(f"{copied}: {first}")
 
 
 def test_what_somebody_else_wrote_as_a_status_is_none(run: Path):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from acclimate.base.arguments import StrPath, path_text
 from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
-from acclimate.base.text import on_one_line
+from acclimate.base.text import command, on_one_line
 from acclimate.run import status as kept
+from acclimate.run.output import StageOutput
 from acclimate.run.workspace import Workspace
 from acclimate.stages import NAMES
 
@@ -34,7 +35,8 @@ class Status(NamedTuple):
     """What a run is doing; `print` shows it in lines.
 
     state: `works`, `finished`, `stopped` (interrupted, or by a limit), `failed`, `killed` (without any sign), or "" if
-    nothing is known.
+    nothing is known. It is that of the last command: after one that made only some of the stages it is `finished`, and
+    `message` names what is missing.
 
     >>> print(acclimate.status("run"))  # doctest: +ELLIPSIS
     run: ...
@@ -49,7 +51,7 @@ class Status(NamedTuple):
     total: int = 0
     unit: str = ""
     seconds_left: float | None = None
-    message: str = ""  # how it ended
+    message: str = ""  # how it ended, or what a finished command left to do
     host: str = ""
     pid: int = 0
     started: str = ""  # UTC
@@ -58,7 +60,8 @@ class Status(NamedTuple):
     def __str__(self) -> str:
         where = f" (process {self.pid} on {self.host}, since {self.started})" if self.state == "works" else ""
         since = f" ({self.updated})" if self.updated and self.state not in ("works", "") else ""
-        lines = [f"{self.folder}: {_WORDS[self.state]}{where}{since}"]
+        words = _PARTLY if self.state == kept.FINISHED and self.message else _WORDS[self.state]
+        lines = [f"{self.folder}: {words}{where}{since}"]
         if self.message:
             lines.append(f"  {self.message}")
         for stage in self.stages:
@@ -81,6 +84,7 @@ _WORDS = {
     KILLED: "ended without a message, probably killed; run the same command again to resume",
     "": "not running",
 }
+_PARTLY = "the last command finished, the run did not"
 
 
 def status(folder: StrPath) -> Status:
@@ -104,8 +108,28 @@ def status(folder: StrPath) -> Status:
     elif state == kept.WORKS:
         state = KILLED
     fields = {name: row[name] for name in Status._fields if name in row and name not in ("state", "folder")}
+    if state == kept.FINISHED:
+        fields["message"] = _left_to_do(workspace)
     stages = [_stage(workspace, name, works=state == kept.WORKS and row.get("stage") == name) for name in NAMES]
     return Status(folder, state, stages, **fields)
+
+
+def _left_to_do(workspace: Workspace) -> str:
+    """Which of the stages behind `evaluate` is missing or outdated, and the command that goes on; empty if none is."""
+    needed, again = {"evaluate"}, f"go on with: {command('evaluate', workspace.folder)}"
+    for stage in reversed(NAMES):
+        if stage not in needed:
+            continue
+        if (manifest := workspace.usable_manifest(stage)) is None:
+            return f"the stage {stage} is not made yet; {again}"
+        for name, made_from in manifest["inputs"].items():
+            if name not in NAMES:
+                continue
+            needed.add(name)
+            output = workspace.usable_manifest(name)
+            if output and StageOutput(workspace.folder / name, output, resumed=True).fingerprint != made_from:
+                return f"{stage} was made from other files of the stage {name} than those here now; {again}"
+    return ""
 
 
 def _stage(workspace: Workspace, name: str, *, works: bool) -> StageStatus:

@@ -43,7 +43,7 @@ class Workspace:
         place = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
         if not place.is_dir():
             what = "a file" if is_file(place) else "a broken link" if place.is_symlink() else "no file and no folder"
-            raise AcclimateError(f"{place} is {what}; expected a folder to write to")
+            raise AcclimateError(f"{place} is {what}; expected the folder of a run")
         self.folder = folder
         self.lease = Lease(folder)
 
@@ -55,6 +55,9 @@ class Workspace:
     def refuse_nothing(self) -> None:
         """Raises DataError for a folder without a run."""
         if not (self.folder / RUN).exists():
+            run = next((path for path in self.folder.parents if (path / RUN).exists()), None)
+            if run and self.folder.exists():
+                raise DataError(f"is inside the run {run}; name that folder", path=self.folder)
             make = command("adapt", "CORPUS", "--out", self.folder)
             raise DataError(f"no run here; make one with: {make}", path=self.folder)
 
