@@ -158,6 +158,15 @@ def test_a_broken_language_model_is_refused_before_it_writes_and_before_the_firs
         llm.check_files(str(broken)) if is_seen else llm.load(str(broken)).complete(["a"])
 
 
+@pytest.mark.parametrize("setting", ["generate.llm", "distill.base", "filter.reranker"])
+def test_a_plan_names_a_folder_that_holds_no_model(setting, tiny_encoder, tmp_path):
+    changes = {**dict.fromkeys(("distill.base", "train.base", "generate.llm"), tiny_encoder), setting: tmp_path}
+    shutil.copytree(tiny_encoder, tmp_path / "distill" / "dense")  # as in the folder of a run
+    settings = resolve(STAGES, load_recipe("quick"), [f"{name}={value}" for name, value in changes.items()])
+    with pytest.raises(AcclimateError, match=rf"{tmp_path}.* no config\.json"):
+        check_models(new_run(tmp_path / "run", "pydocs", settings, recipe="quick", seed=0), asks=False)
+
+
 @pytest.mark.parametrize("prefix", ["", "llama.cpp:"])
 def test_a_gguf_file_that_is_none_is_refused_before_the_first_stage(prefix, tmp_path):
     (tmp_path / "m.gguf").write_bytes(b"<html>")

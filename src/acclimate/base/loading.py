@@ -183,7 +183,9 @@ def _check_gguf(path: Path, kind: str | None) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config = files.read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    if not (folder / "config.json").is_file():
+        raise DataError("no config.json in this folder; expected the folder of a model", path=folder)
+    config = files.read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise DataError("no configuration of a model; expected a JSON object", path=folder / "config.json")
     return config

@@ -94,12 +94,17 @@ def fingerprint_of(name: str) -> str:
         return _class(name)(name).fingerprint
 
 
-def check_files(name: str) -> None:
-    """Raises DataError for a local LLM that cannot be loaded, without reading its weights. Downloads a hub model."""
+def check_files(name: str, *, downloads: bool = True) -> None:
+    """Raises DataError for a local LLM that cannot be loaded, without reading its weights.
+
+    downloads: False leaves out a model of a hub, which would be downloaded.
+    """
     prefix, backend = _entry(name)
     if not backend.is_served:
         with _naming_servers(name):
-            check_model(name.removeprefix(prefix), backend.kind)
+            model = name.removeprefix(prefix)
+            if downloads or models.resolve(model).is_local:
+                check_model(model, backend.kind)
 
 
 def why_unreachable(name: str) -> str:

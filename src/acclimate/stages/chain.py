@@ -204,12 +204,13 @@ def check_models(run: Run, *, asks: bool = True) -> None:
             named.check_is_reranker(name)
         kind = scorers.kind_of(model)
         check_model(model, "encoder" if kind == "cross-encoder" and (stage, name) in base_encoders else kind)
-    missing = {stage: name for stage, name in run.llms.items() if asks and not run.workspace.is_made(stage)}
+    missing = {stage: name for stage, name in run.llms.items() if not run.workspace.is_made(stage)}
     for name in dict.fromkeys(missing.values()):
         if not llms.is_served(name):
-            llms.check_files(name)
-            llms.fingerprint_of(name)
-        elif not run.store.has_answers and run.batch_file is None and (reason := llms.why_unreachable(name)):
+            llms.check_files(name, downloads=asks)
+            if asks:
+                llms.fingerprint_of(name)
+        elif asks and not run.store.has_answers and run.batch_file is None and (reason := llms.why_unreachable(name)):
             stages = " and ".join(stage for stage, each in missing.items() if each == name)
             distributed.warn(stages, f"nothing answers for {name}: {reason}; start the server before this stage begins")
 

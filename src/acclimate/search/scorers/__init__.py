@@ -47,6 +47,10 @@ def check_is_reranker(name: str) -> None:
             check_peft()
         return
     config = _config(models.resolve(name))
+    if not config:
+        raise SettingError(
+            f"{name}: no config.json in this folder; expected a reranker, such as a run's train/reranker"
+        )
     if "SequenceClassification" not in (architecture := _architecture(config)):
         raise SettingError(
             f"{name} is an encoder ({architecture or 'of no known architecture'}) that was not trained to score pairs; "
