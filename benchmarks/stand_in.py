@@ -29,6 +29,7 @@ from acclimate.base.files import read_jsonl, write_json
 from acclimate.corpus.formats import synthetic_id
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.students.training_data import TrainingData
+from acclimate.learn.teachers.lists import CandidateFinder
 from acclimate.measure.compare import compare
 from acclimate.measure.measures import MAIN
 from acclimate.records import Doc, NWay, Query, Retriever, ScoredDoc, Scorer, SyntheticQuery
@@ -239,7 +240,7 @@ class Bench:
         base, corpus = self.base, self.run.input.corpus
         with self.run.candidates(self.outputs["index"]) as kept:
             labels = label(
-                self.taught, self.dev, self.held_out, kept.candidates, base.ids, BASE_MEMBERS,
+                self.taught, self.dev, self.held_out, CandidateFinder(kept.candidates, base.ids, BASE_MEMBERS),
                 {STAND_IN: self.scorer} if STAND_IN in settings["teachers"] else {}, **settings,
             )  # fmt: skip
         texts = {query.query_id: query.text for query in [*self.taught, *self.dev]}

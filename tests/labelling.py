@@ -6,6 +6,7 @@ import numpy as np
 
 from acclimate.base.testing import FakeScorer
 from acclimate.corpus.judged_queries import SYNTHETIC, JudgedQueries
+from acclimate.learn.teachers.lists import CandidateFinder
 from acclimate.records import Qrel, SyntheticQuery
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
@@ -36,6 +37,9 @@ def find(queries, also=()):
             values[source] = 0.85 + 0.05 * at
             scores[name] = values
         yield Candidates(query, np.arange(50), scores)
+
+
+FINDER = CandidateFinder(find, IDS, MEMBERS)
 
 
 def find_named(queries, rows=()):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from labelling import (
     DEV,
+    FINDER,
     HELD_OUT,
     IDS,
     MEMBERS,
@@ -37,7 +38,7 @@ def _nobody_asked():
 
 @pytest.mark.parametrize("reranker", [None, PERFECT, NOISE])
 def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}, n_ways=8)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: reranker} if reranker else {}, n_ways=8)
     for examples, queries in ((labels.train, TRAIN), (labels.dev, DEV)):
         assert [example.query_id for example in examples] == [query.query_id for query in queries]
         for example, query in zip(examples, queries, strict=True):
@@ -51,7 +52,7 @@ def test_every_list_holds_its_source_first_and_scores_between_0_and_1(reranker):
 
 
 def test_a_perfect_reranker_teaches():
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, n_ways=8)
     of = {teacher["name"]: teacher for teacher in labels.teachers}
     assert of[RERANKER]["used"]
     assert of[RERANKER]["nDCG@10"] == 1.0
@@ -63,26 +64,24 @@ def test_a_perfect_reranker_teaches():
 
 
 def test_a_random_reranker_gets_no_weight_and_is_not_asked_about_training_queries():
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: NOISE}, n_ways=8)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: NOISE}, n_ways=8)
     of = {teacher["name"]: teacher for teacher in labels.teachers}
     assert (of[RERANKER]["used"], of[RERANKER]["weight"]) == (False, 0.0)
     assert "does not improve" in of[RERANKER]["reason"]
     assert RERANKER not in labels.weights
     assert asked == {query.text for query in DEV}
-    assert labels.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8).train
+    assert labels.train == label(TRAIN, DEV, HELD_OUT, FINDER, {}, n_ways=8).train
 
 
 def test_a_gain_below_the_least_gain_is_none():
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8, min_gain=0.9)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, n_ways=8, min_gain=0.9)
     assert RERANKER not in labels.weights
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != NONE])
 def test_a_reranker_rates_the_best_and_the_others_count_as_the_worst_of_these(kind):
     teacher = Counting(lambda text, doc_id: PERFECT.score([(Query("", text), doc_id)])[0] - int(doc_id[1:]) / 100)
-    labels = label(
-        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: teacher}, n_ways=30, reranker_ways=12, normalize=kind
-    )
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: teacher}, n_ways=30, reranker_ways=12, normalize=kind)
     assert RERANKER in labels.weights
     assert {len(example.doc_ids) for example in (*labels.train, *labels.dev)} == {30}
     for row in labels.rated:
@@ -109,16 +108,14 @@ def test_a_scale_is_of_what_was_rated(kind):
 
 
 def test_who_teaches_without_retrievers_teaches_what_it_rated():
-    alone = label(
-        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, teachers=(RERANKER,)
-    )
+    alone = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, teachers=(RERANKER,))
     assert {len(example.doc_ids) for example in (*alone.train, *alone.dev)} == {12}
     turns = label(
-        TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, mode="sequential"
+        TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, n_ways=30, reranker_ways=12, mode="sequential"
     ).turns
     lengths = {turn.teacher: {len(example.doc_ids) for example in (*turn.train, *turn.dev)} for turn in turns}
     assert lengths == {"bm25": {30}, "dense": {30}, RERANKER: {12}}
-    without = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=30, reranker_ways=12)
+    without = label(TRAIN, DEV, HELD_OUT, FINDER, {}, n_ways=30, reranker_ways=12)
     assert {len(example.doc_ids) for example in (*without.train, *without.dev)} == {30}
 
 
@@ -129,7 +126,7 @@ def test_a_source_below_the_cut_takes_the_last_place():
                 scores[int(candidates.query.text.split()[-1])] = -1.0
             yield candidates
 
-    labels = label(TRAIN, DEV, HELD_OUT, low, IDS, MEMBERS, {}, n_ways=5)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=low), {}, n_ways=5)
     assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
     assert {len(example.doc_ids) for example in labels.train} == {5}
     assert {example.scores[0] for example in labels.train} == {0.0}
@@ -142,7 +139,7 @@ def test_a_source_at_the_top_stays():
                 scores[int(candidates.query.text.split()[-1])] = 9.0
             yield candidates
 
-    labels = label(TRAIN, DEV, HELD_OUT, top, IDS, MEMBERS, {}, n_ways=5)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=top), {}, n_ways=5)
     assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
     assert {example.scores[0] for example in labels.train} == {1.0}
 
@@ -157,7 +154,8 @@ def test_a_source_that_was_not_found_joins_its_list_and_is_rated_by_everyone():
         for query, candidates in zip(asked_for, find_by_words(asked_for), strict=True)
     )
     scorer = Counting(lambda text, doc_id: float(doc_id == "d5"))
-    labels = label(asked_for, DEV, HELD_OUT, find_by_words, IDS, MEMBERS, {RERANKER: scorer}, weights="equal", n_ways=3)
+    finder = FINDER._replace(find=find_by_words)
+    labels = label(asked_for, DEV, HELD_OUT, finder, {RERANKER: scorer}, weights="equal", n_ways=3)
     assert labels.dropped == {}
     assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in asked_for]
     for example, row in zip(labels.train, labels.rated, strict=False):
@@ -171,33 +169,33 @@ def test_a_source_that_was_not_found_joins_its_list_and_is_rated_by_everyone():
 def test_a_source_that_its_teacher_rates_worst_makes_no_positives_of_the_others(treatment):
     worst = FakeScorer(lambda text, doc_id: -float(int(text.split()[-1]) == int(doc_id[1:])))
     settings = {"teachers": (RERANKER,), "min_gain": -1.0, "n_ways": 8, "false_negatives": treatment}
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: worst}, **settings)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: worst}, **settings)
     assert labels.train == []
     assert labels.dropped["nothing but false negatives"] == len(QUERIES)
 
 
 def test_what_a_query_is_taught_does_not_depend_on_the_others():
-    whole = {e.query_id: e for e in label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}).train}
-    some = label(TRAIN[::-3], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}).train
+    whole = {e.query_id: e for e in label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}).train}
+    some = label(TRAIN[::-3], DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}).train
     assert some == [whole[query.query_id] for query in TRAIN[::-3]]
 
 
 def test_fewer_candidates_than_ways():
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=100)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {}, n_ways=100)
     assert {len(example.doc_ids) for example in labels.train} == {50}
 
 
 def test_nothing_held_out_is_an_error_and_nothing_to_teach_is_not():
     with pytest.raises(DataError, match="no held-out queries"):
-        label(TRAIN, [], NOTHING_JUDGED, find, IDS, MEMBERS, {})
-    labels = label([], DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT})
+        label(TRAIN, [], NOTHING_JUDGED, FINDER, {})
+    labels = label([], DEV, HELD_OUT, FINDER, {RERANKER: PERFECT})
     assert (labels.train, labels.entropy) == ([], 0.0)
 
 
 def test_false_negatives_are_kept_dropped_or_made_positives():
     def labels_with(treatment, share=0.9):
         return label(
-            TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, n_ways=8,
+            TRAIN, DEV, HELD_OUT, FINDER, {}, n_ways=8,
             false_negatives=treatment, false_negative_share=share,
         )  # fmt: skip
 
@@ -232,7 +230,7 @@ def test_a_source_at_any_rank_makes_an_example(rank):
             values[order] = -np.arange(50, dtype=np.float32)
             yield candidates._replace(scores=dict.fromkeys(MEMBERS, values))
 
-    labels = label(TRAIN, DEV, HELD_OUT, ranked, IDS, MEMBERS, {}, n_ways=8)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=ranked), {}, n_ways=8)
     assert [example.doc_ids[0] for example in labels.train] == [query.doc_id for query in TRAIN]
     assert [example.scores[0] for example in labels.train] == pytest.approx([1 - (rank - 1) / 7] * 25, abs=1e-6)
 
@@ -246,7 +244,7 @@ LOG = [Query(f"log{n}", f"what people ask about {n}") for n in range(30, 45)]
 @pytest.mark.parametrize("reranker", [None, PERFECT])
 @pytest.mark.parametrize("settings", [{}, {"false_negatives": "positive"}, {"mode": "sequential"}])
 def test_queries_of_a_log_teach_what_the_teacher_says_of_them(reranker, settings):
-    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: reranker} if reranker else {}
+    data = TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: reranker} if reranker else {}
     without, labels = label(*data, n_ways=8, **settings), label(*data, LOG, n_ways=8, **settings)
     assert (labels.weights, labels.false_negatives) == (without.weights, without.false_negatives)
     for turn, before in zip(labels.turns, without.turns, strict=True):
@@ -267,7 +265,7 @@ def test_queries_of_a_log_teach_what_the_teacher_says_of_them(reranker, settings
 
 
 def test_the_most_frequent_queries_of_a_log_are_taken_and_none_where_none_may_be():
-    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}
+    data = TRAIN, DEV, HELD_OUT, FINDER, {}
     some, none = (label(*data, LOG, log_queries=count).train[len(TRAIN) :] for count in (3, 0))
     assert [example.query_id for example in some] == ["log30", "log31", "log32"]
     assert none == []
@@ -281,7 +279,7 @@ def test_a_query_of_a_log_that_the_teacher_knows_nothing_of_is_left_out_and_coun
                 candidates = candidates._replace(scores=dict.fromkeys(MEMBERS, zeros))
             yield candidates
 
-    labels = label(TRAIN, DEV, HELD_OUT, lost, IDS, MEMBERS, {}, LOG)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=lost), {}, LOG)
     assert "log31" not in {example.query_id for example in labels.train}
     assert labels.dropped == {"of the log, everything rated alike": 1}
     assert len(labels.train) == len(TRAIN) + len(LOG) - 1

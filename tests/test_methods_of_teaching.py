@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelling import DEV, DOC_IDS, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TRAIN, draw, find, find_named
+from labelling import DEV, DOC_IDS, FINDER, HELD_OUT, IDS, MEMBERS, PERFECT, QUERIES, TRAIN, draw, find, find_named
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import FakeScorer
@@ -46,7 +46,7 @@ RAW = FakeScorer(rating)
 
 @pytest.mark.parametrize("rank", [1, 2, 5, 14, 15, 16, 17, 31, 46, 50])
 def test_a_source_at_any_rank_makes_every_window_once(rank):
-    labels = label(TRAIN, DEV, HELD_OUT, ranked_at(rank), IDS, MEMBERS, {RERANKER: RAW}, **UDAPDR)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=ranked_at(rank)), {RERANKER: RAW}, **UDAPDR)
     assert [example.query_id for example in labels.train] == [query.query_id for query in TRAIN for _ in range(3)]
     for number, query in enumerate(TRAIN):
         (candidates,) = ranked_at(rank)([query.as_query()])
@@ -78,13 +78,13 @@ def test_windows_hold_each_document_once_and_the_source_each_time(n_docs, size, 
 
 
 def test_rerankers_rate_all_that_is_in_windows():
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}, **UDAPDR, reranker_ways=5)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: RAW}, **UDAPDR, reranker_ways=5)
     assert {len(example.doc_ids) for example in (*labels.train, *labels.dev)} == {16}
 
 
 def test_lists_of_a_log_are_windows_too():
     log = [Query("log1", "what is asked about 3")]
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}, log, **UDAPDR)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: RAW}, log, **UDAPDR)
     logged = [example for example in labels.train if example.query_id == "log1"]
     assert [len(example.doc_ids) for example in logged] == [15, 15, 15]
     assert len({doc_id for example in logged for doc_id in example.doc_ids}) == 45
@@ -94,7 +94,7 @@ def test_lists_of_a_log_are_windows_too():
 def test_raw_scores_of_several_rerankers_are_their_mean():
     other = FakeScorer(lambda text, doc_id: rating(text, f"{doc_id} other"))
     scorers = {"reranker-a": RAW, "reranker-b": other}
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, **UDAPDR)
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, **UDAPDR)
     assert labels.scale == {"normalize": "none", "target": "as rated"}
     targets = [np.exp(np.array(example.scores) - max(example.scores)) for example in labels.train]
     entropies = [-(part / part.sum() * np.log(part / part.sum())).sum() / np.log(len(part)) for part in targets]
@@ -108,7 +108,7 @@ def test_rerankers_teach_in_the_order_of_their_names():
     scorers = {
         f"reranker-{name}": FakeScorer(lambda text, doc_id, name=name: rating(text, doc_id + name)) for name in "bca"
     }
-    labels = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, **UDAPDR, mode="sequential")
+    labels = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, **UDAPDR, mode="sequential")
     assert [turn.teacher for turn in labels.turns] == ["reranker-a", "reranker-b", "reranker-c"]
     assert {len(turn.train) for turn in labels.turns} == {3 * len(TRAIN)}
 
@@ -126,14 +126,14 @@ def test_who_is_rated_does_not_depend_on_the_scale_of_retrievers():
     for asked["scaled"] in (False, True):
         reranker = FakeScorer(rating)
         settings = {"teachers": (RERANKER,), "weights": "equal", "normalize": "none", "n_ways": 20, "reranker_ways": 6}
-        labels = label(TRAIN, DEV, HELD_OUT, scaled, IDS, MEMBERS, {RERANKER: reranker}, **settings)
+        labels = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=scaled), {RERANKER: reranker}, **settings)
         rated.append(({row["name"]: row["nDCG@10"] for row in labels.teachers}[RERANKER], labels.train))
     assert rated[0] == rated[1]
 
 
 @pytest.mark.parametrize("teachers", [("bm25", RERANKER), ("bm25", "dense")])
 def test_raw_scores_of_unlike_teachers_are_not_added(teachers):
-    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: RAW}
+    data = TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: RAW}
     with pytest.raises(SettingError, match="have different scales"):
         label(*data, teachers=teachers, normalize="none")
     assert label(*data, teachers=teachers[:1], normalize="none").train
@@ -145,7 +145,8 @@ def test_raw_scores_of_unlike_teachers_are_not_added(teachers):
 
 @pytest.mark.parametrize("name", ["bm25", "dense"])
 def test_what_is_rated_is_what_the_named_retriever_finds_in_its_order(name):
-    labels = label(TRAIN, DEV, HELD_OUT, find_named, IDS, MEMBERS, {}, teachers=(name,), candidates=name, n_ways=9)
+    finder = FINDER._replace(find=find_named)
+    labels = label(TRAIN, DEV, HELD_OUT, finder, {}, teachers=(name,), candidates=name, n_ways=9)
     for query, example in zip(TRAIN, labels.train, strict=True):
         (candidates,) = find_named([query.as_query()])
         best = [DOC_IDS[row] for row in candidates.rows_by_source[name] if DOC_IDS[row] != query.doc_id]
@@ -166,10 +167,9 @@ def test_queries_that_find_nothing_teach_nothing_and_are_counted():
             yield candidates
 
     log = [Query("log1", "asked 3"), Query("log2", "asked 4")]
+    finder = FINDER._replace(find=find_little)
     for more in ({}, {"source_within": 50, "normalize": "percentile", "drop_lowest": 0.0}, {"windows": 4}):
-        labels = label(
-            TRAIN, DEV, HELD_OUT, find_little, IDS, MEMBERS, {RERANKER: RAW}, log, candidates="bm25", n_ways=9, **more
-        )
+        labels = label(TRAIN, DEV, HELD_OUT, finder, {RERANKER: RAW}, log, candidates="bm25", n_ways=9, **more)
         assert labels.dropped == {"nothing to compare is found": 3}
         assert labels.query_ids == {query.query_id for query in (*QUERIES, log[1])} - {
             TRAIN[0].query_id,
@@ -183,7 +183,7 @@ def test_queries_that_find_nothing_teach_nothing_and_are_counted():
 
 def test_a_source_that_the_teacher_does_not_rank_first_and_the_poorest_lists_are_left_out():
     doubting = FakeScorer(lambda text, doc_id: rating(text, doc_id) + 9 * (int(text.split()[-1]) == int(doc_id[1:])))
-    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: doubting}
+    data = TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: doubting}
     teaching = {"teachers": (RERANKER,), "weights": "equal", "normalize": "none", "n_ways": 8}
     whole, first, best = (
         label(*data, **teaching, **more)
@@ -203,7 +203,7 @@ def test_a_source_that_the_teacher_does_not_rank_first_and_the_poorest_lists_are
 
 def test_of_lists_that_are_equally_good_none_is_the_poorest():
     settings = {"teachers": (RERANKER,), "normalize": "none", "drop_lowest": 0.25, "n_ways": 8}
-    made = label(TRAIN[:3], DEV[:3], HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, **settings)
+    made = label(TRAIN[:3], DEV[:3], HELD_OUT, FINDER, {RERANKER: PERFECT}, **settings)
     assert (len(made.train), made.dropped.get(POOR, 0)) == (3, 0)
 
 
@@ -237,7 +237,7 @@ def test_the_teacher_ranks_by_its_own_scores_where_percentiles_are_clipped():
     )
     teaching = {"teachers": (RERANKER,), "weights": "equal", "normalize": "percentile", "source_within": 1}
     teaching |= {"n_ways": 50, "reranker_ways": 50}
-    data = TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS
+    data = TRAIN, DEV, HELD_OUT, FINDER
     labels = label(*data, {RERANKER: teacher}, **teaching)
     (example,) = (example for example in labels.train if example.query_id == TRAIN[9].query_id)
     assert dict(zip(example.doc_ids, example.scores, strict=True)).items() >= dict.fromkeys(best, 1.0).items()

@@ -7,6 +7,7 @@ import pytest
 from labelling import (
     ALL,
     DEV,
+    FINDER,
     HELD_OUT,
     IDS,
     LLM,
@@ -31,7 +32,7 @@ from acclimate.stages.label import RERANKER, label
 
 
 def test_every_score_of_every_candidate_is_kept_raw_and_normalized():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, n_ways=8)
     rows = list(made.rated)
     assert [row["query_id"] for row in rows] == [query.query_id for query in QUERIES]
     raw = {one.query.query_id: one.scores for one in find([query.as_query() for query in QUERIES])}
@@ -90,7 +91,7 @@ def test_ties_are_counted_by_teacher():
         RERANKER: FakeScorer(lambda text, doc_id: float(int(doc_id[1:]) % 3 == 0)),
         LLM: FakeScorer(lambda *_: 2.0),
     }
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, teachers=ALL, n_ways=30, min_gain=-1.0)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, teachers=ALL, n_ways=30, min_gain=-1.0)
     assert made.ties["bm25"] == {"lists": 40, "at_the_top": 0, "flat": 0}
     assert made.ties[RERANKER]["at_the_top"] == 40
     assert made.ties[LLM] == {"lists": 40, "at_the_top": 40, "flat": 40}
@@ -121,7 +122,7 @@ def test_a_pair_is_rated_once():
             return super().score(pairs)
 
     twins = [*TRAIN, *(query._replace(query_id=f"{query.query_id}-again") for query in TRAIN)]
-    made = label(twins, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: Remembering(PERFECT.rate)}, n_ways=50)
+    made = label(twins, DEV, HELD_OUT, FINDER, {RERANKER: Remembering(PERFECT.rate)}, n_ways=50)
     assert RERANKER in made.weights
     assert len(rated) == len(set(rated)) > 512
     assert [example.query_id for example in made.train] == [query.query_id for query in twins]
@@ -152,7 +153,7 @@ def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):
         rated.clear()
         with ValueCache(tmp_path / "scores.sqlite") as store:
             kept = {RERANKER: CachedScorer(Remembering(PERFECT.rate), store, "corpus")}
-            label(train, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+            label(train, DEV, HELD_OUT, FINDER, kept, n_ways=8)
         return sorted(set().union(*rated))
 
     assert made(TRAIN) == sorted(query.query_id for query in QUERIES)
@@ -173,7 +174,7 @@ def test_an_llm_is_asked_about_one_document_in_a_call(tmp_path):
     documents: list[str] = []
     with ValueCache(tmp_path / "scores.sqlite") as store:
         kept = {LLM: CachedScorer(Reading(PERFECT.rate), store, "corpus")}
-        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, teachers=(LLM,), n_ways=8)
+        label(TRAIN, DEV, HELD_OUT, FINDER, kept, teachers=(LLM,), n_ways=8)
     assert documents
 
 
@@ -194,7 +195,7 @@ def test_a_killed_rating_goes_on_where_it_was(tmp_path):
 
         with ValueCache(tmp_path / folder) as store:
             kept = {RERANKER: CachedScorer(Once(rate), store, "corpus")}
-            result = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, kept, n_ways=8)
+            result = label(TRAIN, DEV, HELD_OUT, FINDER, kept, n_ways=8)
             return result._replace(rated=list(result.rated))
 
     undisturbed = made("whole")
@@ -209,4 +210,4 @@ def test_a_killed_rating_goes_on_where_it_was(tmp_path):
 def test_a_score_that_is_no_number_is_refused(rotten):
     scorer = FakeScorer(lambda text, doc_id: rotten if doc_id == "d30" else 1.0)
     with pytest.raises(DataError, match=r"reranker rated query q\d\d and document d30"):
-        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: scorer}, n_ways=50, reranker_ways=50)
+        label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: scorer}, n_ways=50, reranker_ways=50)

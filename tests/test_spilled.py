@@ -9,7 +9,7 @@ import warnings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelling import DOC_IDS, HELD_OUT, IDS, MEMBERS, find
+from labelling import DOC_IDS, FINDER, HELD_OUT, MEMBERS
 
 from acclimate.base.spilled import Spilled, collect
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
@@ -43,7 +43,7 @@ def taught(n_queries, scratch):
     """What is labelled, and the bytes that it takes at most."""
     queries = [SyntheticQuery(f"q{n:04}", f"query {n} about {n % 50}", DOC_IDS[n % 50], -1.0) for n in range(n_queries)]
     tracemalloc.start()
-    labels = label(queries, [], HELD_OUT, find, IDS, MEMBERS, {}, (), scratch, teachers=MEMBERS, n_ways=50)
+    labels = label(queries, [], HELD_OUT, FINDER, {}, (), scratch, teachers=MEMBERS, n_ways=50)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return labels, most

@@ -10,6 +10,7 @@ from labelling import (
     ALL,
     DEV,
     DOC_IDS,
+    FINDER,
     HELD_OUT,
     IDS,
     LLM,
@@ -46,13 +47,11 @@ def _nobody_asked():
 
 def test_scorers_are_added_as_long_as_they_help():
     scorers = {RERANKER: NOISE, LLM: teacher_of(0.9)}
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, teachers=ALL, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, teachers=ALL, n_ways=8)
     assert {LLM} <= set(made.weights) <= {"bm25", "dense", LLM}
     assert "does not improve" in named(made)[RERANKER]["reason"]
     assert asked == {query.text for query in DEV}
-    assert (
-        made.train == label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {LLM: scorers[LLM]}, teachers=ALL, n_ways=8).train
-    )
+    assert made.train == label(TRAIN, DEV, HELD_OUT, FINDER, {LLM: scorers[LLM]}, teachers=ALL, n_ways=8).train
 
 
 def test_two_that_know_different_things_both_teach():
@@ -66,7 +65,7 @@ def test_two_that_know_different_things_both_teach():
         )
 
     scorers = {f"{RERANKER}-{parity}": of_parity(parity) for parity in (0, 1)}
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, n_ways=8)
     assert set(scorers) <= set(made.weights)  # `reranker` names them all
     assert sum(made.weights.values()) == pytest.approx(1, abs=1e-3)
     of = named(made)
@@ -74,21 +73,21 @@ def test_two_that_know_different_things_both_teach():
 
 
 def test_who_is_not_named_is_measured_and_does_not_teach():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, teachers=("dense",), n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, teachers=("dense",), n_ways=8)
     assert {name for name, weight in made.weights.items() if weight} == {"dense"}
     assert named(made)[RERANKER]["nDCG@10"] == 1.0
     assert named(made)[RERANKER]["reason"] == "not among label.teachers"
 
 
 def test_a_scorer_alone_teaches_without_retrievers():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: PERFECT}, teachers=(RERANKER,), n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, {RERANKER: PERFECT}, teachers=(RERANKER,), n_ways=8)
     assert made.weights == {RERANKER: 1.0}
     assert all(example.scores[0] == 1.0 and set(example.scores[1:]) == {0.0} for example in made.train)
 
 
 def test_more_than_four_teachers_are_weighed_too():
     scorers = {f"{RERANKER}-{n}": teacher_of(0.5 + n / 100) for n in range(6)}
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, n_ways=8, min_gain=-1.0)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, n_ways=8, min_gain=-1.0)
     assert set(made.weights) == {*MEMBERS, *scorers}
     assert sum(made.weights.values()) == pytest.approx(1, abs=1e-2)
     of = named(made)
@@ -97,13 +96,13 @@ def test_more_than_four_teachers_are_weighed_too():
 
 def test_weights_as_one_likes():
     scorers = {RERANKER: PERFECT}
-    equal = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, weights="equal", n_ways=8)
+    equal = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, weights="equal", n_ways=8)
     assert equal.weights == pytest.approx({"bm25": 1 / 3, "dense": 1 / 3, RERANKER: 1 / 3}, abs=1e-4)
-    given = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, weights="dense=3, reranker=1", n_ways=8)
+    given = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, weights="dense=3, reranker=1", n_ways=8)
     assert given.weights == {"dense": 0.75, RERANKER: 0.25}
     assert not named(given)["bm25"]["used"]
     two = {f"{RERANKER}-{n}": PERFECT for n in range(2)}
-    split = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, two, weights="dense=1,reranker=3", n_ways=8)
+    split = label(TRAIN, DEV, HELD_OUT, FINDER, two, weights="dense=1,reranker=3", n_ways=8)
     assert split.weights == {"dense": 0.25, **dict.fromkeys(two, 0.375)}
 
 
@@ -130,15 +129,13 @@ def test_numbers_that_are_no_weights():
 )
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(SettingError):
-        label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {}, **wrong)
+        label(TRAIN, DEV, HELD_OUT, FINDER, {}, **wrong)
 
 
 @pytest.mark.parametrize("kind", ["min-max", "rank", "z", "percentile"])
 def test_a_teachers_own_scale_changes_nothing(kind):
-    def made(scorer, find=find):
-        return label(
-            TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {RERANKER: scorer}, normalize=kind, min_gain=-1.0, n_ways=8
-        )
+    def made(scorer, finder=FINDER):
+        return label(TRAIN, DEV, HELD_OUT, finder, {RERANKER: scorer}, normalize=kind, min_gain=-1.0, n_ways=8)
 
     def stretched(queries, also=()):
         for one in find(queries):
@@ -146,7 +143,7 @@ def test_a_teachers_own_scale_changes_nothing(kind):
 
     scorer = teacher_of(0.7)
     plain = made(scorer)
-    other = made(FakeScorer(lambda *pair: 8 * scorer.rate(*pair) - 4), stretched)
+    other = made(FakeScorer(lambda *pair: 8 * scorer.rate(*pair) - 4), FINDER._replace(find=stretched))
     assert RERANKER in plain.weights
     assert other.weights == pytest.approx(plain.weights, abs=1e-4)
     for one, two in zip(other.train, plain.train, strict=True):
@@ -163,7 +160,7 @@ def test_percentiles_keep_what_a_whole_list_is_worth():
             rich = int(one.query.text.split()[-1]) % 2
             yield one._replace(scores={name: scores + 10 * rich for name, scores in one.scores.items()})
 
-    made = label(TRAIN, DEV, HELD_OUT, poor_or_rich, IDS, MEMBERS, {}, normalize="percentile", n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER._replace(find=poor_or_rich), {}, normalize="percentile", n_ways=8)
     best = {query.doc_id: max(example.scores) for query, example in zip(TRAIN, made.train, strict=True)}
     assert max(best[doc_id] for doc_id in DOC_IDS[:25:2]) < 0.3 < 0.7 < min(best[doc_id] for doc_id in DOC_IDS[1:25:2])
     assert set(made.scale["bounds"]) == set(MEMBERS)
@@ -202,7 +199,7 @@ def test_the_1st_percentile_of_all_lists_is_0_and_the_99th_is_1():
 def test_teachers_take_turns_in_the_order_of_their_names():
     scorers = {LLM: teacher_of(0.3), RERANKER: PERFECT}
     names = (RERANKER, "dense", LLM)
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, scorers, teachers=names, mode="sequential", n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, scorers, teachers=names, mode="sequential", n_ways=8)
     assert [turn.teacher for turn in made.turns] == list(names)
     for turn in made.turns:
         assert [example.query_id for example in turn.train] == [query.query_id for query in TRAIN]
@@ -248,7 +245,7 @@ def test_a_teacher_that_does_not_beat_where_students_begin_is_warned_of():
 
 
 def test_a_target_that_says_nothing_is_warned_of():
-    made = label(TRAIN, DEV, HELD_OUT, find, IDS, MEMBERS, {LLM: FakeScorer(lambda *_: 2.0)}, teachers=(LLM,), n_ways=8)
+    made = label(TRAIN, DEV, HELD_OUT, FINDER, {LLM: FakeScorer(lambda *_: 2.0)}, teachers=(LLM,), n_ways=8)
     notes = {"teachers": made.teachers, "target_entropy": made.entropy, "ties": made.ties}
     found = " ".join(teacher_warnings(notes, []))
     assert "hardly differ" in found
@@ -271,8 +268,9 @@ def test_a_reranker_is_tried_on_the_best_of_the_named_retriever_or_of_the_fusion
     held_out = JudgedQueries(SYNTHETIC, [one.query for one in found], answers)
     tried: dict[str, set[str]] = {}
     scorer = FakeScorer(lambda text, doc_id: tried.setdefault(text, set()).add(doc_id) or float(doc_id[1:]))
-    label(TRAIN, DEV, held_out, find_named, IDS, MEMBERS, {RERANKER: scorer}, teachers=(RERANKER,), candidates=name,
-          n_ways=9, reranker_ways=4)  # fmt: skip
+    finder = FINDER._replace(find=find_named)
+    ways = {"n_ways": 9, "reranker_ways": 4}
+    label(TRAIN, DEV, held_out, finder, {RERANKER: scorer}, teachers=(RERANKER,), candidates=name, **ways)
     lists = [best(one, IDS, dict.fromkeys(MEMBERS, 0.5), 9) for one in found]
     weights = fuse_retrievers(lists, relevance_of(held_out, IDS), MEMBERS, "min-max").weights
     assert weights["dense"] > weights["bm25"]
@@ -290,7 +288,7 @@ def test_by_ranks_nothing_depends_on_what_scores_are_like():
     scorers = [plain, FakeScorer(lambda text, doc_id: np.exp(3 * plain.rate(text, doc_id)))]
     settings = {"normalize": "rank", "n_ways": 50, "reranker_ways": 50, "min_gain": -1}
     one, other = (
-        label(TRAIN[:5], DEV, HELD_OUT, finds, IDS, MEMBERS, {RERANKER: scorer}, **settings)
+        label(TRAIN[:5], DEV, HELD_OUT, FINDER._replace(find=finds), {RERANKER: scorer}, **settings)
         for finds, scorer in zip((find, steep), scorers, strict=True)
     )
     assert (one.train, one.dev, one.notes["weights"]) == (other.train, other.dev, other.notes["weights"])

@@ -19,7 +19,7 @@ from acclimate.base.text import counted
 from acclimate.corpus.formats import read_nway, read_queries, write_nway, write_queries
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.learn.teachers.labels import label_lists
-from acclimate.learn.teachers.lists import restricted_to
+from acclimate.learn.teachers.lists import CandidateFinder, restricted_to
 from acclimate.learn.teachers.rated_lists import Labels
 from acclimate.learn.teachers.selection import CHOSEN, FALSE_NEGATIVES, MODES, check_teaching, teacher_warnings
 from acclimate.records import NWay, Query, Scorer, SyntheticQuery
@@ -28,8 +28,6 @@ from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import BASE_MEMBERS, ENCODER, RETRIEVERS, SHARED_DEPTH, sources_of
 from acclimate.run.run import DOCUMENTS, Run
 from acclimate.run.settings import checked, settings_of
-from acclimate.search.candidates import Find
-from acclimate.search.members import Ids
 from acclimate.search.names import RERANKER
 from acclimate.search.scales import NAMES, NONE
 from acclimate.search.scorers import named
@@ -50,9 +48,7 @@ def label(
     train: Sequence[SyntheticQuery],
     dev: Sequence[SyntheticQuery],
     held_out: JudgedQueries,
-    find: Find,
-    ids: Ids,
-    members: Sequence[str],
+    finder: CandidateFinder,
     scorers: Mapping[str, Scorer],
     log: Sequence[Query] = (),
     scratch: Path | None = None,
@@ -76,11 +72,11 @@ def label(
 ) -> Labels:
     """Choose the teacher and score the candidates of every synthetic query and log query with it.
 
-    The teacher is chosen on `held_out`. `find` returns candidates scored by `members`, and the source of a synthetic
-    query wherever it ranks. Scorers, which are far slower, score the `reranker_ways` best candidates: of held-out
-    queries first, and of the others only if they help. What they do not score counts as their lowest score; if no
-    retriever teaches, it is left out. Raises DataError without held-out queries, since the choice of teacher would be
-    arbitrary, and for a score that is not finite; SettingError for invalid settings.
+    The teacher is chosen on `held_out`. `finder` finds the source of a synthetic query wherever it ranks. Scorers,
+    which are far slower, score the `reranker_ways` best candidates: of held-out queries first, and of the others only
+    if they help. What they do not score counts as their lowest score; if no retriever teaches, it is left out. Raises
+    DataError without held-out queries, since the choice of teacher would be arbitrary, and for a score that is not
+    finite; SettingError for invalid settings.
 
     log: real queries without judgments, most frequent first. They have no source document: their lists begin with the
     teacher's best, and students learn only the teacher's scores from them.
@@ -128,11 +124,10 @@ def label(
     """
     arguments = locals()
     settings = {name: arguments[name] for name in settings_of(label)}
-    order = {} if candidates == HYBRID else RETRIEVERS[candidates]
-    find = restricted_to(sources_of(order), find) if order else find
-    return label_lists(
-        train, dev, held_out, find, ids, members, scorers, log, order, scratch, settings=settings, progress=progress
-    )
+    if candidates != HYBRID:
+        shares = RETRIEVERS[candidates]
+        finder = finder._replace(find=restricted_to(sources_of(shares), finder.find), weights=shares)
+    return label_lists(train, dev, held_out, finder, scorers, log, scratch, settings=settings, progress=progress)
 
 
 class Labeled(StageOutput):
@@ -238,9 +233,7 @@ def make(
                 train,
                 sides["dev"],
                 held_out,
-                kept.candidates,
-                run.base.ids,
-                run.base.names,
+                CandidateFinder(kept.candidates, run.base.ids, run.base.names),
                 cached(scorers, scores, corpus.fingerprint),
                 log,
                 folder,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from acclimate.search.members import Ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class CandidateFinder(NamedTuple):
+    """What finds the candidates of queries, and ranks them until a teacher is chosen."""
+
+    find: Find
+    ids: Ids
+    members: Sequence[str]  # that score every candidate
+    weights: Mapping[str, float] = MappingProxyType({})  # of members, if one retriever ranks the candidates
+
+    @property
+    def order(self) -> Mapping[str, float]:
+        """Weights of members that decide which candidates are the best; without `weights`, all are equal."""
+        return self.weights or dict.fromkeys(self.members, 1 / len(self.members))
 
 
 def restricted_to(sources: Sequence[str], find: Find) -> Find:
@@ -32,17 +47,15 @@ def restricted_to(sources: Sequence[str], find: Find) -> Find:
 def lists_of(
     queries: Sequence[SyntheticQuery],
     log: Sequence[Query],
-    find: Find,
-    ids: Ids,
-    order: Mapping[str, float],
+    finder: CandidateFinder,
     n_ways: int,
     scratch: Path | None,
 ) -> tuple[Sequence[Candidates], list[int | None]]:
     """The `n_ways` best candidates of each query, in row order, and the row of its source document.
 
-    The source is included wherever it ranks; log queries have none. order: members' weights that decide which are the
-    best. scratch: a folder to hold lists; None: memory.
+    The source is included wherever it ranks; log queries have none. scratch: a folder to hold lists; None: memory.
     """
+    find, ids, order = finder.find, finder.ids, finder.order
     rows = [ids.row[query.doc_id] for query in queries]
     pools = chain(find([query.as_query() for query in queries], rows), find(log, ()))
     sources = [*rows, *(None for _ in log)]

@@ -32,6 +32,11 @@ class Teachers(NamedTuple):
     weights: dict[str, float]
     rows: list[dict[str, Any]]  # name, nDCG@10 alone on held-out queries, weight, whether used, why
 
+    @property
+    def used(self) -> list[str]:
+        """The teachers with a weight, in the order in which they teach."""
+        return [name for name, weight in self.weights.items() if weight > 0]
+
 
 def is_reranker(name: str) -> bool:
     """True for rerankers of `train`: `reranker`, or one of several, `reranker-NAME`."""
