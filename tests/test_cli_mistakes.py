@@ -149,7 +149,7 @@ def test_a_folder_without_documents(mistake, out, tmp_path):
 
 
 def test_a_file_in_place_of_the_runs_folder(mistake, corpus):
-    assert "is a file; expected a folder" in mistake("adapt", corpus, "--out", corpus)
+    assert "is a file; expected the folder of a run" in mistake("adapt", corpus, "--out", corpus)
 
 
 def test_a_folder_in_place_of_a_file(mistake, corpus, out, tmp_path):
@@ -281,6 +281,7 @@ def test_documents_named_beside_a_run_begin_none_anew(corpus, unfinished, mistak
         (OSError(errno.ESTALE, "Stale file handle", "run"), "to resume"),
         (OSError(errno.EROFS, "Read-only file system", "run"), "change its permissions, or use another folder"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "to resume"),
         (MemoryError(), "out of memory; completed work is kept"),
     ],
 )

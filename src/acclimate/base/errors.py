@@ -31,8 +31,10 @@ _REMEDIES = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), f"raise the limit of open files (ulimit -n); {_AGAIN}"),
 }
 _NO_THREAD = "can't start new thread"
-# Messages of allocators that raise a plain RuntimeError: CPU, MPS, cuBLAS and cuDNN.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "alloc_failed", "not enough memory")
+# Messages of allocators that raise a plain RuntimeError (CPU, MPS, cuBLAS and cuDNN), and of imports (ulimit -v).
+_OUT_OF_MEMORY = tuple(
+    "can't allocate memory|out of memory|failed to allocate|alloc_failed|not enough memory|failed to map".split("|")
+)
 _MIN_SIMILARITY = 0.75  # of a misspelled name: about one letter in four may be wrong
 _MIN_PREFIX = 4  # letters that identify a name by its unique prefix
 
@@ -130,7 +132,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")  # not imported: it cannot have raised the error
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and any(
+        message in str(error).lower() for message in _OUT_OF_MEMORY
+    )
 
 
 def remedy(error: Exception) -> str | None:

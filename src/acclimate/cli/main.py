@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return signals.stopped(stop)
     except (BrokenPipeError, SystemExit):  # nobody reads any more; Rich, which prints help, makes it an exit of 1
         return 0
-    except (OSError, RuntimeError, MemoryError) as error:
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
         if (what_to_do := remedy(error)) is None:
             raise
         shell.say(f"{str(error) or 'out of memory'}; {what_to_do}")
