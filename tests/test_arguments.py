@@ -74,3 +74,9 @@ def test_what_is_no_path_is_refused_under_its_name(name, parameter, place, fake_
             with pytest.raises(SettingError, match=f"^{shown} (is|has) "):
                 called(functions()[name], parameter, value)
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("opens", [acclimate.open, acclimate.status, acclimate.index, acclimate.Run])
+def test_an_empty_name_is_not_the_current_folder(opens):
+    with pytest.raises(acclimate.SettingError, match="folder is empty; expected the folder of a run"):
+        opens("")

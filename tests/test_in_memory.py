@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import pytest
 from chain import SMALL
 
@@ -16,6 +20,9 @@ from acclimate.base.testing import DOCS
 from acclimate.corpus import collections
 from acclimate.corpus.documents import Corpus
 from acclimate.run import in_memory
+
+LOOP: dict[str, Any] = {}
+LOOP["itself"] = LOOP
 
 
 @pytest.fixture
@@ -86,10 +93,22 @@ def test_a_plan_and_a_mistake_leave_nothing(settings, tmp_path):
 def test_values_that_json_lacks_are_as_it_has_them(tmp_path):
     row = {
         "_id": np.int64(7), "text": "lava", "title": np.nan, "day": date(2026, 11, 29), "n": np.float32(0.5),
-        "nan": np.nan, "tags": np.array(["a", "b"]), "both": {"x": (1, True)}, "object": object(), "none": None,
+        "nan": np.nan, "tags": np.array(["a", "b"]), "both": {"x": (1, True)}, "none": None, "NA": pd.NA, "NaT": pd.NaT,
     }  # fmt: skip
     name = in_memory.name_of([row], tmp_path)
     in_memory.write([row], name)
     corpus = collections.load(name, tmp_path).corpus
     assert dict(corpus) == {"7": acclimate.Doc("7", "lava")}
     assert corpus.fields_of("7") == {"both.x": [1, True], "day": "2026-11-29", "n": 0.5, "tags": ["a", "b"]}
+
+
+ODD = [Decimal("1.5"), UUID(int=7), {"a"}, b"lava", object(), [1, (b"x",)], 10**5000, LOOP]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+def test_what_json_cannot_hold_is_refused_and_not_left_out(value, tmp_path):
+    """A database gives decimals and UUIDs: they once became null, as if they were missing."""
+    for name in ("_id", "price"):
+        row = {"_id": "7", "text": "lava", name: value}
+        with pytest.raises(acclimate.SettingError, match=rf"^document 1(: {name} is .*expected text| cannot)"):
+            in_memory.write([row], in_memory.name_of([row], tmp_path))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from acclimate.base.arguments import StrPath, path_of, path_text
+from acclimate.base.arguments import StrPath, path_of, run_folder
 from acclimate.base.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Answers:
     """
 
     def __init__(self, folder: StrPath) -> None:
-        self.folder = Path(path_text(folder, "folder"))
+        self.folder = run_folder(folder)
         self.path = self.folder / "completions.sqlite"
         if not self.path.exists():
             raise DataError("no LLM answers are stored here", path=self.folder)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from acclimate.base.arguments import StrPath, path_text
+from acclimate.base.arguments import StrPath, path_text, run_folder
 from acclimate.base.content import Content
 from acclimate.base.progress import Shown, shown
 from acclimate.report import assemble
@@ -40,7 +38,7 @@ def forgetting(folder: StrPath, collection: StrPath, *, progress: Shown = "auto"
     >>> print(acclimate.forgetting("run", "beir/scifact"))  # doctest: +SKIP
     Outside this corpus, on scifact (300 labelled queries, 5,183 documents), dense:adapted got worse: nDCG@10 ...
     """
-    run, outputs = open_run(Path(path_text(folder, "folder")), "evaluate")
+    run, outputs = open_run(run_folder(folder), "evaluate")
     with run.workspace.lock(), shown(progress):
         forgotten = stage.make(run, outputs, path_text(collection, "collection"))
         assemble.write(run, outputs)

@@ -11,7 +11,7 @@ from acclimate.api.answers import Answers
 from acclimate.api.page import Page
 from acclimate.api.queries import as_hits, as_queries, checked_text
 from acclimate.base import distributed
-from acclimate.base.arguments import StrPath, path_text
+from acclimate.base.arguments import StrPath, path_text, run_folder
 from acclimate.base.domains import SEEDS, AtLeast
 from acclimate.base.errors import DataError
 from acclimate.base.progress import Shown, shown
@@ -40,7 +40,7 @@ def open(folder: StrPath) -> Run:
     >>> acclimate.open("run")
     Run('run')
     """
-    load_run(Path(path_text(folder, "folder")))
+    load_run(run_folder(folder))
     return Run(folder)
 
 
@@ -61,7 +61,7 @@ class Run:
     """
 
     def __init__(self, folder: StrPath) -> None:
-        self.folder = Path(path_text(folder, "folder"))
+        self.folder = run_folder(folder)
         self._searchers = LatestSearchers(self.folder)
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, TypedDict, Unpack
 
-from acclimate.base.arguments import StrPath, path_of
+from acclimate.base.arguments import StrPath, run_folder
 from acclimate.base.domains import Between
 from acclimate.base.errors import MissingExtra, SettingError
 from acclimate.base.text import quoted
@@ -62,7 +62,7 @@ def application(
     if api_key is not None and not api_key.strip():
         raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
     reload_seconds = check(reload_seconds, _RELOAD_SECONDS, "reload_seconds")
-    service = Service(path_of(folder, "folder"), system, limits or Limits())
+    service = Service(run_folder(folder), system, limits or Limits())
     return create_app(service, api_key=api_key, hosts=_hosts(allowed_hosts), reload_seconds=reload_seconds)
 
 

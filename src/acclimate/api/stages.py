@@ -6,12 +6,11 @@ import inspect
 from collections.abc import Callable
 from os import PathLike
 from os.path import realpath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from acclimate.api.adapt import run_until
 from acclimate.api.run import Run
-from acclimate.base.arguments import StrPath, path_text
+from acclimate.base.arguments import StrPath, run_folder
 from acclimate.base.errors import SettingError
 from acclimate.base.files import exists
 from acclimate.base.progress import Shown
@@ -82,7 +81,7 @@ def _function(stage: str) -> StageFunction:
         progress: Shown = "auto",
         **settings: Any,
     ) -> Run:
-        path, changes = Path(path_text(folder, "folder")), {stage: settings}
+        path, changes = run_folder(folder), {stage: settings}
         name = None if corpus is None else in_memory.name_of(corpus, path)
         if name is None or exists(path / description.NAME):
             is_in_memory = corpus is not None and not isinstance(corpus, str | PathLike)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-from acclimate.base.arguments import StrPath, path_text
+from acclimate.base.arguments import StrPath, path_text, run_folder
 from acclimate.base.errors import DataError
 from acclimate.base.progress import duration
 from acclimate.base.text import command, on_one_line
@@ -93,8 +92,7 @@ def status(folder: StrPath) -> Status:
     >>> acclimate.status("run").state == "works"
     False
     """
-    folder = path_text(folder, "folder")
-    path = Path(folder)
+    path, folder = run_folder(folder), path_text(folder, "folder")
     workspace = Workspace(path)
     if not workspace.is_run():
         workspace.refuse_nothing()

@@ -34,3 +34,10 @@ def path_text(value: StrPath, name: str) -> str:
 def path_of(value: StrPath, name: str) -> Path:
     """`path_text` as a Path."""
     return Path(path_text(value, name))
+
+
+def run_folder(value: StrPath) -> Path:
+    """The folder of a run, as a Path. Raises SettingError also for an empty one, which would be the current folder."""
+    if not (text := path_text(value, "folder")):
+        raise SettingError("folder is empty; expected the folder of a run")
+    return Path(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from os import PathLike
@@ -47,19 +48,33 @@ def _lines(documents: Documents) -> Iterator[str]:
             raise SettingError(
                 f"document {number:,} is {quoted(row)}; expected acclimate.Doc, or a dict with _id and text"
             )
-        yield json.dumps(_plain(row))  # ASCII: a half surrogate pair is for the reader to refuse
+        try:
+            plain = {str(name): _plain(value, f"document {number:,}: {name}") for name, value in row.items()}
+            yield json.dumps(plain)  # ASCII: a half surrogate pair is for the reader to refuse
+        except (RecursionError, ValueError) as error:  # it contains itself, or has a number of thousands of digits
+            raise SettingError(f"document {number:,} cannot be written as JSON: {error}") from None
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; None for what it has not, such as nan for a missing title."""
+def _plain(value: Any, what: str) -> Any:
+    """As JSON has it; None for what is missing, such as nan for a title. Raises SettingError for what JSON lacks."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _plain(each, what) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(each, what) for each in value]
+    if _is_missing(value):
+        return None
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, str | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return _plain(value.tolist()) if hasattr(value, "tolist") else None  # of NumPy
+    if not hasattr(value, "tolist"):  # of NumPy
+        raise SettingError(f"{what} is {quoted(value)}; expected text, a number, a date, or a list or dict of these")
+    return _plain(value.tolist(), what)
+
+
+def _is_missing(value: Any) -> bool:
+    """True for None, and for what pandas has in its place."""
+    pandas = sys.modules.get("pandas")  # not imported: then the value is none of its
+    return value is None or (pandas is not None and (value is pandas.NA or value is pandas.NaT))
