@@ -133,17 +133,21 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
         n_docs += 1
         yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
     if not n_docs:
-        nested = sorted(folder.glob("*/corpus.jsonl*"))
-        advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _joining(folder)
-        tried = set(files)
-        for path in [] if advice else sorted(folder.glob("[!.]*")):
-            advice = advice or ("" if path in tried else advice_on(path))
-        passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
-        raise DataError(
-            f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
-            f"corpus.jsonl, or files that end in one of {ENDINGS}{advice}",
-            path=folder,
-        )
+        raise _no_documents(folder, files, dropped)
+
+
+def _no_documents(folder: Path, files: list[Path], dropped: Counter[str]) -> DataError:
+    """The error of a folder in which nothing is a document, not even `files`, which were read."""
+    nested = sorted(folder.glob("*/corpus.jsonl*"))
+    others = sorted(set(folder.glob("[!.]*")).difference(files))
+    advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _joining(folder)
+    advice = advice or next(filter(None, map(advice_on, others)), "")
+    passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
+    return DataError(
+        f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
+        f"corpus.jsonl, or files that end in one of {ENDINGS}{advice}",
+        path=folder,
+    )
 
 
 def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
