@@ -138,6 +138,7 @@ def test_the_dev_split_chooses_only_beside_a_test_split_and_only_with_relevant_d
         return [[query.query_id for query in judged.queries] for judged in (found.measuring, found.choosing)]
 
     assert labels(test=test, dev=dev) == [["a"], ["b"]]
+    assert labels(test=test, dev=[*dev, *test]) == [["a"], ["b"]]  # what measures chooses nothing
     assert labels(dev=dev) == [["b", "c"], []]
     assert labels(train=test) == [[], []]
 

@@ -133,12 +133,16 @@ class Labels:
 
     @cached_property
     def choosing(self) -> JudgedQueries:
-        """The queries of the dev split with a relevant document, if the test split is for measuring; else none."""
+        """The queries of the dev split with a relevant document, if the test split is for measuring; else none.
+
+        Queries that are also in the test split are left out, whatever their ids: they would choose what they measure.
+        """
         if self.measuring.split != "test":
             return NOTHING_JUDGED
-        dev = self._judged("dev")
+        dev, measuring = self._judged("dev"), {normalized(query.text) for query in self.measuring.queries}
         relevant = {qrel.query_id for qrel in dev.qrels if qrel.relevance > 0}
-        return replace(dev, queries=[query for query in dev.queries if query.query_id in relevant])
+        usable = [query for query in dev.queries if query.query_id in relevant]
+        return replace(dev, queries=[query for query in usable if normalized(query.text) not in measuring])
 
     def _judged(self, split: str) -> JudgedQueries:
         qrels = self.collection.qrels.get(split, [])
