@@ -57,6 +57,12 @@ def test_broken_documents_are_refused_with_their_line(tmp_path: Path, content: s
     assert message.startswith(f"{tmp_path / 'docs.sgml'}:{line}: ") and field in message
 
 
+def test_old_collections_in_latin_1_are_told_by_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "ft911_1"
+    path.write_bytes(WIRE.format("1", "caf\xe9").encode("latin-1"))
+    assert "is 0xe9, which is not UTF-8; save the file as UTF-8" in refusal(lambda: list(formats.read_corpus(path)))
+
+
 def test_a_folder_of_such_files_says_how_they_become_one(tmp_path: Path) -> None:
     put(tmp_path / "fb396001", WIRE.format("1", "a"))
     assert f"cat {tmp_path}/* > docs.sgml" in refusal(lambda: read_folder(tmp_path))

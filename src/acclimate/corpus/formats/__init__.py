@@ -5,9 +5,12 @@ name, and by its content for files without a header, as those of ColBERT, LoTTE 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from acclimate.base.errors import DataError
+from acclimate.base.files import read_lines
 from acclimate.corpus.formats import beir, colbert, fields, headerless, sgml, tables, trec
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
@@ -16,7 +19,7 @@ from acclimate.corpus.formats.folder import advice_on, read_folder
 from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
 from acclimate.corpus.formats.registry import DOCS, QUERIES, conversion_of
-from acclimate.corpus.formats.samples import Sample, are_texts, is_ranking, look
+from acclimate.corpus.formats.samples import ROWS, Sample, are_texts, is_ranking, look
 from acclimate.corpus.formats.synthetic import read_synthetic, synthetic_id, write_synthetic
 from acclimate.corpus.formats.trec import write_run
 from acclimate.records import Doc, Query, ScoredDoc
@@ -91,8 +94,13 @@ def _is_jsonl(path: Path, kind: str) -> bool:
 
 
 def _is_sgml(path: Path, matches: Callable[[Sample], int]) -> bool:
-    sample = _sample(path) if _is_unnamed(path) else None
-    return sample is not None and matches(sample) > 0
+    if not _is_unnamed(path):
+        return False
+    lines: list[str] = []
+    with suppress(DataError):  # bytes that are not UTF-8 behind the first tags, as in old collections: its reader tells
+        for _, line in islice(read_lines(path), ROWS):
+            lines.append(line)
+    return matches(Sample("lines", frozenset(), lines)) > 0
 
 
 def _is_headerless(path: Path, id_column: Field, text_column: Field) -> bool:
