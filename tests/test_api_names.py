@@ -202,6 +202,7 @@ def test_a_transformer_keeps_pyterrier_s_contract(run, pyterrier):
         text = queries.set_index("qid")["query"][qid]
         assert list(rows["docno"]) == [hit.document_id for hit in run.search(text, 4, "hybrid")]
     assert run.terrier()(queries.head(0)).empty
+    assert run.terrier(k=4, system="hybrid")(queries.assign(score=7.0, rank=7)).equals(results)
     for other in (results, queries.drop(columns="query")):
         with pytest.raises(ValueError, match="qid"):
             run.terrier()(other)

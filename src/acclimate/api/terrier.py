@@ -24,7 +24,8 @@ def transformer(run: Callable[..., Any], k: int, system: str | None) -> Any:
             hits = run(zip(inp["qid"], inp["query"], strict=True), k, system)
             results = pandas.DataFrame(hits, columns=["qid", "docno", "score"])
             results["rank"] = results.groupby("qid").cumcount()
-            return inp.merge(results.astype({"qid": inp["qid"].dtype}), on="qid")
+            queries = inp.drop(columns=["score", "rank"], errors="ignore")  # of another retriever
+            return queries.merge(results.astype({"qid": inp["qid"].dtype}), on="qid")
 
         def __repr__(self) -> str:
             return f"{run!r}.terrier({k}, {system!r})"
