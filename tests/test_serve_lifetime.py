@@ -150,12 +150,14 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
     command = ["serve", str(folder), "--port", "0"]
     assert main(command) == 0
     assert "without a key anyone can read the documents" in capsys.readouterr().err
-    monkeypatch.setenv("ACCLIMATE_API_KEY", "secret")
-    assert main(command) == 0
+    monkeypatch.setenv("ACCLIMATE_API_KEY", "secret\n")  # as a file gives it
+    assert main([*command, "--allow-host", "::1", "--allow-host", "testserver"]) == 0
     shown = capsys.readouterr().err
     assert "is reachable from other machines" in shown
     assert "secret" not in shown
-    assert TestClient(started[-1][0]).get("/search?q=lava").status_code == 401
+    client = TestClient(started[-1][0])
+    assert client.get("/search?q=lava").status_code == 401
+    assert client.get("/search?q=lava", headers={"authorization": "Bearer secret"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,14 @@ def test_the_command_warns_of_what_others_can_reach_without_a_key(started, folde
     [
         (["--port", "70000"], "--port is 70000; expected a whole number: 0 to 65,535"),
         (["--api-key", " "], "the key (--api-key, or ACCLIMATE_API_KEY) is empty"),
+        (["--api-key", "a\nb"], "the key (--api-key, or ACCLIMATE_API_KEY) has a line end in it"),
+        *(
+            (
+                ["--allow-host", name, "--port", "0"],
+                f"allowed host is {name!r}; expected a name without scheme and port",
+            )
+            for name in ("http://search.example.org", "search.example.org:80", "*.example.org", "[::1]", "")
+        ),
         (["--system", "hybird", "--port", "0"], "Did you mean 'hybrid'?"),
         (["--host", "127.0.0.1.5"], "cannot listen on"),
         (["--max-k", "0"], "--max-k is 0"),

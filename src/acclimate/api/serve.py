@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, TypedDict, Unpack
@@ -16,6 +17,7 @@ from acclimate.run.settings import Setting, check, whole_number
 
 PORT = 8765
 _RELOAD_SECONDS = Setting("reload_seconds", float, 2.0, "", Between(0, 86_400))
+_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # as a browser sends it
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -48,9 +50,9 @@ def application(
     """An ASGI application that serves a run; loaded and warm when this returns.
 
     system: answers requests that name none; by default the run's recommendation, also after later calls of `adapt`.
-    api_key: required of requests. allowed_hosts: accepted Host headers; none: any. reload_seconds: interval of checks
-    for a newer run; 0: never. Raises MissingExtra without FastAPI, DataError without a finished run, SettingError for
-    an unknown system and an empty key.
+    api_key: required of requests. allowed_hosts: accepted Host headers, without ports; none: any. reload_seconds:
+    interval of checks for a newer run; 0: never. Raises MissingExtra without FastAPI, DataError without a finished run,
+    SettingError for an unknown system, and for a key or a host that no request could send.
     """
     try:
         from acclimate.deploy.serving.app import create_app
@@ -59,11 +61,10 @@ def application(
         raise _missing(error) from None
     if not isinstance(limits, Limits | None):
         raise SettingError(f"limits is {quoted(limits)}; expected acclimate.Limits(...)")
-    if api_key is not None and not api_key.strip():
-        raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
+    key, hosts = _key(api_key), _hosts(allowed_hosts)
     reload_seconds = check(reload_seconds, _RELOAD_SECONDS, "reload_seconds")
     service = Service(run_folder(folder), system, limits or Limits())
-    return create_app(service, api_key=api_key, hosts=_hosts(allowed_hosts), reload_seconds=reload_seconds)
+    return create_app(service, api_key=key, hosts=hosts, reload_seconds=reload_seconds)
 
 
 def serve(folder: StrPath, *, host: str = "127.0.0.1", port: int = PORT, **options: Unpack[AppOptions]) -> None:
@@ -98,13 +99,36 @@ def serve(folder: StrPath, *, host: str = "127.0.0.1", port: int = PORT, **optio
         log.info("serve: stopped")
 
 
+def _key(given: str | None) -> str | None:
+    """The key without blanks around it, such as the line end of the file that it comes from."""
+    key = None if given is None else given.strip()
+    if key == "":
+        raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) is empty; expected one, or none at all")
+    if key and not key.isprintable():
+        raise SettingError("the key (--api-key, or ACCLIMATE_API_KEY) has a line end in it; expected a single line")
+    return key
+
+
 def _hosts(given: Sequence[str]) -> Sequence[str]:
     """Host names; a text alone is one of them."""
-    return [given] if isinstance(given, str) else given
+    hosts = [given] if isinstance(given, str) else list(given)
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host) and not _is_address(host):
+            raise SettingError(
+                f"allowed host is {quoted(host)}; expected a name without scheme and port: search.example.org"
+            )
+    return hosts
 
 
 def _is_local(address: str) -> bool:
     return ip_address(address.partition("%")[0]).is_loopback
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:
