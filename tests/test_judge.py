@@ -21,9 +21,9 @@ from acclimate.corpus.formats.trec import read_run
 from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, Query, ScoredDoc
-from acclimate.report import sentences
 from acclimate.report.formatting import signed
 from acclimate.stages import judge
+from acclimate.stages.evaluate import Evaluated
 from acclimate.stages.pairs import pairs_of
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -82,18 +82,19 @@ def test_everything_that_a_system_finds_first_is_graded_and_all_systems_are_meas
         for query_id in {query_id for query_id, _ in hits}:
             first = [hit for hit in hits if hit[0] == query_id][:10]
             assert {*first} <= grades, path
-    assert judgment["queries"] == {"count": 20, "of": 24, "split": "given", "nothing_relevant": 0}
+    counts = dict.fromkeys(("nothing_relevant", "learned", "chose"), 0)
+    assert judgment["queries"] == {"count": 20, "of": 24, "split": "given", **counts}
     assert sum(row["control"] for row in rows) == 20
     assert judgment["unreadable"] == 0 and judgment["told_apart"] > 0.75 and judgment["usable"]
     assert judgment["pairs"] == len(rows) == len(expert.asked)
 
 
-def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, expert):
+def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, expert, monkeypatch):
     before = acclimate.open(copied).report
     assert before.verdict_basis == "synthetic"
     assert str(before).startswith(f"{before.verdict} on synthetic queries alone: ")
     assert "Nobody asked these queries" in before["verdict_note"]
-    judgment = judged(copied, people_s_queries)
+    judgment = judged(copied, people_s_queries, llm=before["models"]["llm"])
     report = acclimate.open(copied).report
     assert (report.verdict, report.verdict_basis) == (judgment["verdict"], "judge")
     assert {system["name"]: system["measures"] for system in report["systems"]} == {
@@ -102,8 +103,14 @@ def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, ex
     assert str(report).startswith(f"{report.verdict} by an LLM's grades: ")
     assert "There are no human grades" in report.verdict_note
     assert report["queries"]["count"] == 20 and "given queries" in " ".join(str(report).split())
+    assert judgment["also_in"] == ["generate"]
+    own = f"{judgment['llm']} was also used in generate, and an LLM favors its own output."
+    assert own in report.warnings and own in " ".join(str(judgment).split())
     assert "by an LLM&#39;s grades" in (copied / "report.html").read_text()
-    assert acclimate.open(copied).write_report().verdict_basis == "judge"
+    notes = {"split": "synthetic", "approximate_recall": {"dense": 0.5}}  # of the systems, whatever measured them
+    monkeypatch.setattr(Evaluated, "notes", notes, raising=False)
+    again = acclimate.open(copied).write_report()
+    assert again.verdict_basis == "judge" and any("finds 50.0% of the" in warning for warning in again.warnings)
 
 
 def test_a_killed_command_asks_nothing_twice_and_comes_to_the_same(copied, expert, tmp_path):
@@ -276,18 +283,6 @@ def test_the_prompt_asks_for_the_four_grades_and_goes_around_any_text():
     assert prompt.render("a {query} in braces", "{document}").endswith(
         "Query: {document}\nDocument: a {query} in braces\nGrade:"
     )
-
-
-def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
-    def usage(stage, cost):
-        return {"stage": stage, "llm": "dear", "calls": 1, "prompt_tokens": 90, "completion_tokens": 10} | {
-            "cost_usd": cost
-        }
-
-    for cost, each in ((0.5, "$0.05"), (10.0, "$1"), (None, "10 tokens")):
-        llms = [usage("generate", cost), usage("judge", cost)]
-        ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
-        assert sentences.spending({"ledger": ledger})[-1].startswith(f"Per kept query: {each} ")
 
 
 def test_an_empty_name_of_an_llm_is_not_that_of_another(finished, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -26,15 +27,18 @@ QRELS = [Qrel(query.query_id, "d", 1) for query in QUERIES]
 LOG = QueryLog([LoggedQuery(f"l{n:02}", f"logged {n}", 40 - n) for n in range(30)])
 
 
-def run_of(split, *, log=LOG, learned=(), shown=3, most=0, seed=0) -> tuple[Any, Any]:
-    """A finished run that was measured on queries of this split, and its outputs."""
+def run_of(split, *, log=LOG, learned=(), chose=(), shown=3, most=0, seed=0, **sides) -> tuple[Any, Any]:
+    """A finished run that was measured on queries of this split, and its outputs. sides: its synthetic queries."""
     run = SimpleNamespace(
         seed=seed,
         settings={"evaluate": {"max_queries": most}, "generate": {"log_examples": shown}},
         input=SimpleNamespace(unjudged_log=log, documents={"d": None}),
     )
-    steered = SimpleNamespace(measuring=lambda *_: JudgedQueries(split, QUERIES, QRELS))
-    return run, {"steer": steered, "sample": None, "label": SimpleNamespace(log_queries=learned)}
+    measuring, choosing = JudgedQueries(split, QUERIES, QRELS), JudgedQueries("dev", chose, [])
+    steered = SimpleNamespace(measuring=lambda *_: measuring, choosing=lambda *_: choosing)
+    filtered = SimpleNamespace(sides=lambda _: {"train": [], "dev": [], **sides})
+    sampled, labeled = SimpleNamespace(shown={"an example"}), SimpleNamespace(log_queries=learned)
+    return run, {"steer": steered, "sample": sampled, "filter": filtered, "label": labeled, "distill": None}
 
 
 def chosen(run, outputs, n=100, **files):
@@ -64,6 +68,27 @@ def test_of_a_log_no_query_is_asked_about_that_a_prompt_showed_or_a_student_lear
     else:
         assert (asked.kind, asked.people) == (SYNTHETIC, [])
     assert chosen(*run_of("test", learned=given_away)).kind == "test"
+
+
+@pytest.mark.parametrize("given_as", ["queries", "log"])
+def test_given_queries_that_the_run_learned_from_are_left_out_and_those_that_chose_come_last(given_as, tmp_path):
+    """Whatever their case, spacing and ids."""
+    path = tmp_path / ("given.jsonl" if given_as == "queries" else "given.txt")
+    texts = ["NEW  one", "Trained on", "An Example", "logged 7", "held  OUT", "Chose weights", "new two", "logged 29"]
+    rows = [json.dumps({"_id": str(n), "text": text}) for n, text in enumerate(texts)]
+    path.write_text("\n".join(rows if given_as == "queries" else texts))
+    sides = {side: [Query(side, text)] for side, text in (("train", "trained on"), ("dev", "held out"))}
+    learned, chose = [LOG.queries[7].as_query()], [Query("c", "chose weights")]
+    run, outputs = run_of(SYNTHETIC, learned=learned, chose=chose, shown=0, **sides)
+    asked = chosen(run, outputs, n=4, **{given_as: path})
+    assert {*(query.text for query in asked.queries)} > {"new two", "logged 29"} and asked.of == 5
+    assert (asked.n_learned, asked.n_chose) == (3, 1)
+    assert chosen(run, outputs, n=3, **{given_as: path}).n_chose == 0
+    del outputs["distill"]  # nothing was trained on synthetic queries
+    assert chosen(run, outputs, **{given_as: path}).n_learned == 2
+    path.write_text(rows[2] if given_as == "queries" else texts[2])
+    with pytest.raises(DataError, match="showed to its LLM, or trained on, all 1 query here"):
+        chosen(run, outputs, **{given_as: path})
 
 
 def test_queries_that_people_graded_come_first_and_grades_of_unknown_queries_and_documents_are_refused(tmp_path):

@@ -9,6 +9,7 @@ from reports import VERDICTS, Page, full_report, system
 
 from acclimate.report import formatting, sentences, steering, terminal
 from acclimate.report.html import render
+from acclimate.report.query_notes import query_notes
 from acclimate.search.names import FIRST_STAGE
 
 
@@ -48,18 +49,26 @@ def test_what_each_step_adds_and_costs_is_said(report):
 
 
 def test_what_to_know_of_the_queries_is_said_where_there_is_any():
-    some = {"nothing_relevant": 3, "first_stage": {"missing": 4}, "identical": {"queries": 5, "left_out": True}}
+    some: dict[str, Any] = {
+        "learned": 2,
+        "chose": 6,
+        "nothing_relevant": 3,
+        "first_stage": {"missing": 4},
+        "identical": {"queries": 5, "left_out": True},
+    }
     none = {"nothing_relevant": 0, "first_stage": {"missing": 0}, "identical": {"queries": 0, "left_out": False}}
     said = {
+        "learned": "2 queries were left out, as the run showed them to its LLM or trained on them",
+        "chose": "6 of the 40 queries also made the choices of the run",
         "nothing_relevant": "3 of the 40 queries have no relevant document and count 0",
         "first_stage": "first-stage has no results for 4 of the 40 queries",
         "identical": "5 of the 40 queries are themselves documents",
     }
-    assert sentences.query_notes({}, 40) == sentences.query_notes(none, 40) == []
+    assert query_notes({}, 40) == query_notes(none, 40) == []
     for name, text in said.items():
-        (sentence,) = sentences.query_notes({**none, name: some[name]}, 40)
+        (sentence,) = query_notes({**none, name: some[name]}, 40)
         assert sentence.startswith(text)
-    assert len(sentences.query_notes(some, 40)) == 3
+    assert len(query_notes(some, 40)) == len(said)
 
 
 @pytest.mark.parametrize(
@@ -198,3 +207,14 @@ def test_measures_that_a_table_has_no_room_for_have_tables_of_their_own(report):
         row["measures"] |= {f"R@{depth}": depth / 10_000 for depth in range(1001, 1009)}
     shown = terminal.text(report)
     assert all(shown.count(f"R@{depth}") == 1 and shown.count(f"{depth / 10_000:.3f}") for depth in range(1001, 1009))
+
+
+def test_what_a_judge_cost_is_no_part_of_what_a_kept_query_cost():
+    def usage(stage, cost):
+        tokens = {"prompt_tokens": 90, "completion_tokens": 10}
+        return {"stage": stage, "llm": "dear", "calls": 1, **tokens, "cost_usd": cost}
+
+    for cost, each in ((0.5, "$0.05"), (10.0, "$1"), (None, "10 tokens")):
+        llms = [usage("generate", cost), usage("judge", cost)]
+        ledger = {"llms": llms, "tokens": 200, "cost_usd": cost and 2 * cost, "written_queries": 20, "kept_queries": 10}
+        assert sentences.spending({"ledger": ledger})[-1].startswith(f"Per kept query: {each} ")

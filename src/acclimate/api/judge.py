@@ -15,6 +15,7 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import counted, quoted
+from acclimate.base.words import normalized
 from acclimate.corpus import query_log
 from acclimate.corpus.formats import read_qrels, read_queries
 from acclimate.corpus.query_log import QueryLog
@@ -22,6 +23,7 @@ from acclimate.llm.server.address import check_no_secrets
 from acclimate.records import Qrel, Query
 from acclimate.report import assemble
 from acclimate.report.judgment import text
+from acclimate.report.query_notes import left_out
 from acclimate.run.settings import whole_number
 from acclimate.search.measuring import draw_queries
 from acclimate.stages import judge as stage
@@ -106,7 +108,8 @@ def judge(
         A file of queries, with ids, to judge on. Without it and `log`: the labelled queries that measured the run; else
         those of its log that nothing learned from; else the held-out synthetic ones.
     log
-        A log of queries to judge on, as `adapt` takes one.
+        A log of queries to judge on, as `adapt` takes one. Queries that the run showed or trained on are left out, here
+        and in `queries`; those that it made choices on come last, and the report says how many.
     grades
         What people said of some of these queries, as BEIR or TREC qrels; labelled queries bring theirs.
     n
@@ -138,6 +141,8 @@ def judge(
         distributed.warn(
             "judge", f"only {counted(len(asked.queries), 'query')}: only very large differences can be significant"
         )
+    if asked.n_learned:
+        distributed.warn("judge", left_out(asked.n_learned))
     with run.workspace.lock(), shown(progress):
         graded = stage.make(run, outputs, asked, settings)
         assemble.write(run, outputs)
@@ -150,15 +155,16 @@ def _queries_to_judge(
     """The queries to judge, those graded by people first: the given ones, else real queries of this collection, else
     synthetic ones that were not trained on.
 
+    Given queries that something learned from are left out, and those that choices were made on are asked about last.
     Raises DataError if there are none, and for grades of other queries.
     """
-    measuring = outputs["steer"].measuring(run, outputs["sample"])
+    measuring, learned = outputs["steer"].measuring(run, outputs["sample"]), _learned(run, outputs)
     people: Sequence[Qrel] = ()
     if queries is not None:
         kind, in_order = "given", _shuffled(read_queries(path_of(queries, "queries")), run.seed)
     elif log is not None:
         kind, in_order = "log", _shuffled_log(query_log.read(path_of(log, "log")), run.seed)
-    elif not measuring.is_synthetic or not (unlearned := _untrained_log(run, outputs)):
+    elif not measuring.is_synthetic or not (unlearned := QueryLog(run.input.unjudged_log.unlike(learned))):
         measured = draw_queries(measuring.queries, run.settings["evaluate"]["max_queries"], run.seed)
         kind, in_order = measuring.split, _shuffled(measured, run.seed)
         people = () if measuring.is_synthetic else measuring.qrels
@@ -168,12 +174,32 @@ def _queries_to_judge(
         raise DataError(
             "no queries to judge on; expected some", path=None if queries is None else path_of(queries, "queries")
         )
+    n_given = len(in_order)
+    if queries is not None or log is not None:
+        in_order = [query for query in in_order if normalized(query.text) not in learned]
+    if not in_order:
+        raise DataError(
+            f"the run showed to its LLM, or trained on, all {counted(n_given, 'query')} here: they would flatter what "
+            "learned from them; give others, or none to judge on held-out ones"
+        )
     if grades is not None:
         people = _grades(path_of(grades, "grades"), in_order, run)
     by_people = {qrel.query_id for qrel in people}
-    chosen = sorted(sorted(in_order, key=lambda query: query.query_id not in by_people)[:n])
-    chosen_ids = {query.query_id for query in chosen}
-    return JudgeQueries(kind, chosen, len(in_order), [qrel for qrel in people if qrel.query_id in chosen_ids])
+    chose = _chose(run, outputs)
+
+    def place(query: Query) -> tuple[bool, bool]:
+        return query.query_id not in by_people, normalized(query.text) in chose
+
+    asked = sorted(sorted(in_order, key=place)[:n])
+    query_ids = {query.query_id for query in asked}
+    return JudgeQueries(
+        kind,
+        asked,
+        len(in_order),
+        [qrel for qrel in people if qrel.query_id in query_ids],
+        n_learned=n_given - len(in_order),
+        n_chose=sum(normalized(query.text) in chose for query in asked),
+    )
 
 
 def _shuffled(queries: Sequence[Query], seed: int) -> list[Query]:
@@ -186,12 +212,22 @@ def _shuffled_log(log: QueryLog, seed: int) -> list[Query]:
     return [query.as_query() for query in log.draw(len(log), seed)]
 
 
-def _untrained_log(run: Run, outputs: Outputs) -> QueryLog:
-    """The log queries that no prompt showed and no student was trained on; some may have helped to choose weights."""
-    labeled, log = outputs.get("label"), run.input.unjudged_log
-    learned = {query.query_id for query in labeled.log_queries} if labeled else set[str]()
-    learned |= {query.query_id for query in log.draw(run.settings["generate"]["log_examples"], run.seed)}
-    return QueryLog([query for query in log.queries if query.query_id not in learned])
+def _learned(run: Run, outputs: Outputs) -> set[str]:
+    """Normalized texts of the queries that prompts showed, or that students or rerankers may have been trained on."""
+    learned = run.input.unjudged_log.draw(run.settings["generate"]["log_examples"], run.seed)
+    texts = [query.text for query in learned]
+    if labeled := outputs.get("label"):
+        texts += [query.text for query in labeled.log_queries]
+    if not outputs.keys().isdisjoint({"train", "distill"}):
+        texts += [query.text for query in outputs["filter"].sides(outputs["sample"])["train"]]
+    return {*map(normalized, texts), *outputs["sample"].shown}
+
+
+def _chose(run: Run, outputs: Outputs) -> set[str]:
+    """Normalized texts of the queries that chose weights, teacher or candidate, or when to stop training."""
+    sampled = outputs["sample"]
+    queries = [*outputs["steer"].choosing(run, sampled).queries, *outputs["filter"].sides(sampled)["dev"]]
+    return {normalized(query.text) for query in queries}
 
 
 def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:

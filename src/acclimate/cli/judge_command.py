@@ -38,7 +38,8 @@ def judge(
         Queries to judge on, as BEIR queries.jsonl. Without --queries and --log: the run's labelled test queries; else
         log queries that were not used for training; else the held-out synthetic queries.
     log
-        Log of real queries to judge on; see adapt.
+        Log of real queries to judge on; see adapt. Queries that the run showed or trained on are left out, also of
+        --queries.
     grades
         Human grades for some of these queries, as BEIR or TREC qrels, to measure and correct the LLM's agreement with
         people. For labelled queries, their qrels are used.

@@ -21,7 +21,8 @@ from acclimate.report.basis import Basis
 from acclimate.report.choices import choices
 from acclimate.report.details import details
 from acclimate.report.html import render
-from acclimate.report.judgment import unusable
+from acclimate.report.judgment import own_output, unusable
+from acclimate.report.query_notes import query_notes
 from acclimate.run.description import plain_settings
 from acclimate.run.manifests import versions
 from acclimate.run.output import StageOutput
@@ -89,8 +90,9 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
         "generated_sample": _generated(run, outputs),
         "warnings": _warnings(run, outputs, measured, queries),
     }
-    if judgment and not judgment.measured["usable"]:
-        report["warnings"].append(unusable(judgment.measured))
+    if judgment:
+        usable = judgment.measured["usable"]
+        report["warnings"] += own_output(judgment.measured) if usable else [unusable(judgment.measured)]
     report["verdict_note"] = sentences.trust(report)
     report["recommendation"]["reason"] = sentences.reason(report)
     write_json(run.workspace.folder / "report.json", report)
@@ -166,10 +168,10 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             f"The measured queries were written for {counted(n_sources, 'document')}, and those of "
             "one document count together: only very large differences can be significant."
         )
-    warnings += sentences.query_notes(queries, count)
+    warnings += query_notes(queries, count)
     warnings += [
         approximate.recall_sentence(name, recall, len(run.input.corpus))
-        for name, recall in queries.get("approximate_recall", {}).items()
+        for name, recall in outputs["evaluate"].notes.get("approximate_recall", {}).items()
         if recall < approximate.ENOUGH
     ]
     warnings += combinations.harms(measured, least_difference(queries["split"]))

@@ -10,6 +10,7 @@ from acclimate.measure.measures import MAIN
 from acclimate.report import sentences
 from acclimate.report.formatting import between, p_value, safe, score, share, signed
 from acclimate.report.layout import cut_middle, table, wrap
+from acclimate.report.query_notes import query_notes
 
 _NAME = 22  # characters of a system's name beside three intervals
 _LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
@@ -39,8 +40,17 @@ def remarks(judgment: Mapping[str, Any]) -> list[str]:
             f"Of {counted(judgment['pairs'], 'answer')}, {judgment['unreadable']:,} were not a grade; these documents "
             "are excluded from the measured rankings."
         )
-    said.append(f"It grades the top result above a random document {judgment['told_apart']:.0%} of the time.")
-    return [*said, *agreement(judgment["agreement"])]
+    said.append(
+        f"It grades the top result above a random document {judgment['told_apart']:.0%} of the time (ties count half)."
+    )
+    notes = query_notes(queries, queries["count"])
+    return [*said, *notes, *own_output(judgment), *agreement(judgment["agreement"])]
+
+
+def own_output(judgment: Mapping[str, Any]) -> list[str]:
+    """That the LLM judged what it had a part in, if it had."""
+    stages = " and ".join(judgment.get("also_in", ()))
+    return [f"{judgment['llm']} was also used in {stages}, and an LLM favors its own output."] if stages else []
 
 
 def unusable(judgment: Mapping[str, Any]) -> str:

@@ -241,28 +241,6 @@ def _equality(p: float) -> str:
     return f"p {_compared(p)}" if p >= ALPHA else f"less than {score(ERROR_WITHOUT_LABELS)} apart"
 
 
-def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
-    """What to know of the queries that measured. notes: of `evaluate`'s manifest."""
-    remarks: list[str] = []
-    if empty := notes.get("nothing_relevant", 0):
-        remarks.append(
-            f"{empty:,} of the {counted(count, 'query')} have no relevant document and count 0, as in trec_eval."
-        )
-    if missing := notes.get("first_stage", {"missing": 0})["missing"]:
-        remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {counted(count, 'query')}; they count 0.")
-    identical = notes.get("identical", {"queries": 0})
-    if identical["queries"]:
-        remarks.append(
-            f"{identical['queries']:,} of the {counted(count, 'query')} are themselves documents of the collection: "
-            + (
-                "each is excluded from its own results, as in BEIR's ArguAna and Quora."
-                if identical["left_out"]
-                else "they are few, so they are not excluded from their own results."
-            )
-        )
-    return remarks
-
-
 def spending(report: Mapping[str, Any]) -> list[str]:
     """LLM usage over all sessions of the run, and the cost per kept query."""
     ledger = report.get("ledger")

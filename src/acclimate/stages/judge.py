@@ -40,6 +40,7 @@ from acclimate.run.run import Run
 from acclimate.search.measuring import run_file, write_runs
 from acclimate.search.scorers.cached import cached
 from acclimate.search.views import Views
+from acclimate.stages.authors import stages_with
 from acclimate.stages.chain import Outputs
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import conclusion, contenders, examples, members_of, rerankers
@@ -47,7 +48,9 @@ from acclimate.stages.systems import conclusion, contenders, examples, members_o
 PROBE_PAIRS = 64  # pairs tried first: an LLM that gives no readable grade for any is not asked further
 MIN_TOLD_APART = 0.7  # minimum share of pairs in which a top result must be graded above a random document
 _K = 100  # depth of a run
-_OF_GRADES = "queries llm prompt depth pairs unreadable grades told_apart usable agreement prediction_powered".split()
+_OF_GRADES = (
+    "queries llm also_in prompt depth pairs unreadable grades told_apart usable agreement prediction_powered"
+).split()
 
 
 class JudgeQueries(NamedTuple):
@@ -57,6 +60,8 @@ class JudgeQueries(NamedTuple):
     queries: Sequence[Query]
     of: int  # number of queries that they were drawn from
     people: Sequence[Qrel] = ()
+    n_learned: int = 0  # of those given, left out as something learned from them
+    n_chose: int = 0  # of `queries`, that choices were made on
 
 
 class Graded(StageOutput):
@@ -135,6 +140,7 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
             **result.for_report(),
             **graded.confirm(result.verdict, result.candidate, powered),
             **_statistics(on, settings, rows, qrels, runs, run.seed),
+            "also_in": stages_with(settings["llm"], run, outputs),
             "prediction_powered": powered,
         }
         write_json(folder / "measured.json", measured)
@@ -145,7 +151,7 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
 
     inputs = {
         "evaluate": evaluated.fingerprint,
-        "queries": fingerprint(on.kind, sorted(on.queries)),
+        "queries": fingerprint(on.kind, sorted(on.queries), *([on[-2:]] if any(on[-2:]) else [])),
         "people": fingerprint(sorted(qrel for qrel in on.people if qrel.query_id in query_ids)),
         "llm": llms.fingerprint_of(settings["llm"]),
         "prompt": prompts.judge(settings["prompt"]).fingerprint,
@@ -257,6 +263,7 @@ def _statistics(
     return {
         "queries": {
             "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
+            "learned": on.n_learned, "chose": on.n_chose,
         },
         "llm": settings["llm"],
         "prompt": settings["prompt"],
