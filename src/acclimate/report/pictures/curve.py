@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from acclimate.measure.measures import MAIN
 from acclimate.report.formatting import score
-from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
+from acclimate.report.pictures.svg import Box, YAxis, tag
 
 _WIDTH, _HEIGHT = 480, 280
 _PLOT = Box(44, 34, _WIDTH - 30, _HEIGHT - 46)
@@ -23,17 +23,14 @@ def learning_curve(curve: Mapping[str, Any], queries: str, unit: str, *, key: st
     points = [point[queries] for point in curve["points"]]
     start = curve["untrained"][queries] if curve["untrained"] else None
     ends = [end for point in [*points, *([start] if start else [])] for end in (*point["interval"], point["nDCG@10"])]
-    low, high, step = y_range(min(ends), max(ends))
+    y = YAxis.of(_PLOT, min(ends), max(ends))
     first, last = math.log2(counts[0]), math.log2(counts[-1])
 
     def x(count: float) -> float:
         share = (math.log2(count) - first) / (last - first) if last > first else 0.5
         return _PLOT.left + 14 + share * (_PLOT.right - _PLOT.left - 28)
 
-    def y(value: float) -> float:
-        return _PLOT.bottom - (value - low) / (high - low) * (_PLOT.bottom - _PLOT.top)
-
-    parts = [_title(curve, queries, unit, key), *y_axis(_PLOT, low, high, step, y, "", top=16)]
+    parts = [_title(curve, queries, unit, key), *y.drawn(16)]
     parts += [tag("line", x1=_PLOT.left, x2=_PLOT.right, y1=_PLOT.bottom, y2=_PLOT.bottom, class_="base")]
     if start:
         height = y(start["nDCG@10"])

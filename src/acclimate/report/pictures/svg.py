@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from importlib import resources
 from typing import NamedTuple
 
@@ -31,25 +30,35 @@ class Box(NamedTuple):
         return (self.right - self.left) * (self.bottom - self.top)
 
 
-def y_range(low: float, high: float) -> tuple[float, float, float]:
-    """(start, end, step) of an axis with at most 7 round ticks that covers the values, from 0 to 1."""
-    span = max(high - low, 0.05)
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
-    first, last = math.floor(low / step - 0.1), math.ceil(high / step + 0.1)
-    first, last = max(first, 0), min(last, round(1 / step))
-    return first * step, max(last, first + 1) * step, step
+class YAxis(NamedTuple):
+    """The nDCG@10 axis of a plot; called with a value, it gives its position."""
 
+    plot: Box
+    ticks: range  # times the step
+    step: float
 
-def y_axis(
-    plot: Box, low: float, high: float, step: float, y: Callable[[float], float], caveat: str, *, top: int
-) -> list[Markup]:
-    """Title, lines and ticks of an nDCG@10 axis; `y` maps a value to px, `top` is the position of the title."""
-    parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
-    for tick in range(round(low / step), round(high / step) + 1):
-        height = y(tick * step)
-        parts.append(tag("line", x1=plot.left, x2=plot.right, y1=height, y2=height, class_="grid"))
-        parts.append(tag("text", f"{tick * step:.2f}", x=plot.left - 8, y=height + 4, text_anchor="end", class_="tick"))
-    return parts
+    @classmethod
+    def of(cls, plot: Box, low: float, high: float) -> YAxis:
+        """An axis with at most 7 round ticks that covers the values, from 0 to 1."""
+        span = max(high - low, 0.05)
+        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 5 or step == 0.5)
+        first, last = max(math.floor(low / step - 0.1), 0), min(math.ceil(high / step + 0.1), round(1 / step))
+        return cls(plot, range(first, max(last, first + 1) + 1), step)
+
+    def __call__(self, value: float) -> float:
+        """In px."""
+        low, high = self.ticks[0] * self.step, self.ticks[-1] * self.step
+        return self.plot.bottom - (value - low) / (high - low) * (self.plot.bottom - self.plot.top)
+
+    def drawn(self, top: int, caveat: str = "") -> list[Markup]:
+        """The title, at `top`, lines and labels."""
+        parts = [tag("text", f"↑ {MAIN}" + (f" ({caveat})" if caveat else ""), x=0, y=top, class_="axis")]
+        left, right = self.plot.left, self.plot.right
+        for value in (tick * self.step for tick in self.ticks):
+            y = self(value)
+            parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+            parts.append(tag("text", f"{value:.2f}", x=left - 8, y=y + 4, text_anchor="end", class_="tick"))
+        return parts
 
 
 def tag(name: str, *content: Markup | str, **attributes: str | float) -> Markup:

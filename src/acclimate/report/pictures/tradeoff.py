@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from acclimate.measure.measures import MAIN
 from acclimate.report.formatting import milliseconds, score
-from acclimate.report.pictures.svg import Box, tag, y_axis, y_range
+from acclimate.report.pictures.svg import Box, YAxis, tag
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 58, 46  # margins around the plot
 _CHARACTER, _LINE = 7.3, 14  # of a label, in px, in the widest fallback font
@@ -60,16 +60,13 @@ def tradeoff(
     lower = _ROW * (rows - 1)  # offset of everything below the legend
     plot = Box(_LEFT, _TOP + lower, width - _RIGHT, height - _BOTTOM)
     bounds = [_interval(system) for system in systems]
-    low, high, step = y_range(min(low for low, _ in bounds), max(high for _, high in bounds))
+    y = YAxis.of(plot, min(low for low, _ in bounds), max(high for _, high in bounds))
     slow, fast = max(map(_latency, systems)), min(map(_latency, systems))
     room = max(1.5, math.sqrt(10 / (slow / fast)))  # at least a decade in total
     start, stop = math.log10(fast / room), math.log10(slow * room)
 
     def x(latency: float) -> float:
         return plot.left + (math.log10(latency) - start) / (stop - start) * (plot.right - plot.left)
-
-    def y(value: float) -> float:
-        return plot.bottom - (value - low) / (high - low) * (plot.bottom - plot.top)
 
     points = [
         _Point(
@@ -90,7 +87,7 @@ def tradeoff(
         right, bottom = x(_latency(wanted) * part), y(wanted["measures"][MAIN] * share)
         region, label = _goal(plot, min(right, plot.right), min(bottom, plot.bottom), goal)
         parts, taken = [*parts, *region], label
-    parts += [*legend, *y_axis(plot, low, high, step, y, caveat, top=_TITLE + lower)]
+    parts += [*legend, *y.drawn(_TITLE + lower, caveat)]
     parts += _x_axis(plot, start, stop, x, most=4 if width < 500 else 7)
     parts += [
         tag("line", x1=p.x, x2=p.x, y1=p.whisker[0], y2=p.whisker[1], class_=_class(p, "whisker")) for p in points
