@@ -32,6 +32,7 @@ _TOKENS_AT_ONCE = 2048  # of the vocabulary, per block
 _SPARE = 64  # candidates beyond the tokens that are kept
 _MOST_QUERY_TOKENS = 8192
 _ENTRIES_AT_ONCE = 1 << 22  # postings sorted at once
+_PARTS = {"rows": np.int32, "tokens": np.int32, "values": np.float32}  # files of entries in document order
 SILENT = -100.0  # bias of tokens that the corpus does not have
 
 
@@ -122,6 +123,14 @@ class SparseIndex:
         state = read_json(folder / "done.json")
         return cls(np.asarray(starts), documents, weights, state["documents"], state["key"])
 
+    def write(self, folder: Path) -> None:
+        """Write it in the format of `build`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in (("starts", self.starts), ("documents", self.documents), ("weights", self.weights)):
+            np.save(folder / f"{name}.npy", array)
+        counts = {"documents": self.n_docs, "entries": len(self.documents)}
+        write_json(folder / "done.json", {"key": self.fingerprint, **counts, "inverted": True})
+
     @property
     def active_dims(self) -> float:
         """Mean number of tokens per document."""
@@ -197,14 +206,14 @@ def build(
     state = read_state(journal, key)
     if not state:
         state = {"key": key, "documents": 0, "entries": 0, "inverted": False}
-        for name in ("rows.part", "tokens.part", "values.part"):
-            (folder / name).write_bytes(b"")
+        for name in _PARTS:
+            (folder / f"{name}.part").write_bytes(b"")
     if not state["inverted"]:
         _write_rows(vectors, head, folder, state, max_active_dims, progress)
         _invert(folder, n_vocabulary, state["entries"])
         write_json(journal, {**state, "inverted": True})
-    for name in ("rows.part", "tokens.part", "values.part"):
-        (folder / name).unlink(missing_ok=True)
+    for name in _PARTS:
+        (folder / f"{name}.part").unlink(missing_ok=True)
     return SparseIndex.open(folder)
 
 
@@ -213,29 +222,12 @@ def index_key(head: Head, n_docs: int, n_tokens: int, max_active_dims: int) -> s
     return fingerprint(head.fingerprint, n_docs, n_tokens, max_active_dims)
 
 
-def write_index(
-    folder: Path,
-    starts: NDArray[np.int64],
-    documents: NDArray[np.integer],
-    weights: NDArray[np.float32],
-    n_docs: int,
-    key: str,
-) -> None:
-    """Write an index from postings, in the format of `build`; see `SparseIndex`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"starts": starts, "documents": documents.astype(np.int32), "weights": weights}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    state = {"key": key, "documents": n_docs, "entries": len(documents), "inverted": True}
-    write_json(folder / "done.json", state)
-
-
 def _write_rows(
     vectors: Vectors, head: Head, folder: Path, state: dict[str, Any], keep: int, progress: Callable[[int, int], None]
 ) -> None:
     """Append (document, token, weight) for each remaining document; `state` counts what is written."""
     n_docs = len(vectors.pooled)
-    files = [(folder / name).open("r+b") for name in ("rows.part", "tokens.part", "values.part")]
+    files = [(folder / f"{name}.part").open("r+b") for name in _PARTS]
     for file in files:
         file.truncate(4 * state["entries"])  # remove what an interrupted batch left
         file.seek(0, 2)
@@ -245,9 +237,9 @@ def _write_rows(
             places, weights = zip(*head.heaviest(*vectors.gather(range(start, end)), keep), strict=True)
             rows = np.repeat(np.arange(start, end), [len(of_document) for of_document in places])
             tokens = head.tokens[np.concatenate(places)]
-            parts = rows.astype(np.int32), tokens.astype(np.int32), np.concatenate(weights)
-            for file, part in zip(files, parts, strict=True):
-                file.write(part.tobytes())
+            columns = rows, tokens, np.concatenate(weights)
+            for file, column, kind in zip(files, columns, _PARTS.values(), strict=True):
+                file.write(column.astype(kind).tobytes())
                 file.flush()
             state |= {"documents": end, "entries": state["entries"] + len(rows)}
             write_json(folder / "done.json", state)
@@ -259,11 +251,10 @@ def _write_rows(
 
 def _invert(folder: Path, n_vocabulary: int, entries: int) -> None:
     """The three arrays of the inverted index, from entries in document order."""
-    kinds = {"rows": np.int32, "tokens": np.int32, "values": np.float32}
     # An empty file cannot be mapped.
     parts: dict[str, Any] = {
         name: np.memmap(folder / f"{name}.part", kind, "r") if entries else np.empty(0, kind)
-        for name, kind in kinds.items()
+        for name, kind in _PARTS.items()
     }
     counts = np.zeros(n_vocabulary, np.int64)
     blocks = [slice(start, start + _ENTRIES_AT_ONCE) for start in range(0, entries, _ENTRIES_AT_ONCE)]

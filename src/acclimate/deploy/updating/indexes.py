@@ -19,7 +19,7 @@ from acclimate.run.run import Run
 from acclimate.run.updated import TERMS
 from acclimate.search import approximate
 from acclimate.search.encoder import Encoder
-from acclimate.search.sparse import Head, SparseIndex, build, index_key, write_index
+from acclimate.search.sparse import Head, SparseIndex, build, index_key
 from acclimate.search.students import Students, own_dense_vectors
 from acclimate.search.term_counts import TermCounts, places_of
 from acclimate.search.vectors import Vectors, arrays_of, create_arrays, cut_vectors, encode_corpus, flush
@@ -132,7 +132,8 @@ def _sparse(
     order = order[np.lexsort((documents[order], tokens[order]))]
     starts = np.concatenate([[0], np.cumsum(np.bincount(tokens[order], minlength=n_vocabulary))]).astype(np.int64)
     key = index_key(head, len(rows), len(base.tokens), students.max_active_dims)
-    write_index(folder / f"{name}-index", starts, documents[order], weights[order], len(rows), key)
+    joined = SparseIndex(starts, documents[order].astype(np.int32), weights[order], len(rows), key)
+    joined.write(folder / f"{name}-index")
 
 
 def _entries(index: SparseIndex) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
