@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import groupby, product
 
 import numpy as np
@@ -45,29 +45,14 @@ def choose(
     adds less to it. The last hybrid is there with feedback, too, if `members` has it. Raises SettingError for an
     unknown system to rerank.
     """
-    alone = [name for name in members if name != FEEDBACK]
-    base = [name for name in BASE if name in members]
-    judge = _Judge(ids, members, held_out)
-    weights: dict[str, dict[str, float]] = {name: {name: 1.0} for name in alone}
-    weights |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
-    ndcg = {name: judge.ndcg_of(judge.lists(shares), shares) for name, shares in weights.items()}
-    tolerance, disagreement = 0.0, dict[str, float]()
-    mixtures = _mixtures(members, synthetic=held_out.is_synthetic)
-    for system, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
-        if groups:
-            best = max(map(judge.best_weights, groups), key=lambda fusion: fusion.ndcg)
-            weights[system], ndcg[system], tolerance = best.weights, best.ndcg, best.tolerance
-            disagreement[system] = best.disagreement
-    last = HYBRID.adapted() if HYBRID.adapted() in weights else TUNED
-    if FEEDBACK in members and weights[last].get("bm25"):
-        shares = {FEEDBACK if name == "bm25" else name: weight for name, weight in weights[last].items()}
-        candidates = system_of(ids, members, shares).candidates(held_out.queries)
-        weights[last.with_feedback()], ndcg[last.with_feedback()] = shares, judge.ndcg_of(candidates, shares)
-    students = [name for name in map(SystemName, weights) if name.is_adapted]
+    fusions = _fusions(ids, members, held_out)
+    weights = {name: fusion.weights for name, fusion in fusions.items()}
+    ndcg = {name: fusion.ndcg for name, fusion in fusions.items()}
+    has_students = any(SystemName(name).is_adapted for name in fusions)
     reranked: dict[SystemName, str] = {}
     for name in rerank:
         reranked.setdefault(SystemName(name).reranked(), name)
-    must_compete = not students and sum(name.is_servable for name in reranked) > 1
+    must_compete = not has_students and sum(name.is_servable for name in reranked) > 1
     reranker_weights: dict[str, float] = {}
     for name, key in reranked.items():
         if name.weight is not None:
@@ -77,12 +62,32 @@ def choose(
                 raise unknown("system to rerank", name.first, weights)
             weighed = weigh(name, system_of(ids, members, weights[name.first]))
             reranker_weights[key], ndcg[name] = weighed.weights[RERANKER], weighed.ndcg
-    ndcg = {name: round(value, 5) for name, value in ndcg.items()}
-    if reranked and not students:
-        ndcg = {name: value for name, value in ndcg.items() if name in reranked}
-    excluded = alone if held_out.is_synthetic else ()
+    competing = reranked if reranked and not has_students else ndcg
+    ndcg = {name: round(value, 5) for name, value in ndcg.items() if name in competing}
+    excluded = members if held_out.is_synthetic else ()
+    fused = [name for name in (TUNED, HYBRID.adapted()) if name in fusions]
+    tolerance = fusions[fused[-1]].tolerance
     candidate = _candidate(ndcg, excluded, tolerance) if ndcg else min(reranked, key=lambda name: not name.is_servable)
-    return Chosen(weights, reranker_weights, candidate, ndcg, disagreement)
+    return Chosen(weights, reranker_weights, candidate, ndcg, {name: fusions[name].disagreement for name in fused})
+
+
+def _fusions(ids: Ids, members: Mapping[str, Member], held_out: JudgedQueries) -> dict[str, ChosenWeights]:
+    """Every system without a reranker: single members, fusions with fixed weights, and those with chosen ones."""
+    judge = _Judge(ids, members, held_out)
+    base = [name for name in BASE if name in members]
+    fixed: dict[str, dict[str, float]] = {name: {name: 1.0} for name in members if name != FEEDBACK}
+    fixed |= {HYBRID: {}, EQUAL: dict.fromkeys(base, round(1 / len(base), 4))}
+    fusions = {name: ChosenWeights(of, judge.ndcg_of(judge.lists(of), of)) for name, of in fixed.items()}
+    mixtures = _mixtures(base, members, synthetic=held_out.is_synthetic)
+    for name, groups in ((TUNED, [base]), (HYBRID.adapted(), mixtures)):
+        if groups:
+            fusions[name] = max(map(judge.best_weights, groups), key=lambda fusion: fusion.ndcg)
+    last = HYBRID.adapted() if mixtures else TUNED
+    if FEEDBACK in members and fusions[last].weights.get("bm25"):
+        shares = {FEEDBACK if name == "bm25" else name: weight for name, weight in fusions[last].weights.items()}
+        candidates = system_of(ids, members, shares).candidates(held_out.queries)
+        fusions[last.with_feedback()] = ChosenWeights(shares, judge.ndcg_of(candidates, shares))
+    return fusions
 
 
 class _Judge:
@@ -110,7 +115,7 @@ class _Judge:
         return choose_weights(self.lists(names), self._answers, names)
 
 
-def _candidate(ndcg: Mapping[str, float], excluded: Iterable[str], tolerance: float) -> str:
+def _candidate(ndcg: Mapping[str, float], excluded: Container[str], tolerance: float) -> str:
     """The system with the least effort, then the highest value, within tolerance of the best that this run made.
 
     excluded: single members, on synthetic queries. Synthetic queries are not trusted to drop members altogether,
@@ -124,13 +129,12 @@ def _candidate(ndcg: Mapping[str, float], excluded: Iterable[str], tolerance: fl
     )
 
 
-def _mixtures(members: Mapping[str, Member], *, synthetic: bool) -> list[list[SystemName]]:
-    """All fusions with one or more of the base's members replaced by an adapted one of the same kind.
+def _mixtures(base: Sequence[SystemName], members: Container[str], *, synthetic: bool) -> list[list[SystemName]]:
+    """All fusions with one or more of `base` replaced by an adapted one of the same kind among the members.
 
     A sparse student replaces BM25, but not on synthetic queries: these do not show the loss of the one member without a
     neural encoder.
     """
-    base = [name for name in BASE if name in members]
     trained = {name: name.adapted() for name in base} | ({} if synthetic else {"bm25": SystemName("sparse").adapted()})
     options = [[name, trained[name]] if trained[name] in members else [name] for name in base]
     return [list(names) for names in product(*options) if any(name.is_adapted for name in names)]
