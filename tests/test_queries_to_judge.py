@@ -182,7 +182,7 @@ def test_a_judge_tells_apart_as_many_pairs_of_a_first_result_and_a_random_docume
 
 def test_differences_on_synthetic_queries_must_exceed_their_error(monkeypatch):
     asked: list[float] = []
-    monkeypatch.setattr(stage, "conclusion", lambda *_, min_difference, **__: asked.append(min_difference))
+    monkeypatch.setattr(stage, "conclusion", lambda *given: asked.append(given[-1].min_difference))
     run, outputs = run_of("synthetic")
     outputs["evaluate"] = SimpleNamespace(measured={"systems": []}, chosen=SimpleNamespace(candidate="dense"))
     for kind in ("synthetic", "log", "given"):

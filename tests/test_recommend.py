@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.measure.compare import compare, verdict
-from acclimate.measure.evaluation import conclude, means, summary
+from acclimate.measure.compare import PairedTest, compare, verdict
+from acclimate.measure.evaluation import means, summary
 from acclimate.measure.recommend import best_untouched, effort, recommend
 from acclimate.records import Qrel, Query
 from acclimate.report import sentences
+from acclimate.search.names import SystemName
+from acclimate.stages.systems import conclusion
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,7 +43,7 @@ def picked(**found):
     """The recommendation among systems given as (values of the queries, milliseconds); `_` ends an adapted one."""
     found = {name.replace("_", "!"): one for name, one in found.items()}
     values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
-    return recommend([system(name, *one) for name, one in found.items()], values, 0)
+    return recommend([system(name, *one) for name, one in found.items()], values, PairedTest())
 
 
 LOW, HIGH = [0.1 + at / 1000 for at in range(40)], [0.5 + at / 1000 for at in range(40)]
@@ -72,38 +74,37 @@ def test_what_takes_least_and_then_the_faster(found, served):
 
 
 def test_a_system_that_cannot_serve_is_measured_and_not_recommended():
-    rows = [system("run", NEAR, 1), system("bm25", LOW, 1), system("dense", HIGH, 1)]
+    rows = [system("first-stage", NEAR, 1), system("bm25", LOW, 1), system("dense", HIGH, 1)]
     values = {row["name"]: {"nDCG@10": {"q": row["measures"]["nDCG@10"]}} for row in rows}
-    found = conclude(rows, values, "bm25", "dense", [], [], servable=["bm25", "dense"], seed=0, min_difference=0.0)
-    assert found.recommendation.best == "dense"
+    assert conclusion(rows, values, "dense", PairedTest()).recommendation.best == "dense"
 
 
 def test_many_queries_of_few_documents_are_few_in_every_test_and_interval():
     """A gain on all of 40 queries is significant, on all queries of four documents it is not."""
-    values = {"bm25": {f"q{n:02}": 0.0 for n in range(40)}, "dense": {f"q{n:02}": 0.1 + n / 400 for n in range(40)}}
+    before, after = "hybrid", "hybrid:equal"
+    values = {before: {f"q{n:02}": 0.0 for n in range(40)}, after: {f"q{n:02}": 0.1 + n / 400 for n in range(40)}}
     by_name = {name: {"nDCG@10": of} for name, of in values.items()}
-    rows = [{**system(name, [*of.values()], 1), "index_bytes": 0} for name, of in values.items()]
+    rows = [
+        {**system(name, [*of.values()], 1), **SystemName(name).facts, "index_bytes": 0} for name, of in values.items()
+    ]
 
     def found(sources: dict[str, str]) -> tuple[object, ...]:
-        of = conclude(
-            rows, by_name, "bm25", "dense", [("dense", "bm25")], [("step", "bm25", "dense")],
-            servable=["bm25", "dense"], seed=0, min_difference=0.0, sources=sources,
-        )  # fmt: skip
-        (low, high), p = means(by_name["dense"], 0, sources)["intervals"]["nDCG@10"], of.comparisons[0].p
+        of = conclusion(rows, by_name, after, test := PairedTest(sources=sources))
+        (low, high), p = means(by_name[after], test)["intervals"]["nDCG@10"], of.comparisons[0].p
         return of.verdict, [*of.recommendation.equals], of.steps[0]["adds"], p < 0.05, high - low > 0.05
 
     assert found({}) == ("WIN", [], True, True, False)
     few = JudgedQueries(
         "synthetic",
-        [Query(query_id, "?") for query_id in values["bm25"]],
-        [Qrel(q, f"d{n // 10 + at}", 2 - at) for n, q in enumerate(values["bm25"]) for at in (0, 1)],
+        [Query(query_id, "?") for query_id in values[before]],
+        [Qrel(q, f"d{n // 10 + at}", 2 - at) for n, q in enumerate(values[before]) for at in (0, 1)],
     )
-    assert found(dict(few.sources)) == ("NO DIFFERENCE", ["bm25"], False, False, True)
+    assert found(dict(few.sources)) == ("NO DIFFERENCE", [before], False, False, True)
     assert replace(few, split="test").sources == {}
 
 
 def test_latencies_are_in_milliseconds():
-    found = summary({"nDCG@10": {"q": 1.0}}, [number / 1000 for number in range(1, 102)], 0)
+    found = summary({"nDCG@10": {"q": 1.0}}, [number / 1000 for number in range(1, 102)], PairedTest())
     assert found["latency_ms"] == {"p50": 51, "p95": 96, "queries": 101}
 
 
@@ -125,8 +126,8 @@ def test_the_rule_holds_whatever_the_systems_and_their_order(drawn, rng: random.
     found = {f"s{at}{ending}": (levels[level], ms) for at, (level, ending, ms) in enumerate(drawn)}
     values = {name: {f"q{at:02}": value for at, value in enumerate(own)} for name, (own, _) in found.items()}
     rows = [system(name, *one) for name, one in found.items()]
-    one = recommend(rows, values, 3)
-    again = recommend(rng.sample(rows, len(rows)), values, 3)
+    one = recommend(rows, values, PairedTest(3))
+    again = recommend(rng.sample(rows, len(rows)), values, PairedTest(3))
     assert again == one
     assert [*again.equals] == [*one.equals]  # the order in which the report lists them
     means = {row["name"]: row["measures"]["nDCG@10"] for row in rows}

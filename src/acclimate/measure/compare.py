@@ -41,6 +41,14 @@ Verdict = Literal["WIN", "NO DIFFERENCE", "REGRESSION"]
 Floats = NDArray[np.float64]
 
 
+class PairedTest(NamedTuple):
+    """What decides whether systems differ on some queries: see `compare` and `verdict`."""
+
+    seed: int = 0
+    sources: Mapping[str, str] = NO_SOURCES
+    min_difference: float = 0.0
+
+
 def least_difference(split: str) -> float:
     """The smallest difference that counts on queries of this split."""
     return ERROR_WITHOUT_LABELS if split == SYNTHETIC else 0.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from acclimate.measure.compare import NO_SOURCES, compare, verdict
+from acclimate.measure.compare import PairedTest, compare, verdict
 from acclimate.measure.measures import MAIN
 
 FASTER = 1.5  # ratio of latencies that counts as slower
@@ -41,16 +41,9 @@ def best_untouched(systems: Sequence[Mapping[str, Any]]) -> str:
 
 
 def recommend(
-    systems: Sequence[Mapping[str, Any]],
-    values: Mapping[str, Mapping[str, float]],
-    seed: int,
-    min_difference: float = 0.0,
-    sources: Mapping[str, str] = NO_SOURCES,
+    systems: Sequence[Mapping[str, Any]], values: Mapping[str, Mapping[str, float]], test: PairedTest
 ) -> Recommendation:
-    """Choose among `systems`, as in a report. values: system -> query_id -> nDCG@10.
-
-    min_difference: smaller differences do not count. sources: see `compare`.
-    """
+    """Choose among `systems`, as in a report. values: system -> query_id -> nDCG@10."""
 
     def place(system: Mapping[str, Any]) -> tuple[Any, ...]:
         return -system["measures"][MAIN], effort(system), system["name"]
@@ -59,9 +52,9 @@ def recommend(
     equals: dict[str, float] = {}
     for name in (system["name"] for system in sorted(systems, key=place)):
         comparison = compare(
-            values[best], values[name], system=best, baseline=name, measure=MAIN, seed=seed, sources=sources
+            values[best], values[name], system=best, baseline=name, measure=MAIN, seed=test.seed, sources=test.sources
         )
-        if name != best and verdict(comparison, min_difference=min_difference) == "NO DIFFERENCE":
+        if name != best and verdict(comparison, min_difference=test.min_difference) == "NO DIFFERENCE":
             equals[name] = round(comparison.p, 5)
     as_good = [system for system in systems if system["name"] in (best, *equals)]
     easiest = min(map(effort, as_good))

@@ -21,7 +21,7 @@ from acclimate.base.progress import Progress
 from acclimate.base.text import counted
 from acclimate.corpus.formats.trec import read_run, write_qrels
 from acclimate.corpus.judged_queries import JudgedQueries
-from acclimate.measure.compare import least_difference
+from acclimate.measure.compare import PairedTest, least_difference
 from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
 from acclimate.measure.named import means_of
@@ -105,7 +105,7 @@ def evaluate(
     """
     has_judgment = {qrel.query_id for qrel in judged.qrels}
     asked = draw_queries([query for query in judged.queries if query.query_id in has_judgment], max_queries, seed)
-    qrels, sources = judged.restricted_to(asked).qrels, judged.sources
+    qrels, test = judged.restricted_to(asked).qrels, PairedTest(seed, judged.sources, least_difference(judged.split))
     if not any(qrel.relevance > 0 for qrel in qrels):
         raise DataError(
             f"none of the {counted(len(judged.queries), 'query')} has a relevant document; there is nothing to measure "
@@ -125,9 +125,8 @@ def evaluate(
         progress(n_searches + sum(n_apart[:place]), n_in_all)
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
-        summaries.append({**contender.facts, **summary(values[name], seconds, seed, sources), **sizes})
-    least = least_difference(judged.split)
-    return conclusion(summaries, values, candidate, seed=seed, min_difference=least, sources=sources)
+        summaries.append({**contender.facts, **summary(values[name], seconds, test), **sizes})
+    return conclusion(summaries, values, candidate, test)
 
 
 class Evaluated(StageOutput):

@@ -31,7 +31,7 @@ from acclimate.llm import prompts
 from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
-from acclimate.measure.compare import least_difference
+from acclimate.measure.compare import PairedTest, least_difference
 from acclimate.measure.evaluation import Evaluation, means
 from acclimate.measure.measures import MAIN, nothing_relevant
 from acclimate.records import Qrel, Query, ScoredDoc
@@ -241,10 +241,10 @@ def _evaluation(
     run: Run, outputs: Outputs, on: JudgeQueries, sources: Mapping[str, str], values: Mapping[str, Any]
 ) -> Evaluation:
     """The verdict on the run's candidate by these values."""
+    test = PairedTest(run.seed, sources, least_difference(on.kind))
     rows = {row["name"]: row for row in outputs["evaluate"].measured["systems"]}
-    summaries = [{**rows[name], **means(by_measure, run.seed, sources)} for name, by_measure in values.items()]
-    candidate, least = outputs["evaluate"].chosen.candidate, least_difference(on.kind)
-    return conclusion(summaries, values, candidate, seed=run.seed, min_difference=least, sources=sources)
+    summaries = [{**rows[name], **means(by_measure, test)} for name, by_measure in values.items()]
+    return conclusion(summaries, values, outputs["evaluate"].chosen.candidate, test)
 
 
 def _statistics(

@@ -11,9 +11,11 @@ from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.before_after import SystemRun, before_after
-from acclimate.measure.evaluation import Evaluation, Values, conclude
+from acclimate.measure.compare import Comparison, PairedTest, compare, verdict
+from acclimate.measure.evaluation import Evaluation, Values
 from acclimate.measure.measures import MAIN
-from acclimate.measure.recommend import best_untouched
+from acclimate.measure.recommend import best_untouched, recommend
+from acclimate.measure.steps import step_row
 from acclimate.records import Qrel, Query, Retriever, ScoredDoc, Scorer
 from acclimate.run.run import Run
 from acclimate.search import approximate, choice, first_stage, measuring, systems
@@ -145,31 +147,34 @@ def contenders(
 
 
 def conclusion(
-    rows: list[dict[str, Any]],
-    values: Mapping[str, Values],
-    candidate: str,
-    *,
-    seed: int,
-    min_difference: float,
-    sources: Mapping[str, str],
+    rows: list[dict[str, Any]], values: Mapping[str, Values], candidate: str, test: PairedTest
 ) -> Evaluation:
-    """The evaluation and verdict that follow from the systems' values on the same queries.
+    """The verdict on the candidate, and everything else that follows from the systems' values on the same queries.
 
-    rows: systems as in a report. values: by system. min_difference: the smallest difference that counts. sources: see
-    `compare`.
+    rows: systems as in a report. values: by system.
     """
     names, baseline = [SystemName(name) for name in values], best_untouched(rows)
-    return conclude(
-        rows,
-        values,
-        baseline,
-        candidate,
-        systems.pairs_to_compare(names, baseline),
-        systems.steps(names),
-        servable=[name for name in names if name.is_servable],
-        seed=seed,
-        min_difference=min_difference,
-        sources=sources,
+    by_name, pairs = {row["name"]: row for row in rows}, systems.pairs_to_compare(names, baseline)
+    seed, sources, min_difference = test
+
+    def compared(system: str, baseline: str, measure: str = MAIN) -> Comparison:
+        after, before = values[system][measure], values[baseline][measure]
+        return compare(after, before, system=system, baseline=baseline, measure=measure, seed=seed, sources=sources)
+
+    return Evaluation(
+        systems=rows,
+        comparisons=[compared(*pair, measure) for measure in values[baseline] for pair in pairs],
+        steps=[
+            step_row(step, by_name[before], by_name[after], compared(after, before), min_difference)
+            for step, before, after in systems.steps(names)
+        ],
+        verdict=verdict(compared(candidate, baseline), min_difference=min_difference),
+        candidate=candidate,
+        baseline=baseline,
+        recommendation=recommend(
+            [by_name[name] for name in names if name.is_servable], {name: of[MAIN] for name, of in values.items()}, test
+        ),
+        per_query=values,
     )
 
 
