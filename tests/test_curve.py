@@ -187,8 +187,11 @@ def test_queries_that_chose_prove_nothing(measured):
         }
         for count in (0, 4, 8)
     }
-    last = curve._curve("lists", 8, "dense", values, 0, {})["last"]
+    row = curve._curve("lists", 8, "dense", values, 0, {"held-out": dict.fromkeys(chosen, "d"), "test": {}})
+    last, point = row["last"], row["points"][-1]
+    assert point["held-out"]["interval"] == [0, 1]  # all were written for one document
     if measured:
+        assert point["test"]["interval"] != [0, 1]
         assert (last["on"], last["delta"], last["p"]) == ("test", 0.0, 1.0)  # whatever the held-out ones gained
     else:
         assert last is None

@@ -108,11 +108,11 @@ def test_a_curve_begins_where_no_point_is_trained_else_where_its_student_began()
     for untrained, begins in ((values(), 0.2), (values(static=0.1), 0.1)):
         both = {0: untrained, **points}
         assert curve._systems(both) == ["static"]
-        row = curve._curve("lists", 9, "static", both, 0, {})
+        row = curve._curve("lists", 9, "static", both, 0, {"held-out": {}})
         assert row["untrained"]["held-out"]["nDCG@10"] == begins
         assert [point["held-out"]["nDCG@10"] for point in row["points"]] == [0.5, 0.6]
     never = {0: values(), 5: values(static=0.5)}
-    assert curve._curve("lists", 9, "static", never, 0, {})["untrained"] is None
+    assert curve._curve("lists", 9, "static", never, 0, {"held-out": {}})["untrained"] is None
 
 
 def test_a_student_of_another_kind_than_the_base_begins_as_what_it_was_before(monkeypatch):

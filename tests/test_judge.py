@@ -82,7 +82,7 @@ def test_everything_that_a_system_finds_first_is_graded_and_all_systems_are_meas
         for query_id in {query_id for query_id, _ in hits}:
             first = [hit for hit in hits if hit[0] == query_id][:10]
             assert {*first} <= grades, path
-    counts = dict.fromkeys(("nothing_relevant", "learned", "chose"), 0)
+    counts = dict.fromkeys(("nothing_relevant", "same_text", "learned", "chose"), 0)
     assert judgment["queries"] == {"count": 20, "of": 24, "split": "given", **counts}
     assert sum(row["control"] for row in rows) == 20
     assert judgment["unreadable"] == 0 and judgment["told_apart"] > 0.75 and judgment["usable"]

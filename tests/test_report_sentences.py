@@ -52,6 +52,7 @@ def test_what_to_know_of_the_queries_is_said_where_there_is_any():
     some: dict[str, Any] = {
         "learned": 2,
         "chose": 6,
+        "same_text": 7,
         "nothing_relevant": 3,
         "first_stage": {"missing": 4},
         "identical": {"queries": 5, "left_out": True},
@@ -60,6 +61,7 @@ def test_what_to_know_of_the_queries_is_said_where_there_is_any():
     said = {
         "learned": "2 queries were left out, as the run showed them to its LLM or trained on them",
         "chose": "6 of the 40 queries also made the choices of the run",
+        "same_text": "7 of the 40 queries have the text of another",
         "nothing_relevant": "3 of the 40 queries have no relevant document and count 0",
         "first_stage": "first-stage has no results for 4 of the 40 queries",
         "identical": "5 of the 40 queries are themselves documents",

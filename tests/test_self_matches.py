@@ -16,7 +16,7 @@ from acclimate.base.testing import DOCS, FakeRetriever
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.corpus.self_matches import SelfMatches, self_matches
 from acclimate.records import Doc, Qrel, Query, ScoredDoc
-from acclimate.report import sentences
+from acclimate.report.query_notes import query_notes
 from acclimate.search import measuring, weights
 from acclimate.search.candidates import Candidates
 from acclimate.search.exclusion import Excluding
@@ -63,7 +63,7 @@ def test_where_few_queries_are_documents_nothing_is_left_out():
     queries = [Query(doc.doc_id, doc.text if at < 5 else doc.title) for at, doc in enumerate(DOCS)]
     found = self_matches(queries, ANSWERS, CORPUS)
     assert (len(found.documents), found.are_usual, found.left_out) == (5, False, {})
-    told = sentences.query_notes({"identical": {"queries": 5, "left_out": False}}, 40)
+    told = query_notes({"identical": {"queries": 5, "left_out": False}}, 40)
     assert told[0].startswith("5 of the 40 queries are themselves documents of the collection: they are few, so they")
 
 
@@ -126,10 +126,12 @@ def test_a_corpus_is_read_once_and_only_texts_of_a_fitting_length_are_looked_at(
 
 
 def test_what_is_said_of_the_queries_is_said_of_those_that_were_measured():
-    queries = [Query(name, name) for name in "abc"]
+    queries = [Query("a", "x"), Query("b", "X "), Query("c", "z")]
     judged = JudgedQueries("test", queries, [Qrel("a", "d", 0), Qrel("b", "d", 1), Qrel("c", "d", 0)])
+    assert judged.sources == {"a": "x", "b": "x"}
     result: Any = SimpleNamespace(baseline="bm25", per_query={"bm25": {"nDCG@10": {}}})
-    assert [_notes(judged, result, set(asked))["nothing_relevant"] for asked in ("abc", "ab", "b")] == [2, 1, 0]
+    notes = [_notes(judged, result, set(asked)) for asked in ("abc", "ac", "ab", "b")]
+    assert [(each["nothing_relevant"], each["same_text"]) for each in notes] == [(2, 2), (2, 0), (1, 2), (0, 0)]
 
 
 def test_what_is_left_out_ranks_below_all_even_where_scores_are_below_0():

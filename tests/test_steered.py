@@ -58,6 +58,7 @@ def test_what_was_written_is_what_chooses(steered):
     choosing = steered.choosing(run_with(NOTHING_JUDGED), SAMPLED)
     assert str(choosing) == "2 synthetic queries and 1 of a log"
     assert choosing.is_synthetic
+    assert choosing.sources == {"s0": "d00", "s1": "d01"}  # nobody wrote a log's query for a document
     assert choosing.grades == {row["query_id"]: row["grades"] for row in ROWS}
     assert steered.logged == ["moon"]
     answers = relevance_of(choosing, Ids([doc.doc_id for doc in DOCS]))

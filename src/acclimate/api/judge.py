@@ -27,7 +27,7 @@ from acclimate.report.query_notes import left_out
 from acclimate.run.settings import whole_number
 from acclimate.search.measuring import draw_queries
 from acclimate.stages import judge as stage
-from acclimate.stages.judge import JudgeQueries
+from acclimate.stages.judge_queries import JudgeQueries
 from acclimate.stages.runs import open_run
 
 if TYPE_CHECKING:

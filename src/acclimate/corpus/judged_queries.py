@@ -18,7 +18,7 @@ from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_mat
 from acclimate.records import Doc, Qrel, Query
 
 SYNTHETIC = "synthetic"  # the split of LLM-written queries
-LOG, JUDGED = "log", "judged"  # groups: real queries of a log, and judged queries
+_REAL = LOG, JUDGED = "log", "judged"  # groups: real queries of a log, and judged queries
 EQUAL_WEIGHT_COUNT = 50  # number of judged queries that count as much as all synthetic ones
 SYNTHETIC_TEST_SHARE = 0.2  # of the drawn documents, if there are no labelled queries to measure on
 
@@ -50,10 +50,17 @@ class JudgedQueries:
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """query_id -> the document, best graded of all, that a synthetic query was written for; {} for real queries."""
-        if not self.is_synthetic:
-            return {}
-        return {query_id: max(graded, key=lambda doc_id: graded[doc_id]) for query_id, graded in self.grades.items()}
+        """query_id -> the document, best graded of all, that a synthetic query was written for, or the text that a real
+        query shares with another; those that are like no other are left out."""
+        real = [query for query in self.queries if not self.is_synthetic or self.groups.get(query.query_id) in _REAL]
+        texts = {query.query_id: normalized(query.text) for query in real}
+        count = Counter(texts.values())
+        written_for = {
+            query.query_id: max(graded, key=lambda doc_id: graded[doc_id])
+            for query in self.queries
+            if query.query_id not in texts and (graded := self.grades[query.query_id])
+        }
+        return written_for | {query_id: text for query_id, text in texts.items() if count[text] > 1}
 
     def combined_with(self, judged: JudgedQueries) -> JudgedQueries:
         """These queries together with judged ones, fifty of which count as much as all of these.

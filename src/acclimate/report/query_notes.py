@@ -30,6 +30,11 @@ def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
         remarks.append(
             f"{empty:,} of the {counted(count, 'query')} have no relevant document and count 0, as in trec_eval."
         )
+    if same := notes.get("same_text", 0):
+        remarks.append(
+            f"{same:,} of the {counted(count, 'query')} have the text of another; those of one text count together in "
+            "tests and intervals."
+        )
     if missing := notes.get("first_stage", {"missing": 0})["missing"]:
         remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {counted(count, 'query')}; they count 0.")
     identical = notes.get("identical", {"queries": 0})

@@ -68,12 +68,13 @@ def learning_curves(
         ("queries", curves.n_queries, queries, curves.rerankers),
         ("lists", curves.n_lists, lists, curves.students),
     ]
+    sources = {name: judged.sources for name, judged in curves.sets.items()}
     rows: list[dict[str, Any]] = []
     for unit, total, wanted, measure in parts:
         counts = points(total, wanted) if total else []
         if counts:
             values = {count: curves.point(unit, count, measure) for count in (0, *counts)}
-            rows += [_curve(unit, total, system, values, run.seed, curves.test.sources) for system in _systems(values)]
+            rows += [_curve(unit, total, system, values, run.seed, sources) for system in _systems(values)]
     return {
         "measure": MAIN,
         "corpus": run.collection_name,
@@ -248,15 +249,22 @@ def _systems(values: Mapping[int, Values]) -> list[str]:
 
 
 def _curve(
-    unit: str, total: int, system: str, values: Mapping[int, Values], seed: int, sources: Mapping[str, str]
+    unit: str,
+    total: int,
+    system: str,
+    values: Mapping[int, Values],
+    seed: int,
+    sources: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
+    """A system's row of `curve.json`. sources: of each set of queries; see `compare`."""
+
     def shown(count: int, of: Values, system: str) -> dict[str, Any]:
         return {
             unit: count,
             **{
                 name: {
                     "nDCG@10": round(measuring.mean(systems[system]), 5),
-                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed, sources=sources)],
+                    "interval": [round(end, 5) for end in interval(systems[system], seed=seed, sources=sources[name])],
                 }
                 for name, systems in of.items()
             },
@@ -270,7 +278,9 @@ def _curve(
     if len(trained) > 1 and TEST in values[0]:
         fewer, more = trained[-2:]
         ours, theirs = (values[count][TEST][system] for count in (more, fewer))
-        step = compare(ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed, sources=sources)
+        step = compare(
+            ours, theirs, system=str(more), baseline=str(fewer), measure=MAIN, seed=seed, sources=sources[TEST]
+        )
         last = {
             "from": fewer,
             "to": more,

@@ -9,6 +9,7 @@ chosen among all (`recommend`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -201,10 +202,12 @@ def estimate(run: Run, n_queries: float, n_drawn: int) -> Estimate:
 
 def _notes(test: JudgedQueries, result: Evaluation, asked: Collection[str]) -> dict[str, Any]:
     """What a report says of the queries and measures. asked: ids of the measured queries."""
+    queries = [query for query in test.queries if query.query_id in asked]
     return {
         "split": test.split,
         "of": len(test.queries),
         "nothing_relevant": nothing_relevant([qrel for qrel in test.qrels if qrel.query_id in asked]),
+        "same_text": 0 if test.is_synthetic else len(replace(test, queries=queries).sources),
         "identical": {
             "queries": len(test.self_matches.documents.keys() & asked),
             "left_out": test.self_matches.are_usual,

@@ -83,7 +83,7 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
             "collection": outside.input.collection.name,
             "documents": len(outside.input.documents),
             "queries": len(queries),
-            "systems": [_row(name, values, run.seed) for name in systems],
+            "systems": [_row(name, values, run.seed, judged.sources) for name in systems],
         }
         write_json(folder / "measured.json", measured)
         shutil.rmtree(folder / "students", ignore_errors=True)
@@ -123,7 +123,10 @@ def _adapted_and_origin(kind: str) -> tuple[SystemName, SystemName]:
     return name, name.origin
 
 
-def _row(name: SystemName, values: Mapping[str, Mapping[str, float]], seed: int) -> dict[str, Any]:
-    row = compare(values[name], values[name.origin], system=name, baseline=name.origin, measure=MAIN, seed=seed)
+def _row(
+    name: SystemName, values: Mapping[str, Mapping[str, float]], seed: int, sources: Mapping[str, str]
+) -> dict[str, Any]:
+    ours, theirs = values[name], values[name.origin]
+    row = compare(ours, theirs, system=name, baseline=name.origin, measure=MAIN, seed=seed, sources=sources)
     reached = {key: round(measuring.mean(values[of]), 5) for key, of in ((MAIN, name), ("before", name.origin))}
     return {**row.for_report(), **reached, "verdict": verdict(row)}

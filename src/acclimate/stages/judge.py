@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +27,14 @@ from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted, quoted
 from acclimate.corpus.formats.trec import read_qrels, read_run, write_qrels
+from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.llm import prompts
 from acclimate.llm.grade import ask_grades, read_grade
 from acclimate.measure import graded
 from acclimate.measure.agreement import agreement
 from acclimate.measure.compare import PairedTest, least_difference
 from acclimate.measure.evaluation import Evaluation, means
-from acclimate.measure.measures import MAIN, nothing_relevant
+from acclimate.measure.measures import MAIN
 from acclimate.records import Qrel, Query, ScoredDoc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
@@ -42,6 +43,7 @@ from acclimate.search.scorers.cached import cached
 from acclimate.search.views import Views
 from acclimate.stages.authors import stages_with
 from acclimate.stages.chain import Outputs
+from acclimate.stages.judge_queries import JudgeQueries
 from acclimate.stages.pairs import Pair, pairs_of, texts_of
 from acclimate.stages.systems import conclusion, contenders, examples, members_of, rerankers
 
@@ -51,17 +53,6 @@ _K = 100  # depth of a run
 _OF_GRADES = (
     "queries llm also_in prompt depth pairs unreadable grades told_apart usable agreement prediction_powered"
 ).split()
-
-
-class JudgeQueries(NamedTuple):
-    """The queries to judge, and people's judgments of them."""
-
-    kind: str  # given, log, a split of the collection, or synthetic
-    queries: Sequence[Query]
-    of: int  # number of queries that they were drawn from
-    people: Sequence[Qrel] = ()
-    n_learned: int = 0  # of those given, left out as something learned from them
-    n_chose: int = 0  # of `queries`, that choices were made on
 
 
 class Graded(StageOutput):
@@ -130,7 +121,8 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
         write_qrels(folder / "qrels.trec", qrels)
         write_jsonl(folder / "queries.jsonl", ({"_id": query.query_id, "text": query.text} for query in on.queries))
 
-        sources = outputs["steer"].measuring(run, outputs["sample"]).sources
+        measuring = outputs["steer"].measuring(run, outputs["sample"])
+        sources = JudgedQueries(on.kind, on.queries, measuring.qrels).sources
         values = {name: graded.values_of(hits, qrels) for name, hits in runs.items()}
         result = _evaluation(run, outputs, on, sources, values)
         main = {name: by_measure[MAIN] for name, by_measure in values.items()}
@@ -261,10 +253,7 @@ def _statistics(
     by_people, by_llm = ({(qrel.query_id, qrel.doc_id): qrel.relevance for qrel in of} for of in (on.people, qrels))
     agreed = agreement(by_people, by_llm, seed=seed)
     return {
-        "queries": {
-            "count": len(on.queries), "of": on.of, "split": on.kind, "nothing_relevant": nothing_relevant(qrels),
-            "learned": on.n_learned, "chose": on.n_chose,
-        },
+        "queries": on.account(qrels),
         "llm": settings["llm"],
         "prompt": settings["prompt"],
         "depth": settings["depth"],
