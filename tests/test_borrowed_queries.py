@@ -66,6 +66,11 @@ def test_what_only_the_log_speaks_of_is_no_query_for_a_document(completions):
         ("import io in Python", "io.read(io.BytesIO(io)) io io io", "", False),
         ("iPhone 15 Pro Max цена", "Цены на новые телефоны в этом магазине снова выросли.", "", False),
         ("GPT-4 与 BERT 区别", "本文比较大型语言模型的结构和训练方法。", "", False),
+        ("what is the capital of Japan", "东京是日本的首都。", "Chinese", True),
+        ("Tokyo capital facts", "东京是日本的首都。", "zh", True),
+        ("日本的首都是哪里", "Tokyo is the capital of Japan, and has been for long.", "中文", False),
+        ("какая столица у Японии", "東京は日本の首都であり。", "Japanese", True),
+        ("какая столица у Японии", "東京は日本の首都であり。", "Klingon", False),  # not known, so not checked
         ("Tokyo Hauptstadt Japan", "Tokyo is the capital of Japan, and has been for long.", "", False),
     ],
 )

@@ -28,30 +28,57 @@ LANGUAGES = {
     "sv": "swedish",
     "tr": "turkish",
 }
-_OWN_NAMES = {"deutsch": "de", "español": "es", "français": "fr", "italiano": "it", "nederlands": "nl", "svenska": "sv"}
+_OWN_NAMES = {
+    "deutsch": "de",
+    "español": "es",
+    "français": "fr",
+    "italiano": "it",
+    "nederlands": "nl",
+    "svenska": "sv",
+    "русский": "ru",
+    "中文": "zh",
+    "日本語": "ja",
+    "한국어": "ko",
+    "العربية": "ar",
+    "فارسی": "fa",
+}
+_OF_OTHER_SCRIPTS = {  # code -> English name, and script
+    "ar": ("arabic", "ARABIC"),
+    "el": ("greek", "GREEK"),
+    "fa": ("persian", "ARABIC"),
+    "hi": ("hindi", "DEVANAGARI"),
+    "hy": ("armenian", "ARMENIAN"),
+    "ja": ("japanese", "CJK"),
+    "km": ("khmer", "KHMER"),
+    "ko": ("korean", "HANGUL"),
+    "lo": ("lao", "LAO"),
+    "my": ("burmese", "MYANMAR"),
+    "ru": ("russian", "CYRILLIC"),
+    "ta": ("tamil", "TAMIL"),
+    "th": ("thai", "THAI"),
+    "zh": ("chinese", "CJK"),
+}
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
 _MANY = 0.6  # share of letters that determines the script of a text
-_OF_SCRIPT = {
-    "ARMENIAN": "hy",
-    "DEVANAGARI": "hi",
-    "GREEK": "el",
-    "HANGUL": "ko",
-    "KHMER": "km",
-    "LAO": "lo",
-    "MYANMAR": "my",
-    "TAMIL": "ta",
-    "THAI": "th",
+_OF_SCRIPT = {  # script -> the only one of these languages that is written in it
+    script: code for code, (_, script) in _OF_OTHER_SCRIPTS.items() if script not in ("ARABIC", "CJK", "CYRILLIC")
 }
 _KANA = re.compile("[\u3041-\u30fa]")
 _PERSIAN, _URDU = re.compile("[\u06a9\u06cc]"), re.compile("[\u0679\u0688\u0691\u06ba\u06d2]")
-DETECTABLE = {*LANGUAGES, *_OF_SCRIPT.values(), "ar", "fa", "ja", "zh"}  # by frequent words, or by letters
+DETECTABLE = {*LANGUAGES, *_OF_OTHER_SCRIPTS}  # by frequent words, or by letters
 
 
 def code_of(name: str) -> str | None:
     """The code of a language that can be detected, from its code or name: `German` is de."""
     name = name.strip().casefold()
     codes = {english: code for code, english in LANGUAGES.items()} | _OWN_NAMES
-    return name if name in LANGUAGES else codes.get(name)
+    codes |= {english: code for code, (english, _) in _OF_OTHER_SCRIPTS.items()}
+    return name if name in DETECTABLE else codes.get(name)
+
+
+def script_written(code: str) -> str:
+    """The script, as of `script_of`, of a language that can be detected."""
+    return _OF_OTHER_SCRIPTS[code][1] if code in _OF_OTHER_SCRIPTS else "LATIN"
 
 
 def language_of(text: str) -> str | None:

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from acclimate.base.words import SENTENCE_MARKS, characters_of, words_of
-from acclimate.corpus.language import code_of, language_of, script_of, scripts_of
+from acclimate.corpus.language import code_of, language_of, script_of, script_written, scripts_of
 from acclimate.llm.answers import reasoning
 from acclimate.llm.answers.phrases import APOLOGY, ERROR_MESSAGE, NEEDS_THE_DOC, THOUGHT
 from acclimate.llm.answers.unwrap import unwrap
@@ -147,12 +147,13 @@ def _borrows(words: list[str], doc_text: str, examples: str) -> bool:
 
 
 def _is_foreign(query: str, doc_text: str, language: str) -> bool:
-    """True if detectably in another language than requested, or in another script than the doc."""
-    written = language_of(query)
+    """True if detectably in another language or script than requested or, without a request, than the doc."""
     if language:
-        expected_code = code_of(language)
-        return None not in (expected_code, written) and expected_code != written
-    script, expected = script_of(doc_text), language_of(doc_text)
+        expected = code_of(language)
+        script = expected and script_written(expected)
+    else:
+        script, expected = script_of(doc_text), language_of(doc_text)
+    written = language_of(query)
     lacks_it = script is not None and script_of(query) is not None and script not in scripts_of(query)
     return lacks_it or (None not in (expected, written) and expected != written)
 
