@@ -12,12 +12,14 @@ import pytest
 from chain import write_corpus, write_labels
 
 import acclimate
+from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QRELS
 from acclimate.cli.main import main
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.measures import MAIN
-from acclimate.records import Qrel, Query, ScoredDoc
+from acclimate.records import Doc, Qrel, Query, ScoredDoc
+from acclimate.report.forgetting import is_elsewhere, warnings
 from acclimate.run.output import Account
 from acclimate.run.workspace import Workspace
 from acclimate.search import measuring
@@ -28,10 +30,11 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 @pytest.fixture
 def outside(tmp_path):
-    """A BEIR folder with half of the documents, and what people asked of them."""
+    """A BEIR folder with half of the documents, four of them word for word, and what people asked of them."""
     folder = tmp_path / "outside"
     (folder / "qrels").mkdir(parents=True)
-    write_corpus(folder / "corpus.jsonl", DOCS[:20])
+    rewritten = [doc._replace(text=f"{doc.text} Elsewhere.") for doc in DOCS[:16]]
+    write_corpus(folder / "corpus.jsonl", [*rewritten, *(doc._replace(text=f"{doc.text} ") for doc in DOCS[16:20])])
     write_labels(folder, QRELS[:20])
     (folder / "qrels" / "test.tsv").write_bytes((folder / "qrels.tsv").read_bytes())
     return folder
@@ -45,6 +48,8 @@ def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, ou
     report = acclimate.open(copied).report
     (measured,) = report["forgetting"]
     assert (measured["collection"], measured["documents"], measured["queries"]) == ("outside", 20, 20)
+    shared = "4 of the 20 documents of outside are also in this corpus, so it shows less"
+    assert measured["shared"] == 4 and shared in " ".join(out.split()) and shared in " ".join(report.warnings)
     rows = {row["system"]: row for row in measured["systems"]}
     assert {"dense:adapted", "late-interaction:adapted", "hybrid:adapted"} <= rows.keys()
     for name, row in rows.items():
@@ -64,7 +69,9 @@ def test_each_adapted_retriever_is_held_against_what_it_was_made_from(copied, ou
 
 
 def test_queries_that_are_documents_do_not_find_themselves(copied, outside, monkeypatch):
-    others = {qrel.query_id: doc.default_text() for qrel, doc in zip(QRELS, [*DOCS[1:20], DOCS[0]], strict=False)}
+    lines = (outside / "corpus.jsonl").read_text().splitlines()
+    docs = [Doc(row["_id"], row["text"], row["title"]) for row in map(json.loads, lines)]
+    others = {qrel.query_id: doc.default_text() for qrel, doc in zip(QRELS, [*docs[1:], docs[0]], strict=False)}
     rows = [{"_id": query_id, "text": text} for query_id, text in others.items()]  # as in ArguAna
     (outside / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     searched: list[list[ScoredDoc]] = []
@@ -72,7 +79,7 @@ def test_queries_that_are_documents_do_not_find_themselves(copied, outside, monk
         measuring, "per_query", lambda run, *_: {MAIN: searched.append(run) or dict.fromkeys(others, 0.5)}
     )
     acclimate.forgetting(copied, outside, progress=None)
-    text_of = {doc.doc_id: doc.default_text() for doc in DOCS}
+    text_of = {doc.doc_id: doc.default_text() for doc in docs}
     assert searched and all(text_of[hit.doc_id] != others[hit.query_id] for run in searched for hit in run)
 
 
@@ -86,17 +93,31 @@ def test_what_cannot_tell_is_refused(copied, outside, corpus):
         acclimate.forgetting(copied, "nowhere/at-all", progress=None)
 
 
-def test_what_was_measured_of_other_students_is_not_shown(tmp_path):
+@pytest.mark.parametrize(("shared", "elsewhere"), [(0, True), (9, True), (10, False), (20, False)])
+def test_a_collection_of_mostly_the_same_documents_is_not_another(shared, elsewhere):
+    measured = {"collection": "c", "documents": 20, "queries": 5, "systems": [], "shared": shared}
+    assert is_elsewhere(measured) == elsewhere
+    assert len(warnings(measured)) == (shared > 0)
+
+
+def test_what_was_measured_of_other_students_or_weights_is_not_shown(tmp_path):
     def work(folder: Path, _) -> Account:
         (folder / "measured.json").write_text('{"collection": "elsewhere"}')
         return Account(1, 1)
 
     workspace, made_of = Workspace(tmp_path / forgetting.FOLDER / "elsewhere"), {"distill": "these"}
+    made_of["evaluate"] = fingerprint("chosen")
     workspace.make(forgetting.MEASURED, work, settings={}, inputs=made_of, seed=0)
     (tmp_path / forgetting.FOLDER / ".DS_Store").touch()  # left by a file manager
     run: Any = SimpleNamespace(workspace=Workspace(tmp_path))
-    for outputs, shown in (({"distill": "these"}, 1), ({"distill": "others"}, 0), ({}, 0)):
-        made: Any = {name: SimpleNamespace(fingerprint=fingerprint) for name, fingerprint in outputs.items()}
+    for students, weights, shown in (
+        ("these", "chosen", 1),
+        ("others", "chosen", 0),
+        ("these", "others", 0),
+        ("", "", 0),
+    ):
+        made: Any = {"distill": SimpleNamespace(fingerprint=students)} if students else {}
+        made["evaluate"] = SimpleNamespace(chosen=SimpleNamespace(weights=weights))
         assert forgetting.measurements(run, made) == [{"collection": "elsewhere"}] * shown
 
 

@@ -190,7 +190,8 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
             "got no synthetic query, "
             f"and {counted(left_out, 'evaluation query was', 'evaluation queries were')} excluded."
         )
-    if not (outside := forgetting.measurements(run, outputs)):
+    outside = forgetting.measurements(run, outputs)
+    if not any(map(forgotten.is_elsewhere, outside)):
         warnings.append(
             "No other collection was measured: adapted retrievers may be worse there (acclimate forgetting)."
         )

@@ -17,14 +17,24 @@ _WORDS = {
 IN_A_WORD = {"WIN": "improved", "NO DIFFERENCE": "unclear", "REGRESSION": "worse"}  # by verdict
 
 
+def is_elsewhere(measured: Mapping[str, Any]) -> bool:
+    """True if most documents of the collection are not also in the run's corpus, which the students learned."""
+    return 2 * measured.get("shared", 0) < measured["documents"]
+
+
 def warnings(measured: Mapping[str, Any]) -> list[str]:
-    """A sentence for each adapted system that became worse there."""
+    """A sentence for each adapted system that became worse there, and one on documents that the run has, too."""
     worse = [row for row in measured["systems"] if row["verdict"] == "REGRESSION"]
     return sentences({**measured, "systems": worse})
 
 
 def sentences(measured: Mapping[str, Any]) -> list[str]:
-    """A sentence for each adapted system."""
+    """A sentence for each adapted system, and one on documents that the run has, too."""
+    shared = measured.get("shared", 0)
+    also_here = (
+        f"{shared:,} of the {counted(measured['documents'], 'document')} of {measured['collection']} are also in this "
+        "corpus, so it shows less of what adapting costs elsewhere."
+    )
     where = (
         f"Outside this corpus, on {measured['collection']} ({counted(measured['queries'], 'labelled query')}, "
         f"{counted(measured['documents'], 'document')})"
@@ -34,4 +44,4 @@ def sentences(measured: Mapping[str, Any]) -> list[str]:
         f"of {row['baseline']}, {signed(row['delta'])} (95% interval {signed(row['ci95'][0])} to "
         f"{signed(row['ci95'][1])}, p {p_value(row['p'])})."
         for row in measured["systems"]
-    ]
+    ] + [also_here] * (shared > 0)

@@ -15,14 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_json, write_json
 from acclimate.base.progress import Progress
+from acclimate.base.words import normalized_key
 from acclimate.corpus import collections
 from acclimate.corpus.judged_queries import with_self_matches
 from acclimate.measure.compare import compare, verdict
 from acclimate.measure.measures import MAIN
+from acclimate.records import Doc
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.run import Run
 from acclimate.run.workspace import Workspace
@@ -82,6 +86,7 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
         measured = {
             "collection": outside.input.collection.name,
             "documents": len(outside.input.documents),
+            "shared": _n_shared(outside.input.documents, run.input.documents),
             "queries": len(queries),
             "systems": [_row(name, values, run.seed, judged.sources) for name in systems],
         }
@@ -92,7 +97,7 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
     inputs = {
         "index": indexed.fingerprint,
         "distill": distilled.fingerprint,
-        "evaluate": fingerprint(outputs["evaluate"].chosen.weights),
+        "evaluate": _weights_of(outputs),
         "labels": labels.fingerprint,
         "max_queries": str(run.settings["evaluate"]["max_queries"]),
     }
@@ -101,14 +106,29 @@ def make(run: Run, outputs: Outputs, collection: str) -> Forgetting:
 
 
 def measurements(run: Run, outputs: Outputs) -> list[dict[str, Any]]:
-    """The measurements on other collections that belong to the current students, sorted by folder."""
+    """The measurements on other collections that belong to the current students and weights, sorted by folder."""
     distilled = outputs.get("distill")
+    made_of = {"distill": distilled.fingerprint, "evaluate": _weights_of(outputs)} if distilled else {}
     measured: list[dict[str, Any]] = []
     for folder in sorted((run.workspace.folder / FOLDER).glob(f"*/{MEASURED}")):
         manifest = Workspace(folder.parent).usable_manifest(MEASURED)
-        if distilled and manifest and manifest["inputs"]["distill"] == distilled.fingerprint:
+        if made_of and manifest and made_of.items() <= manifest["inputs"].items():
             measured.append(Forgetting(folder, manifest, resumed=True).measured)
     return measured
+
+
+def _weights_of(outputs: Outputs) -> str:
+    """Fingerprint of the run's weights, which its fusions have on other collections, too."""
+    return fingerprint(outputs["evaluate"].chosen.weights)
+
+
+def _n_shared(documents: Mapping[str, Doc], known: Mapping[str, Doc]) -> int:
+    """How many of the documents have a text that is also that of a known one."""
+    theirs, ours = (
+        np.array([normalized_key(doc.default_text()) for doc in docs.values()], np.void(16).dtype)
+        for docs in (documents, known)
+    )
+    return int(np.isin(theirs, ours).sum())
 
 
 def _workspace(run: Run, collection: str) -> Workspace:
