@@ -112,7 +112,9 @@ def test_what_counts_0_is_said(files, tmp_path):
     assert found[0].comparison.queries == 9
     assert [line.replace(str(tmp_path), "") for line in found.warnings] == [
         "/bad.trec has no results for 7 of 9 judged queries; they count 0",
+        "/bad.trec has at most 2 results for a query: if it was cut off there, nDCG@10 may be too low",
         "/good.trec has no results for 1 of 9 judged queries; they count 0",
+        "/good.trec has at most 8 results for a query: if it was cut off there, nDCG@10 may be too low",
         "1 of 9 judged queries have no relevant document; they count 0, as in trec_eval",
     ]
     assert found[0].baseline_mean == pytest.approx(sum(per_query(RUN, QRELS)["nDCG@10"].values()) / 9)

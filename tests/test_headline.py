@@ -74,6 +74,7 @@ def test_the_verdict_is_about_the_reranker_alone_and_a_run_is_compared_with_and_
     assert main(["report", str(headline)]) == 0
     shown = capsys.readouterr().out
     assert "first-stage has no results for 1 of the 40 queries" in " ".join(shown.split())
+    assert "first-stage has at most 3 results for a query: if it was cut off there, nDCG@10," in " ".join(shown.split())
     assert "R@1000" in shown and "P@3" in shown
     page = (headline / "report.html").read_text()
     assert "your own run" in page and "Judged@10" in page
@@ -86,7 +87,8 @@ def test_measures_are_the_contract_s_and_those_asked_for_and_say_who_computed_th
     manifest = json.loads((headline / "evaluate" / "manifest.json").read_text())
     assert set(manifest["notes"]["providers"]) == set(asked)
     assert manifest["notes"]["providers"]["Judged@10"].startswith("judged (ir_measures")
-    assert manifest["notes"]["first_stage"] == {"missing": 1}
+    too_low = [name for name in asked if "@" in name and name != "P@3"]
+    assert manifest["notes"]["first_stage"] == {"missing": 1, "deepest": 3, "too_low": too_low}
     qrels, runs = headline / "evaluate" / "qrels.trec", headline / "evaluate" / "runs"
     table = acclimate.evaluate_run(qrels, runs / "bm25+reranker@30=1.trec", measures=asked)
     [system] = [system for system in report_of(headline)["systems"] if system["name"] == HEADLINE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from acclimate.base.text import columns, counted, on_one_line, quoted
 from acclimate.corpus.formats import read_qrels, read_run
 from acclimate.corpus.formats.trec import escaped
 from acclimate.measure.measures import measured, nothing_relevant, provider_of
-from acclimate.measure.named import measures_of
+from acclimate.measure.named import cut_below, measures_of, of_a_cut_run
 from acclimate.measure.rows import Rows, data_frame
 from acclimate.records import ScoredDoc
 
@@ -86,14 +87,14 @@ class _RunWatcher:
 
     grades: Mapping[tuple[str, str], int]  # of judged (query, document) pairs
     doc_ids: frozenset[str]  # judged for any query
-    queries: set[str] = field(default_factory=set)
+    queries: Counter[str] = field(default_factory=Counter[str])  # with the number of their hits
     first_doc: str = ""
     has_judged_doc: bool = False
 
     def watch(self, hits: Iterable[ScoredDoc], *, remove_unjudged: bool) -> Iterator[ScoredDoc]:
         """Pass the hits on, optionally without unjudged ones."""
         for hit in hits:
-            self.queries.add(hit.query_id)
+            self.queries[hit.query_id] += 1
             self.first_doc = self.first_doc or hit.doc_id
             self.has_judged_doc = self.has_judged_doc or hit.doc_id in self.doc_ids
             if not remove_unjudged or (hit.query_id, hit.doc_id) in self.grades:
@@ -126,12 +127,15 @@ def evaluate_runs(
         hits = seen.watch(read_run(path), remove_unjudged=remove_unjudged)
         values = measured(hits, judged, [measure.name for measure in computed])
         _check(path, seen, query_ids, qrels)
-        if missing := len(query_ids - seen.queries):
+        if missing := len(query_ids - seen.queries.keys()):
             warnings.append(
                 f"{path} has no results for {missing:,} of {counted(len(query_ids), 'judged query')}; they count 0"
             )
-        if others := len(seen.queries - query_ids):
+        if others := len(seen.queries.keys() - query_ids):
             warnings.append(f"{path} has {counted(others, 'unjudged query')}; they do not count")
+        deepest = max(seen.queries[query_id] for query_id in query_ids)
+        if too_low := cut_below(computed, deepest):
+            warnings.append(of_a_cut_run(str(path), deepest, too_low))
         totals = {measure.name: sum(values[measure.name].values()) for measure in computed}
         means = {
             measure.name: totals[measure.name] / (1 if measure.is_count else len(query_ids)) for measure in computed
@@ -151,7 +155,7 @@ def _check(path: Path, seen: _RunWatcher, query_ids: set[str], qrels: Path) -> N
     """Raises DataError for a run that does not belong to these judgments."""
     if not seen.queries:
         raise DataError("no line in this file; expected a run: qid Q0 docid rank score tag", path=path)
-    if seen.queries.isdisjoint(query_ids):
+    if query_ids.isdisjoint(seen.queries):
         raise DataError(
             f"none of its {counted(len(seen.queries), 'query')}, such as {quoted(min(seen.queries))}, is judged in "
             f"{qrels}, which has {quoted(min(query_ids))}; do the files match?",

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from acclimate.base.errors import MissingExtra, SettingError, closest_name
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 
 _PROVIDERS = ("pytrec_eval", "msmarco", "judged", "compat", "cwl_eval", "pyndeval")
 _TO_THE_END = 1000  # ranks read by a measure without a cutoff, as in TREC
@@ -37,10 +37,14 @@ class Measure(NamedTuple):
     takes_threshold: bool  # counts documents as relevant from grade 1 on, and its name says nothing about that
 
     @property
+    def cutoff(self) -> int | None:
+        """The last rank that it reads by its name."""
+        return self.computed.params.get("cutoff")
+
+    @property
     def depth(self) -> int:
         """The last rank that it reads; 1,000 without a cutoff."""
-        cutoff = self.computed.params.get("cutoff")
-        return _TO_THE_END if cutoff is None else cutoff
+        return _TO_THE_END if self.cutoff is None else self.cutoff
 
     @property
     def threshold(self) -> int:
@@ -55,6 +59,19 @@ class Measure(NamedTuple):
     def with_threshold(self, grade: int) -> Measure:
         """The measure with documents relevant from `grade` on, if it has a threshold that its name leaves open."""
         return measure_of(repr(self.computed(rel=grade))) if self.takes_threshold and grade != 1 else self
+
+
+def cut_below(measures: Iterable[Measure], deepest: int) -> list[str]:
+    """The measures that read further than a run goes, and are too low if it was cut off there."""
+    return [measure.name for measure in measures if (measure.cutoff or 0) > deepest]
+
+
+def of_a_cut_run(run: str, deepest: int, too_low: Iterable[str]) -> str:
+    """A warning of measures that read further than a run goes."""
+    return (
+        f"{run} has at most {counted(deepest, 'result')} for a query: if it was cut off there, {', '.join(too_low)} "
+        "may be too low"
+    )
 
 
 def split_names(names: Iterable[str] | str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from acclimate.base.text import counted
+from acclimate.measure.named import of_a_cut_run
 from acclimate.search.names import FIRST_STAGE
 
 
@@ -37,6 +38,8 @@ def query_notes(notes: Mapping[str, Any], count: int) -> list[str]:
         )
     if missing := notes.get("first_stage", {"missing": 0})["missing"]:
         remarks.append(f"{FIRST_STAGE} has no results for {missing:,} of the {counted(count, 'query')}; they count 0.")
+    if too_low := notes.get("first_stage", {}).get("too_low"):
+        remarks.append(f"{of_a_cut_run(FIRST_STAGE, notes['first_stage']['deepest'], too_low)}.")
     identical = notes.get("identical", {"queries": 0})
     if identical["queries"]:
         remarks.append(

@@ -8,6 +8,7 @@ chosen among all (`recommend`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.compare import PairedTest, least_difference
 from acclimate.measure.evaluation import Evaluation, summary
 from acclimate.measure.measures import DEEPEST, MAIN, MEASURES, measured, nothing_relevant, provider_of
-from acclimate.measure.named import means_of
+from acclimate.measure.named import cut_below, means_of, measure_of
 from acclimate.run.estimate import Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
@@ -34,7 +35,7 @@ from acclimate.run.settings import checked
 from acclimate.search.exclusion import Excluding
 from acclimate.search.first_stage import FirstStage
 from acclimate.search.measuring import draw_queries, latencies, n_timed, run_file, write_runs
-from acclimate.search.names import RERANKER, SystemName
+from acclimate.search.names import FIRST_STAGE, RERANKER, SystemName
 from acclimate.search.scorers import named
 from acclimate.search.scorers.cached import cached
 from acclimate.search.systems import Chosen, Contender
@@ -260,7 +261,11 @@ def make(
         asked = result.per_query[chosen.candidate][MAIN].keys()
         notes = _notes(test, result, asked)
         if given_run is not None:
-            notes["first_stage"] = {"missing": len(asked - given_run.hits.keys())}
+            n_hits = Counter(hit.query_id for hit in read_run(run_file(folder, FIRST_STAGE)))
+            deepest = max(n_hits.values(), default=0)
+            names = notes["providers"] if deepest < len(run.input.documents) else ()
+            too_low = cut_below(map(measure_of, names), deepest)
+            notes["first_stage"] = {"missing": len(asked - n_hits.keys()), "deepest": deepest, "too_low": too_low}
         if recalls := approximate_recall(run, members, test.queries):
             notes["approximate_recall"] = recalls
         in_prompts = 0 if test.is_synthetic else len(run.input.labels.measuring.queries) - len(test.queries)
