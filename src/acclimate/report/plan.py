@@ -7,7 +7,7 @@ the share of that speed which stages typically reach.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 from acclimate.base.progress import duration
@@ -18,14 +18,14 @@ from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 from acclimate.llm.prices import price
 from acclimate.report.formatting import size
-from acclimate.run.estimate import is_sized
+from acclimate.run.estimate import Estimate, is_sized
 from acclimate.run.run import DOCUMENTS
 from acclimate.run.workspace import plain
 from acclimate.stages import provided
 from acclimate.stages.chain import STAGES, estimates, models_used
 from acclimate.stages.evaluate import most_measured
 from acclimate.stages.sample import preview
-from acclimate.stages.skipped import provided_stages, skipped
+from acclimate.stages.skipped import provided_stages
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -35,59 +35,59 @@ _SHARE_REACHED = 0.35  # of the matrix product's speed
 
 def describe(run: Run) -> str:
     """A table of the stages that are not made yet, and the cost of each."""
-    provided_queries = run.input.provided_queries
-    sampled = preview(run, run.input.corpus, 0.0) if provided_queries is None else provided.preview(run, 0.0)
-    stages = estimates(run, sampled)
-    calls = {stage: estimate.calls for stage, estimate in stages.items() if estimate.calls}
+    written = run.input.provided_queries
+    sampled = preview(run, run.input.corpus, 0.0) if written is None else provided.preview(run, 0.0)
+    stages, takes, current = estimates(run, sampled), provided_stages(run), _current(run)
+    generating = stages["generate"].calls or Calls(0, 0, 0)
+    works_on = _inputs(run, generating.calls if written is None else len(written.queries), len(sampled.splits))
+    left = {stage: Estimate() if stage in current else estimate for stage, estimate in stages.items()}
     speed = _flop_per_second() * _SHARE_REACHED
-    unit = run.input.unit
-    n_queries = calls["generate"].calls if provided_queries is None else len(provided_queries.queries)
-    measured = counted(most_measured(run, len(sampled.splits)), "query")
-    works_on = {
+    seconds = {stage: estimate.flop / speed for stage, estimate in left.items()}
+    rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
+    for stage in STAGES:
+        if stage in left:
+            calls = left[stage].calls
+            counts = [f"{calls.calls:,}", f"{calls.prompt_tokens + calls.completion_tokens:,}"] if calls else ["", ""]
+            time_left = "done" if stage in current else "given" if stage in takes else duration(seconds[stage])
+            rows.append([stage, works_on[stage], *counts, time_left])
+        elif stage != "seed":
+            rows.append([stage, "skipped: its output is not needed", "", "", ""])
+    due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
+    for stage, estimate in left.items():
+        if estimate.calls:
+            so_far = due.get(run.llms[stage], Calls(0, 0, 0))
+            due[run.llms[stage]] = Calls(*map(sum, zip(so_far, estimate.calls, strict=True)))
+    costs = "; ".join(_cost(run, llm, calls) for llm, calls in due.items())
+    on_disk = f"; the index takes about {size(left['index'].n_bytes)}" if "index" not in current else ""
+    last = f"About {duration(sum(seconds.values()))} in total; {costs or 'no LLM calls'}{on_disk}. Nothing was run."
+    warnings = [f"warning: {warning}" for warning in _warnings(run, stages.keys() - current - takes)]
+    return "\n".join([*columns(rows, "<<>>>"), *files_dropped(run.input.documents.dropped), *warnings, "", last])
+
+
+def _inputs(run: Run, n_queries: int, n_sampled: int) -> dict[str, str]:
+    """Stage -> what it works on, in words."""
+    unit, measured = run.input.unit, counted(most_measured(run, n_sampled), "query")
+    return {
+        **dict.fromkeys(STAGES, f"up to {counted(n_queries, 'query')}"),
         **dict.fromkeys(("index", "sample"), f"{len(run.input.corpus):,} {unit}"),
         "seed": f"{run.settings['seed']['n_docs']:,} {unit}",
-        "generate": f"{len(sampled.splits):,} {unit}",
+        "generate": f"{n_sampled:,} {unit}",
         "filter": counted(n_queries, "query"),
         "evaluate": measured if run.input.labels.measuring.queries else f"up to {measured}",
     }
-    rows = [["stage", "input", "LLM calls", "LLM tokens", "time"]]
-    total = 0.0
-    due: dict[str, Calls] = {}  # LLM -> its calls in all stages that are not done
-    skips, takes, current = skipped(run), provided_stages(run), _current(run)
-    for stage in STAGES:
-        if stage in skips:
-            rows += [] if stage == "seed" else [[stage, "skipped: its output is not needed", "", "", ""]]
-            continue
-        estimate = stages[stage]
-        is_made = stage in current
-        asked = None if is_made else estimate.calls
-        seconds = 0.0 if is_made else estimate.flop / speed
-        total += seconds
-        if asked:
-            so_far = due.get(run.llms[stage], Calls(0, 0, 0))
-            due[run.llms[stage]] = Calls(*map(sum, zip(so_far, asked, strict=True)))
-        rows.append(
-            [
-                stage,
-                works_on.get(stage, f"up to {counted(n_queries, 'query')}"),
-                f"{asked.calls:,}" if asked else "",
-                f"{asked.prompt_tokens + asked.completion_tokens:,}" if asked else "",
-                "done" if is_made else "given" if stage in takes else duration(seconds),
-            ]
-        )
-    costs = "; ".join(_cost(run, llm, asked) for llm, asked in due.items())
+
+
+def _warnings(run: Run, working: Container[str]) -> list[str]:
+    """What to know of the documents, and of the times. working: the stages that are not done, skipped or given."""
     index = run.settings["index"]
-    warnings = [] if "index" in current else survey.warnings(run.input.corpus, index["language"], index["max_tokens"])
-    on_disk = f"; the index takes about {size(stages['index'].n_bytes)}" if "index" not in current else ""
-    last = f"About {duration(total)} in total; {costs or 'no LLM calls'}{on_disk}. Nothing was run."
-    unknown = [name for stage, name in models_used(run) if not ({stage} & {*current, *skips, *takes} or is_sized(name))]
+    warnings = survey.warnings(run.input.corpus, index["language"], index["max_tokens"]) if "index" in working else []
+    unknown = dict.fromkeys(name for stage, name in models_used(run) if stage in working and not is_sized(name))
     if unknown:
-        names = ", ".join(dict.fromkeys(unknown))
+        names = ", ".join(unknown)
         warnings.append(
             f"sizes of models that are not folders are not known, so times are those of small ones: {names}"
         )
-    said = [*files_dropped(run.input.documents.dropped), *(f"warning: {warning}" for warning in warnings)]
-    return "\n".join([*columns(rows, "<<>>>"), *said, "", last])
+    return warnings
 
 
 def files_dropped(dropped: Mapping[str, int]) -> list[str]:
