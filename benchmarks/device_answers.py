@@ -32,6 +32,7 @@ from acclimate.search import query_side
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
 from acclimate.search.scorers.likelihood import Likelihood
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.yes_no import YesNo
 from acclimate.search.vectors import encode_corpus
 
@@ -106,7 +107,7 @@ def answers(docs: Mapping[str, Doc], reranker: str, folder: Path) -> Answers:
     said["late-interaction searches"] = np.stack([vectors.max_sim(of_query.tokens, rows) for of_query in encoded])
 
     pairs = [(query, doc_id) for query in queries for doc_id in [*docs][::4]]
-    said["cross-encoder scores"] = np.array(CrossEncoderScorer(reranker, docs, max_tokens=256).score(pairs))
+    said["cross-encoder scores"] = np.array(CrossEncoderScorer(reranker, docs, Lengths(256)).score(pairs))
     said["likelihood scores"] = np.array(Likelihood(LLM, docs).score(pairs))
     said["yes-no scores"] = np.array(YesNo(LLM, docs).score(pairs))
 

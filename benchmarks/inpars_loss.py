@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from acclimate.learn.rerankers.losses import TokenLoss
 from acclimate.search.scorers.monot5 import MonoT5
+from acclimate.search.scorers.pairs import Lengths
 
 LONGEST_PAIR = 300  # tokens of a pair in training
 
@@ -40,7 +41,7 @@ def loss_of_a_batch(toolkit: Path, name: str, triples: Path) -> str:
         answer = model(**read)
     by_token = torch.nn.functional.cross_entropy(answer.logits.mT, read["labels"], reduction="none").mean(0).tolist()
 
-    reader = CrossEncoder(modules=[MonoT5.of(name, max_tokens=LONGEST_PAIR).eval()], device="cpu")
+    reader = CrossEncoder(modules=[MonoT5.of(name, Lengths(LONGEST_PAIR)).eval()], device="cpu")
     pairs = [(query, text) for query, *texts in batch for text in texts]
     with torch.no_grad():
         labels = torch.tensor([1.0, 0.0] * len(batch))

@@ -29,6 +29,7 @@ from acclimate.records import Doc, Query
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
 from acclimate.search.scorers.lists import score_lists
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.vectors import encode_corpus
 
 LLM = "embedded:smollm2-135m-instruct"
@@ -107,7 +108,7 @@ def encoding(docs: Mapping[str, Doc], folder: Path) -> Rate:
 
 
 def labeling(docs: Mapping[str, Doc], folder: Path) -> Rate:
-    scorer, ids = CrossEncoderScorer(drawn(folder / "cross-encoder"), docs, max_tokens=PAIR_TOKENS), [*docs]
+    scorer, ids = CrossEncoderScorer(drawn(folder / "cross-encoder"), docs, Lengths(PAIR_TOKENS)), [*docs]
     n_lists = max(8, len(ids) // 4 // LIST)
     lists = [
         (Query(f"{place:06}", docs[ids[place]].title or "a query"), [*dict.fromkeys(ids[place::n_lists][:LIST])])

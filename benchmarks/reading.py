@@ -26,6 +26,7 @@ from acclimate.base import models
 from acclimate.corpus import collections
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.vectors import encode_corpus
 
 ENCODER = "embedded:all-minilm-l6-v2"
@@ -61,7 +62,7 @@ def main() -> None:
         print(f"encode {theirs:.2f} s to {ours:.2f} s; cosines {cosines.min():.6f} and more")
 
         name = given.cross_encoder or drawn(folder / "cross-encoder")
-        reranker, scorer = CrossEncoder(name), CrossEncoderScorer(name, docs, max_tokens=512)
+        reranker, scorer = CrossEncoder(name), CrossEncoderScorer(name, docs, Lengths(512))
         lists = [[(query, doc_id) for doc_id in [*docs][place::4][:50]] for place, query in enumerate(queries)]
         pairs = [(query.text, docs[doc_id].default_text()) for some in lists for query, doc_id in some]
         (theirs, ours), (expected, scores) = in_turns(

@@ -42,6 +42,7 @@ from acclimate.search.choice import choose_reranker_weight
 from acclimate.search.reranked import Reranked
 from acclimate.search.scorers.cached import cache_scores, cached_scores
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.students import Students
 from acclimate.search.systems import RERANKER, of_documents, system_of
 from acclimate.search.value_cache import ValueCache
@@ -143,7 +144,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
     made = train_rerankers(examples, dev, texts, pairs.corpus, arguments.out, progress=show, **settings)
     notes = {**made.notes, "cpu_seconds": round(time.process_time() - begun)}
-    scorer = CrossEncoderScorer(made.path, pairs.corpus, max_tokens=settings["max_tokens"])
+    scorer = CrossEncoderScorer(made.path, pairs.corpus, Lengths(settings["max_tokens"]))
     firsts = 0
     for example in measured:
         query = Query(example.query_id, texts[example.query_id])
@@ -181,7 +182,7 @@ def worth(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     out = arguments.out / folder.resolve().name
     outputs = read_outputs(run, "steer")
     variant = run.variant(out / "run", {})
-    model = CrossEncoderScorer(arguments.model, run.input.corpus, max_tokens=arguments.max_tokens)
+    model = CrossEncoderScorer(arguments.model, run.input.corpus, Lengths(arguments.max_tokens))
     with variant.workspace.lock(), ValueCache(out / "rated.sqlite", model.fingerprint) as kept:
         bench = Bench(variant, outputs, RatedOnce(model, kept), out, arguments.test_queries, arguments.train_queries)
         return bench.rows()

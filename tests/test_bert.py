@@ -33,6 +33,7 @@ from acclimate.search.bert import Bert
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.bert_pairs import BertReader
 from acclimate.search.scorers.cross_encoder import CrossEncoderReader, CrossEncoderScorer, is_bert
+from acclimate.search.scorers.pairs import Lengths
 
 CORPUS = {doc.doc_id: doc for doc in DOCS}
 TEXTS = ["", "moon", *(doc.default_text() for doc in DOCS[:9]), " ".join(doc.text for doc in DOCS), "rice and fish"]
@@ -186,11 +187,11 @@ def test_pairs_have_the_scores_of_the_generic_way_in_any_company(shape, labels, 
         shape, AutoModelForSequenceClassification, num_labels=labels, id2label=names,
         label2id={name: label for label, name in names.items()},
     )  # fmt: skip
-    scorer = CrossEncoderScorer(str(folder), CORPUS, max_tokens=64)
+    scorer = CrossEncoderScorer(str(folder), CORPUS, Lengths(64))
     assert type(scorer.reader()) is BertReader
     assert scorer.by_pair
-    plain = CrossEncoderScorer(str(folder), CORPUS, max_tokens=64)
-    plain.__dict__["_reader"] = CrossEncoderReader(plain.model, max_tokens=64)  # in float32
+    plain = CrossEncoderScorer(str(folder), CORPUS, Lengths(64))
+    plain.__dict__["_reader"] = CrossEncoderReader(plain.model, Lengths(64))  # in float32
     scores, expected = scorer.score(PAIRS), plain.score(PAIRS)
     spread = max(expected) - min(expected)
     assert scores == pytest.approx(expected, abs=(1e-5 if dtype == torch.float32 else 0.05) * spread)
@@ -205,7 +206,7 @@ def test_a_device_that_pads_has_the_same_numbers(written, computed_in, monkeypat
     folder = written("bert")
     expected = encoder_of(folder, Pooling(36, "mean")).encode(TEXTS)
     classifier = written("roberta", AutoModelForSequenceClassification, num_labels=1)
-    scores = CrossEncoderScorer(str(classifier), CORPUS, max_tokens=64).score(PAIRS)
+    scores = CrossEncoderScorer(str(classifier), CORPUS, Lengths(64)).score(PAIRS)
     folder = written("bert")
     with monkeypatch.context() as patch, Elsewhere():
         patch.setattr(models, "device", lambda: NAME)
@@ -214,7 +215,7 @@ def test_a_device_that_pads_has_the_same_numbers(written, computed_in, monkeypat
         encoder = Encoder(model, name="tiny", weights="w", max_tokens=64)
         assert_same(encoder.encode(TEXTS), expected, torch.float32)
         classifier = written("roberta", AutoModelForSequenceClassification, num_labels=1)
-        scorer = CrossEncoderScorer(str(classifier), CORPUS, max_tokens=64)
+        scorer = CrossEncoderScorer(str(classifier), CORPUS, Lengths(64))
         assert type(scorer.reader()) is BertReader
         assert not encoder.is_batch_invariant
         assert not scorer.by_pair

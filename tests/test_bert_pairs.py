@@ -16,7 +16,7 @@ from acclimate.learn.rerankers.inference import equal_scores, fast_scoring
 from acclimate.records import Doc, Query
 from acclimate.search.scorers import bert_pairs
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load, reader_of
-from acclimate.search.scorers.pairs import rate
+from acclimate.search.scorers.pairs import Lengths, rate
 
 TEXTS = [
     "lava and ash",
@@ -52,12 +52,12 @@ def scores(reader):
 
 @pytest.mark.parametrize("max_tokens", [8, 24, 4096])
 def test_pairs_are_read_as_the_library_reads_them(max_tokens, written, tmp_path):
-    library = reader_of(load(written, max_tokens=max_tokens).eval(), max_tokens=max_tokens)
+    library = reader_of(load(written, max_tokens=max_tokens).eval(), Lengths(max_tokens))
     assert type(library) is bert_pairs.BertReader
-    light = bert_pairs.load_reader(tmp_path / written, max_tokens=max_tokens)
+    light = bert_pairs.load_reader(tmp_path / written, Lengths(max_tokens))
     assert scores(light) == scores(library)
     assert light.is_batch_invariant == library.is_batch_invariant
-    assert light.max_tokens == library.max_tokens
+    assert light.lengths == library.lengths
 
 
 def test_one_label_of_several_says_relevant(model):
@@ -70,19 +70,19 @@ def test_one_label_of_several_says_relevant(model):
         )
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
     rewrite(model / "config.json", id2label={"0": "other", "1": "relevant"}, label2id={"other": 0, "relevant": 1})
-    light = bert_pairs.load_reader(model, max_tokens=24)
+    light = bert_pairs.load_reader(model, Lengths(24))
     assert light.label == 1
-    assert scores(light) == scores(reader_of(load(str(model), max_tokens=24).eval(), max_tokens=24))
+    assert scores(light) == scores(reader_of(load(str(model), max_tokens=24).eval(), Lengths(24)))
     rewrite(model / "config.json", id2label={"0": "one", "1": "two"}, label2id={"one": 0, "two": 1})
     with pytest.raises(SettingError, match="has the labels one, two"):
-        bert_pairs.load_reader(model, max_tokens=24)
+        bert_pairs.load_reader(model, Lengths(24))
 
 
 def test_a_model_as_transformers_saves_it_is_known(model):
     for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
         (model / name).unlink()
-    library = reader_of(load(str(model), max_tokens=24).eval(), max_tokens=24)
-    assert scores(bert_pairs.load_reader(model, max_tokens=24)) == scores(library)
+    library = reader_of(load(str(model), max_tokens=24).eval(), Lengths(24))
+    assert scores(bert_pairs.load_reader(model, Lengths(24))) == scores(library)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_what_is_not_known_is_left_to_the_library(name, changes, model):
         path.write_bytes(path.read_bytes()[:60])
     else:
         rewrite(path, **changes)
-    assert bert_pairs.load_reader(model, max_tokens=24) is None
+    assert bert_pairs.load_reader(model, Lengths(24)) is None
 
 
 def test_no_library_is_loaded_for_a_model_that_is_known(written, monkeypatch):
     monkeypatch.setattr(CrossEncoderScorer, "model", property(lambda _: pytest.fail("loaded")))
-    scorer = CrossEncoderScorer(written, {"a": Doc("a", "ash")}, max_tokens=24)
+    scorer = CrossEncoderScorer(written, {"a": Doc("a", "ash")}, Lengths(24))
     assert len(scorer.score([(Query("q", "lava"), "a")])) == 1
 
 
@@ -121,7 +121,7 @@ def test_one_that_learns_is_read_as_at_work_and_chance_stays_chance(written):
     model = load(str(written), max_tokens=512).eval()
     short = [pair for pair in PAIRS if sum(map(len, pair)) < 1500]  # a long query is cut otherwise
     features = model.preprocess(short)
-    rated = rate(reader_of(model, max_tokens=512), short)
+    rated = rate(reader_of(model, Lengths(512)), short)
     own = model.forward
     model.forward = lambda features: own(features)  # as the trainer has one of its own that computes in half precision
     placed = model.forward

@@ -18,6 +18,7 @@ from acclimate.records import Doc, Query
 from acclimate.run.settings import settings_of
 from acclimate.search.scorers import cross_encoder, named
 from acclimate.search.scorers.likelihood import Likelihood
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.template import TEMPLATES, save
 from acclimate.search.scorers.yes_no import YesNo
 from acclimate.stages.label import label
@@ -193,5 +194,5 @@ def test_a_reranker_that_is_an_llm_leaves_room_for_a_query_beside_its_document(m
 
 def test_a_cross_encoder_that_reads_more_is_another(monkeypatch):
     monkeypatch.setattr(cross_encoder, "weights_of", lambda name: name)
-    reads = [{"max_tokens": 8}, {"max_tokens": 9}, {"max_tokens": 8, "max_doc_tokens": 4}]
-    assert len({cross_encoder.CrossEncoderScorer("a", {}, **limits).fingerprint for limits in reads}) == 3
+    reads = [Lengths(8), Lengths(9), Lengths(8, 4)]
+    assert len({cross_encoder.CrossEncoderScorer("a", {}, lengths).fingerprint for lengths in reads}) == 3

@@ -25,6 +25,7 @@ from acclimate.search import scorers
 from acclimate.search.scorers import named, template
 from acclimate.search.scorers.decoder import Decoder
 from acclimate.search.scorers.monot5 import MonoT5
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.stages.train import train
 
 WORDS = sorted({word for doc in CORPUS.values() for word in doc.text.split()} | set("what about food".split()))
@@ -54,7 +55,7 @@ def made(t5, tmp_path_factory):
 
 
 def test_the_loss_of_an_answer_is_that_of_transformers_its_end_included(t5):
-    reader = MonoT5.of(str(t5), max_tokens=64).eval()
+    reader = MonoT5.of(str(t5), Lengths(64)).eval()
     is_true = torch.tensor([True, False, False, True, False])
     features = reader.preprocess([(QUERY.text, CORPUS[doc_id].text) for doc_id in list(CORPUS)[: len(is_true)]])
     labels = reader.tokenizer(["true" if each else "false" for each in is_true], padding=True, return_tensors="pt")
@@ -65,13 +66,13 @@ def test_the_loss_of_an_answer_is_that_of_transformers_its_end_included(t5):
 
 
 def test_held_out_lists_are_ranked_without_dropout(t5):
-    model: Any = torch.nn.Sequential(MonoT5.of(str(t5), max_tokens=64))
+    model: Any = torch.nn.Sequential(MonoT5.of(str(t5), Lengths(64)))
     rankings = [rank_held_out(model.train(), 64, DEV, Texts(TEXTS, CORPUS)) for _ in range(2)]
     assert rankings[0] == rankings[1] == rank_held_out(model.eval(), 64, DEV, Texts(TEXTS, CORPUS))
 
 
 def test_a_decoder_learns_the_first_token_of_its_answer(llama):
-    reader = Decoder.of(str(llama), max_tokens=64, is_new=True).eval()
+    reader = Decoder.of(str(llama), Lengths(64), is_new=True).eval()
     features = reader.preprocess([(QUERY.text, CORPUS[doc_id].text) for doc_id in list(CORPUS)[:2]])
     wanted = torch.tensor([reader.false_id, reader.true_id])
     expected = torch.nn.functional.cross_entropy(reader.first_logits(features).float(), wanted)
@@ -134,7 +135,7 @@ def test_half_precision_orders_as_float32_does_and_ties_nothing(made, monkeypatc
 
 def test_half_precision_takes_the_place_of_the_weights_as_they_were_read(made, monkeypatch):
     monkeypatch.setattr(models, "dtype", lambda: torch.bfloat16)
-    whole = MonoT5.of(str(made.path), max_tokens=64)
+    whole = MonoT5.of(str(made.path), Lengths(64))
     weights = {id(weight) for weight in whole.model.parameters()}
     halved = whole.to_half_precision().model
     assert sum(id(weight) not in weights for weight in halved.parameters()) == 1  # the last layer's
@@ -234,7 +235,7 @@ def test_an_adapter_is_saved_as_plain_peft_has_it(adapted, llama, in_float32):
         with torch.no_grad():
             logits = plain(input_ids=ids).logits[0, -1]
         expected.append((logits[yes] - logits[no]).item())
-    assert max(len(row) for row in Decoder.of(llama, max_tokens=99, is_new=True).tokens(texts)["input_ids"]) < 99
+    assert max(len(row) for row in Decoder.of(llama, Lengths(99), is_new=True).tokens(texts)["input_ids"]) < 99
     scores = scorers.load(adapted.path, CORPUS, max_tokens=99).score(PAIRS)
     assert scores == pytest.approx(expected, abs=1e-3)
 
@@ -254,7 +255,7 @@ def test_what_could_not_be_loaded_again_or_merged_is_refused_before_training(ada
     config = json.loads((broken / "adapter_config.json").read_text())
     (broken / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": None}))
     with pytest.raises(DataError, match="the base model of the adapter"):
-        Decoder.of(str(broken), max_tokens=64)
+        Decoder.of(str(broken), Lengths(64))
 
 
 def test_with_rank_0_all_weights_are_trained_and_no_adapter_is_needed(llama, adapted, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from acclimate.search.scorers import cross_encoder
+from acclimate.search.scorers.pairs import Lengths
 
 
 class Positioned(torch.nn.Module):
@@ -34,8 +35,8 @@ def test_a_reader_truncates_to_what_is_asked_for_or_to_the_positions_of_its_mode
     is_bert, model, positions, monkeypatch
 ):
     monkeypatch.setattr(cross_encoder, "is_bert", lambda _: is_bert)
-    monkeypatch.setattr(cross_encoder, "BertReader", lambda *_, **options: SimpleNamespace(**options))
+    monkeypatch.setattr(cross_encoder, "BertReader", lambda *given, **_: SimpleNamespace(lengths=given[2]))
     monkeypatch.setattr(cross_encoder, "_half_precision", lambda each: each)
     for asked in (16, 64, 65, 500):
-        reader = cross_encoder.reader_of(model, max_tokens=asked, max_doc_tokens=9)
-        assert (reader.max_tokens, reader.max_doc_tokens) == (min(asked, positions), 9)
+        reader = cross_encoder.reader_of(model, Lengths(asked, 9))
+        assert reader.lengths == (min(asked, positions), 9)

@@ -22,6 +22,7 @@ from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, _groups
 from acclimate.records import Doc, Query
 from acclimate.search.scorers.cross_encoder import CrossEncoderScorer, load
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.stages.train import make
 
 
@@ -48,7 +49,7 @@ def test_the_loss_falls_and_is_told(made):
 
 
 def test_the_right_documents_score_higher_and_no_two_scores_are_the_same(made):
-    scorer = CrossEncoderScorer(made.path, CORPUS, max_tokens=32)
+    scorer = CrossEncoderScorer(made.path, CORPUS, Lengths(32))
     scores = dict(zip(CORPUS, scorer.score([(QUERY, doc_id) for doc_id in CORPUS]), strict=True))
     assert min(scores[doc_id] for doc_id in GOOD) > max(scores[doc_id] for doc_id in BAD)
     assert len(set(scores.values())) > 6  # no collapse
@@ -57,7 +58,7 @@ def test_the_right_documents_score_higher_and_no_two_scores_are_the_same(made):
 def test_plain_sentence_transformers_loads_it_and_gives_the_same_scores(made):
     from sentence_transformers import CrossEncoder
 
-    scorer = CrossEncoderScorer(made.path, CORPUS, max_tokens=32)
+    scorer = CrossEncoderScorer(made.path, CORPUS, Lengths(32))
     plain = CrossEncoder(str(made.path), device="cpu")
     expected = plain.predict([(QUERY.text, CORPUS[doc_id].default_text()) for doc_id in CORPUS])
     # Half precision where the machine is fast at it
@@ -65,7 +66,7 @@ def test_plain_sentence_transformers_loads_it_and_gives_the_same_scores(made):
 
 
 def test_scores_come_in_the_order_of_the_pairs(made):
-    scorer = CrossEncoderScorer(made.path, {**CORPUS, "long": Doc("long", "rice " * 99)}, max_tokens=32)
+    scorer = CrossEncoderScorer(made.path, {**CORPUS, "long": Doc("long", "rice " * 99)}, Lengths(32))
     pairs = [(QUERY, doc_id) for doc_id in ("b0", "long", "g0", "b1")]
     assert scorer.score(pairs) == pytest.approx([scorer.score([pair])[0] for pair in pairs], abs=0.1)
     assert scorer.score([]) == []
@@ -75,7 +76,7 @@ def test_a_query_or_a_document_of_any_length_is_read(made):
     long = {**CORPUS, "long": Doc("long", "rice " * 99), "none": Doc("none", "")}
     asked = [(Query("q", f"{words}"), doc_id) for words in ("food " * 99, "", "food") for doc_id in ("long", "none")]
     for limit in (16, 32, 160):  # the model has 64 positions
-        scorer = CrossEncoderScorer(made.path, long, max_tokens=limit)
+        scorer = CrossEncoderScorer(made.path, long, Lengths(limit))
         scores = scorer.score(asked)
         assert scores == pytest.approx([scorer.score([pair])[0] for pair in asked], abs=0.1)
         rows = scorer._reader.tokens([(query.text, long[doc_id].text) for query, doc_id in asked])["input_ids"]
@@ -83,7 +84,7 @@ def test_a_query_or_a_document_of_any_length_is_read(made):
 
 
 def test_a_fingerprint_follows_how_much_is_read(made):
-    one, other = (CrossEncoderScorer(made.path, CORPUS, max_tokens=limit).fingerprint for limit in (32, 16))
+    one, other = (CrossEncoderScorer(made.path, CORPUS, Lengths(limit)).fingerprint for limit in (32, 16))
     assert one != other
 
 
@@ -128,7 +129,7 @@ def test_the_other_losses_learn_too(loss, tiny_encoder, tmp_path):
     (note,) = made.notes["rerankers"]
     assert (note["collapsed"], note["steps"], note["rows_seen"]) == (False, 18, 288)
     assert min(one["dev_loss"] for one in note["dev_loss"]) < note["chance_loss"]
-    scorer = CrossEncoderScorer(made.path, CORPUS, max_tokens=32)
+    scorer = CrossEncoderScorer(made.path, CORPUS, Lengths(32))
     good, bad = (scorer.score([(QUERY, doc_id) for doc_id in docs]) for docs in (GOOD, BAD))
     assert sum(good) / len(good) > sum(bad) / len(bad)
 

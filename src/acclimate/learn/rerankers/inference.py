@@ -14,7 +14,7 @@ from sentence_transformers import CrossEncoder
 
 from acclimate.search.scorers import cross_encoder
 from acclimate.search.scorers.bert_pairs import Rows
-from acclimate.search.scorers.pairs import Reader, rate
+from acclimate.search.scorers.pairs import Lengths, Reader, rate
 from acclimate.search.scorers.prompted import Prompted
 
 Features = Mapping[str, torch.Tensor]
@@ -24,7 +24,7 @@ _TOKENS = ("input_ids", "token_type_ids")
 def reader_of(model: CrossEncoder, max_tokens: int) -> Reader:
     """A reader with the model's current weights."""
     module = model[0]
-    return module if isinstance(module, Prompted) else cross_encoder.reader_of(model, max_tokens=max_tokens)
+    return module if isinstance(module, Prompted) else cross_encoder.reader_of(model, Lengths(max_tokens))
 
 
 @contextmanager

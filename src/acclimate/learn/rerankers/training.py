@@ -42,6 +42,7 @@ from acclimate.learn.rerankers.texts import Texts
 from acclimate.records import NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.prompted import Prompted
 
 _SAVES = 4  # checkpoints, if there is only one evaluation
@@ -55,7 +56,7 @@ def load(settings: Hyperparameters) -> CrossEncoder:
         return cross_encoder.load(settings.base, max_tokens=settings.max_tokens, is_new=True)
     make = scorers.language_model(kind).of
     with loading(settings.base):
-        reader = make(settings.base, max_tokens=settings.max_tokens, template=settings.template, is_new=True)
+        reader = make(settings.base, Lengths(settings.max_tokens), template=settings.template, is_new=True)
         if kind == "decoder" and settings.lora_rank:
             reader.add_adapter(settings.lora_rank)
         return CrossEncoder(modules=[reader], activation_fn=torch.nn.Identity(), device=models.device())

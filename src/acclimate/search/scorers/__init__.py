@@ -82,17 +82,19 @@ def load(
     max_tokens: of query and document together, prompt included. template: of a language model (see `scorers.template`);
     `auto` is the one saved beside its weights. max_doc_tokens: of the document; 0: what the query leaves.
     """
-    name, limits = str(name), {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
+    from acclimate.search.scorers.pairs import Lengths
+
+    name, lengths = str(name), Lengths(max_tokens, max_doc_tokens)
     check_template(template)
     kind = kind_of(name)
     if kind == "cross-encoder":
         from acclimate.search.scorers.cross_encoder import CrossEncoderScorer
 
-        return CrossEncoderScorer(name, corpus, **limits)
+        return CrossEncoderScorer(name, corpus, lengths)
     from acclimate.search.scorers.prompted import PromptedScorer
 
-    make = partial(language_model(kind).of, name, template=template, **limits)
-    return PromptedScorer(make, name, corpus, template=template, **limits)
+    make = partial(language_model(kind).of, name, lengths, template=template)
+    return PromptedScorer(make, name, corpus, lengths, template)
 
 
 def language_model(kind: str) -> Any:

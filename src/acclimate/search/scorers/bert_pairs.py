@@ -20,6 +20,7 @@ from acclimate.base.gpu import on_device
 from acclimate.search.bert import Bert, Block, of_one_length
 from acclimate.search.bert_files import UNKNOWN, BertClassifier, config_of, expect, read, tensors_of, tokenizer_of
 from acclimate.search.scorers.labels import labels, log_odds, relevant
+from acclimate.search.scorers.pairs import Lengths
 
 Rows = Mapping[str, Sequence[Sequence[int]]]  # tokenizer output: name -> a row per pair
 
@@ -38,15 +39,9 @@ class BertReader:
     but for rounding in bfloat16.
     """
 
-    def __init__(
-        self, classifier: Any, tokenizer: Any, *, max_tokens: int, label: int | None, max_doc_tokens: int = 0
-    ) -> None:
-        """classifier: of transformers, or built like it. label: index of the relevant label, if there are several.
-
-        max_doc_tokens: as for `tokens_of_pairs`.
-        """
-        self.max_tokens = max_tokens
-        self.max_doc_tokens = max_doc_tokens
+    def __init__(self, classifier: Any, tokenizer: Any, lengths: Lengths, *, label: int | None) -> None:
+        """classifier: of transformers, or built like it. label: index of the relevant label, if there are several."""
+        self.lengths = lengths
         self.label = label
         self._tokenizer = tokenizer
         self._classifier = classifier
@@ -58,7 +53,7 @@ class BertReader:
         return self._bert.is_nearly_batch_invariant
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
-        return tokens_of_pairs(self._tokenizer, texts, self.max_tokens, self.max_doc_tokens)
+        return tokens_of_pairs(self._tokenizer, texts, self.lengths)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         groups = of_one_length([len(ids) for ids in rows["input_ids"]])
@@ -90,11 +85,12 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
-def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], max_tokens: int, max_doc_tokens: int = 0) -> Rows:
+def tokens_of_pairs(tokenizer: Any, texts: Sequence[tuple[str, str]], lengths: Lengths) -> Rows:
     """Tokenize (query, document) pairs; the document is truncated, and the query only if it leaves no room.
 
-    max_doc_tokens: of the document, counting the special tokens that it would have alone; 0: what `max_tokens` leaves.
+    The length of a document counts the special tokens that it would have alone.
     """
+    max_tokens, max_doc_tokens = lengths
     queries = list(dict.fromkeys(query for query, _ in texts))
     special, alone = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (True, False))
     limits: dict[str, tuple[str, int]] = {}
@@ -146,7 +142,7 @@ class PairTokenizer:
         return {"input_ids": [text.ids for text in read], "token_type_ids": [text.type_ids for text in read]}
 
 
-def load_reader(folder: Path, *, max_tokens: int, max_doc_tokens: int = 0) -> BertReader | None:
+def load_reader(folder: Path, lengths: Lengths) -> BertReader | None:
     """A reader of the model in a folder, truncating pairs as `tokens_of_pairs`; None if it is not supported.
 
     Raises SettingError if none of several labels means relevant.
@@ -159,12 +155,11 @@ def load_reader(folder: Path, *, max_tokens: int, max_doc_tokens: int = 0) -> Be
         tokenizer, _ = tokenizer_of(folder, words)
         names = labels(config)
         classifier = BertClassifier(config, len(names)).read(tensors_of(folder)).to(models.device())
-        max_tokens = min(max_tokens, config["max_position_embeddings"])
+        lengths = lengths.within(config["max_position_embeddings"])
     except UNKNOWN:
         return None
     label = relevant(names, str(folder)) if len(names) > 1 else None
-    pairs = PairTokenizer(tokenizer)
-    return BertReader(classifier, pairs, max_tokens=max_tokens, label=label, max_doc_tokens=max_doc_tokens)
+    return BertReader(classifier, PairTokenizer(tokenizer), lengths, label=label)
 
 
 def _check_modules(folder: Path) -> None:

@@ -23,7 +23,7 @@ from acclimate.search.bert import Bert
 from acclimate.search.scorers.adapter import weights_of
 from acclimate.search.scorers.bert_pairs import BertReader, Rows, load_reader, tokens_of_pairs
 from acclimate.search.scorers.labels import log_odds, relevant
-from acclimate.search.scorers.pairs import PairScorer, Reader
+from acclimate.search.scorers.pairs import Lengths, PairScorer, Reader
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -57,30 +57,27 @@ def load(name: str, *, max_tokens: int, is_new: bool = False) -> CrossEncoder:
 class CrossEncoderReader:
     """Implements `pairs.Reader` with the library, for any cross-encoder."""
 
-    def __init__(self, model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) -> None:
+    def __init__(self, model: CrossEncoder, lengths: Lengths) -> None:
         self.model = model
-        self.max_doc_tokens = max_doc_tokens
-        self.max_tokens = min(max_tokens, max_positions(model))
+        self.lengths = lengths.within(max_positions(model))
         self.label = _label(model)
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Rows:
-        return tokens_of_pairs(self.model.tokenizer, texts, self.max_tokens, self.max_doc_tokens)
+        return tokens_of_pairs(self.model.tokenizer, texts, self.lengths)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         batch = self.model.tokenizer.pad(dict(rows), return_tensors="pt").to(self.model.device)
         return log_odds(self.model(dict(batch))["scores"], self.label)
 
 
-def reader_of(model: CrossEncoder, *, max_tokens: int, max_doc_tokens: int = 0) -> CrossEncoderReader | BertReader:
+def reader_of(model: CrossEncoder, lengths: Lengths) -> CrossEncoderReader | BertReader:
     """The fastest reader for a model whose weights do not change."""
     if is_bert(model):
         transformer: Any = model[0]
-        limit = min(max_tokens, max_positions(model))
-        return BertReader(
-            transformer.model, model.tokenizer, max_tokens=limit, label=_label(model), max_doc_tokens=max_doc_tokens
-        )
+        lengths = lengths.within(max_positions(model))
+        return BertReader(transformer.model, model.tokenizer, lengths, label=_label(model))
     fast = model if models.dtype() == torch.float32 else _half_precision(model)
-    return CrossEncoderReader(fast, max_tokens=max_tokens, max_doc_tokens=max_doc_tokens)
+    return CrossEncoderReader(fast, lengths)
 
 
 def is_bert(model: CrossEncoder) -> bool:
@@ -105,28 +102,25 @@ def _label(model: CrossEncoder) -> int | None:
 class CrossEncoderScorer(PairScorer):
     """Scores pairs with a cross-encoder by folder or Hugging Face id; loaded on first use."""
 
-    def __init__(
-        self, name: Path | str, corpus: Mapping[str, Doc], *, max_tokens: int, max_doc_tokens: int = 0
-    ) -> None:
-        """max_doc_tokens: as for `tokens_of_pairs`."""
+    def __init__(self, name: Path | str, corpus: Mapping[str, Doc], lengths: Lengths) -> None:
         self.name = str(name)
         self.corpus = corpus
-        self.limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
+        self.lengths = lengths
 
     @cached_property
     def model(self) -> CrossEncoder:
-        return load(self.name, max_tokens=self.limits["max_tokens"]).eval()
+        return load(self.name, max_tokens=self.lengths.pair).eval()
 
     @cached_property
     def _reader(self) -> CrossEncoderReader | BertReader:
-        return load_reader(models.folder(self.name), **self.limits) or reader_of(self.model, **self.limits)
+        return load_reader(models.folder(self.name), self.lengths) or reader_of(self.model, self.lengths)
 
     def reader(self) -> Reader:
         return self._reader
 
     @property
     def maker(self) -> Callable[[], CrossEncoderScorer]:
-        return partial(CrossEncoderScorer, self.name, {}, **self.limits)
+        return partial(CrossEncoderScorer, self.name, {}, self.lengths)
 
     @property
     def by_pair(self) -> bool:
@@ -135,8 +129,8 @@ class CrossEncoderScorer(PairScorer):
 
     @property
     def fingerprint(self) -> str:
-        limits = [limit for limit in self.limits.values() if limit]
-        return fingerprint("cross-encoder", weights_of(self.name), *limits, str(models.dtype()))
+        lengths = [length for length in self.lengths if length]
+        return fingerprint("cross-encoder", weights_of(self.name), *lengths, str(models.dtype()))
 
 
 def _half_precision(model: CrossEncoder) -> CrossEncoder:

@@ -17,6 +17,7 @@ from acclimate.base.files import read_json, write_json
 from acclimate.base.loading import loading
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.search.scorers.adapter import ADAPTER, base_of, check_peft, is_adapter
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.prompted import Prompted
 from acclimate.search.scorers.template import AUTO, template_of
 
@@ -27,21 +28,17 @@ class Decoder(Prompted):
     padding: ClassVar[str] = "left"
 
     @classmethod
-    def of(
-        cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False, max_doc_tokens: int = 0
-    ) -> Self:
+    def of(cls, name: str, lengths: Lengths, *, template: str = AUTO, is_new: bool = False) -> Self:
         """The model of that name, or an adapter's base with the adapter merged into its weights."""
         if not is_adapter(name):
-            limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
-            return super().of(name, template=template, is_new=is_new, **limits)
+            return super().of(name, lengths, template=template, is_new=is_new)
         folder = Path(models.resolve(name).path_or_id)
         base = base_of(folder)
         loaded = Loaded(base, torch.float32)
         with loading(name):
             model = peft().PeftModel.from_pretrained(loaded.model, str(folder)).merge_and_unload()
         asked = template_of(name, folder, model.config, loaded.tokenizer, template, is_new=is_new)
-        limits = {"max_tokens": min(max_tokens, loaded.context), "max_doc_tokens": max_doc_tokens}
-        return cls(model, loaded.tokenizer, asked, base=base, **limits)
+        return cls(model, loaded.tokenizer, asked, lengths.within(loaded.context), base=base)
 
     def add_adapter(self, rank: int) -> None:
         """Freeze the weights, and add trainable adapters to every linear layer but the last."""
@@ -71,12 +68,12 @@ class Decoder(Prompted):
         """Load a training checkpoint into the same modules."""
         folder = Path(model_name_or_path)
         if not is_adapter(model_name_or_path):
-            return cls.of(model_name_or_path, max_tokens=0)
+            return cls.of(model_name_or_path, Lengths(0))
         base = base_of(folder)
         loaded = Loaded(base, torch.float32)
         model = peft().PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=True)
         asked = template_of(base, folder, loaded.model.config, loaded.tokenizer, AUTO, is_new=True)
-        return cls(model, loaded.tokenizer, asked, max_tokens=0, base=base)
+        return cls(model, loaded.tokenizer, asked, Lengths(0), base=base)
 
 
 def peft() -> Any:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.prompted import Prompted
 
 _NO_TOKEN = -100  # padding of the shorter answer
@@ -43,4 +44,4 @@ class MonoT5(Prompted):
     @classmethod
     def load(cls, model_name_or_path: str, *_: Any, **__: Any) -> Self:
         """Load a training checkpoint."""
-        return cls.of(model_name_or_path, max_tokens=0)
+        return cls.of(model_name_or_path, Lengths(0))

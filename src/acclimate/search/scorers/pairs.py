@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, tee
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -19,6 +19,17 @@ from acclimate.search.scorers.lists import Pair
 
 _TOKENS_AT_ONCE_ON_CPU = 512  # enough for a core; larger batches would need more padding
 _PAIRS_TOKENIZED_AT_ONCE = 1024  # tokenized by a thread while earlier ones are scored
+
+
+class Lengths(NamedTuple):
+    """The most tokens that a reader takes."""
+
+    pair: int  # of query and document together, prompt and special tokens included
+    document: int = 0  # of the document; 0: what the query leaves
+
+    def within(self, context: int) -> Lengths:
+        """The same for a model that reads no more than `context` tokens."""
+        return self._replace(pair=min(self.pair, context))
 
 
 class Reader(Protocol):

@@ -25,44 +25,37 @@ from acclimate.llm.decoders.chat_template import OPTIONS, around
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.records import Doc
 from acclimate.search.scorers.adapter import weights_of
-from acclimate.search.scorers.pairs import PairScorer, Reader
+from acclimate.search.scorers.pairs import Lengths, PairScorer, Reader
 from acclimate.search.scorers.template import AUTO, Template, save, template_of
 
 
 class Prompted(InputModule):
     """A prompted language model; implements `scorers.pairs.Reader`.
 
-    model: gives the logits of the first answer token. max_tokens: of the whole prompt. max_doc_tokens: of the document;
-    0: what the prompt leaves.
+    model: gives the logits of the first answer token.
     """
 
     padding: ClassVar[str]
     tokenizer: Any
 
-    def __init__(
-        self, model: Any, tokenizer: Any, template: Template, *, max_tokens: int, base: str, max_doc_tokens: int = 0
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, template: Template, lengths: Lengths, *, base: str) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.template = template
-        self.max_tokens = max_tokens
-        self.max_doc_tokens = max_doc_tokens
+        self.lengths = lengths
         self.base = base
         self.true_id, self.false_id = (self._first_token(answer) for answer in (template.true, template.false))
         if self.true_id == self.false_id:
             raise DataError(f"{base}: {template.true!r} and {template.false!r} begin with the same token; name another")
 
     @classmethod
-    def of(
-        cls, name: str, *, max_tokens: int, template: str = AUTO, is_new: bool = False, max_doc_tokens: int = 0
-    ) -> Self:
+    def of(cls, name: str, lengths: Lengths, *, template: str = AUTO, is_new: bool = False) -> Self:
         """The model of that name, in float32."""
         loaded = Loaded(name, torch.float32)
         folder = Path(models.resolve(name).path_or_id)
         asked = template_of(name, folder, loaded.model.config, loaded.tokenizer, template, is_new=is_new)
-        limits = {"max_tokens": min(max_tokens, loaded.context), "max_doc_tokens": max_doc_tokens}
-        return cls(loaded.model, loaded.tokenizer, asked, base=name, **limits)
+        return cls(loaded.model, loaded.tokenizer, asked, lengths.within(loaded.context), base=name)
 
     @abstractmethod
     def first_logits(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -82,14 +75,14 @@ class Prompted(InputModule):
         return self
 
     def tokens(self, texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[Sequence[int]]]:
-        """Filled prompts as tokens, at most `max_tokens` each: first the document is truncated, then the query."""
+        """Filled prompts as tokens, at most `lengths.pair` each: first the document is truncated, then the query."""
         fill = self.template.fill
-        texts = self._with_short_documents(texts) if self.max_doc_tokens else texts
+        texts = self._with_short_documents(texts) if self.lengths.document else texts
         rows = self._ids([fill(query, document) for query, document in texts])
         for place, (query, document) in enumerate(texts):
-            if len(rows[place]) > self.max_tokens:
+            if len(rows[place]) > self.lengths.pair:
                 rows[place] = self._cut(document, partial(fill, query), rows[place])
-            if len(rows[place]) > self.max_tokens:
+            if len(rows[place]) > self.lengths.pair:
                 rows[place] = self._cut(query, lambda text: fill(text, ""), rows[place])
         return {"input_ids": rows}
 
@@ -147,10 +140,11 @@ class Prompted(InputModule):
         return [self.tokenizer(part, add_special_tokens=False)["input_ids"] for part in around(self.base, render)]
 
     def _with_short_documents(self, texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The texts with documents truncated to `max_doc_tokens`."""
+        """The texts with documents truncated to their length."""
+        longest = self.lengths.document
         read = self._ends([document for _, document in texts])
         return [
-            (query, document[: ends[self.max_doc_tokens - 1]] if len(ends) > self.max_doc_tokens else document)
+            (query, document[: ends[longest - 1]] if len(ends) > longest else document)
             for (query, document), ends in zip(texts, read, strict=True)
         ]
 
@@ -163,8 +157,8 @@ class Prompted(InputModule):
         """The tokens of `fill(text)`, with the end of `text` truncated as needed."""
         (ends,) = self._ends([text])
         kept = len(ends)
-        while len(row) > self.max_tokens and kept > 0:
-            kept = max(0, kept - (len(row) - self.max_tokens))
+        while len(row) > self.lengths.pair and kept > 0:
+            kept = max(0, kept - (len(row) - self.lengths.pair))
             row = self._ids([fill(text[: ends[kept - 1]] if kept else "")])[0]
         return row
 
@@ -180,16 +174,14 @@ class PromptedScorer(PairScorer):
         load: Callable[[], Prompted],
         name: str,
         corpus: Mapping[str, Doc],
-        *,
-        max_tokens: int,
+        lengths: Lengths,
         template: str,
-        max_doc_tokens: int = 0,
     ) -> None:
         """load: makes the model with these lengths and this template."""
         self.name = name
         self.corpus = corpus
         self.template = template
-        self.limits = {"max_tokens": max_tokens, "max_doc_tokens": max_doc_tokens}
+        self.lengths = lengths
         self._load = load
 
     @cached_property
@@ -202,9 +194,9 @@ class PromptedScorer(PairScorer):
 
     @property
     def maker(self) -> Callable[[], PromptedScorer]:
-        return partial(PromptedScorer, self._load, self.name, {}, template=self.template, **self.limits)
+        return partial(PromptedScorer, self._load, self.name, {}, self.lengths, self.template)
 
     @property
     def fingerprint(self) -> str:
-        limits = [limit for limit in self.limits.values() if limit]
-        return fingerprint("prompted", weights_of(self.name), self.template, *limits, str(models.dtype()))
+        lengths = [length for length in self.lengths if length]
+        return fingerprint("prompted", weights_of(self.name), self.template, *lengths, str(models.dtype()))
