@@ -96,7 +96,7 @@ def test_many_queries_of_few_documents_are_few_in_every_test_and_interval():
     assert found({}) == ("WIN", [], True, True, False)
     few = JudgedQueries(
         "synthetic",
-        [Query(query_id, "?") for query_id in values[before]],
+        [Query(query_id, query_id) for query_id in values[before]],
         [Qrel(q, f"d{n // 10 + at}", 2 - at) for n, q in enumerate(values[before]) for at in (0, 1)],
     )
     assert found(dict(few.sources)) == ("NO DIFFERENCE", [before], False, False, True)
