@@ -168,8 +168,8 @@ def test_people_s_grades_confirm_a_verdict_or_take_it_back_and_give_no_other(ver
     assert by_grades.confirm(verdict, "old", powered) == by_grades.confirm(verdict, "new", []) == {}
 
 
-@pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 0)])
-def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_people, n_rows):
+@pytest.mark.parametrize(("n_people", "n_rows"), [(9, 0), (10, 2), (20, 2)])
+def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_replace_them_where_there_are_all(n_people, n_rows):
     query_ids = [f"q{number:02}" for number in range(20)]
     runs = {name: [ScoredDoc(query_id, name, 1.0) for query_id in query_ids] for name in ("old", "new")}
     by_judge = {name: {query_id: at * step for at, query_id in enumerate(query_ids)}
@@ -177,16 +177,16 @@ def test_people_s_grades_correct_an_llm_s_where_there_are_ten_and_not_of_all(n_p
     people = [Qrel(query_id, "old" if at % 3 else "new", at % 2) for at, query_id in enumerate(query_ids[:n_people])]
     rows = by_grades.powered(runs, by_judge, people, "old")
     assert len(rows) == n_rows
-    of_one_document = {"q00": "d", "q01": "d"}  # then those of ten queries are fewer than ten
+    of_one_document = dict.fromkeys(query_ids[: n_people - 8], "d")  # then those of ten queries are fewer than ten
     assert by_grades.powered(runs, by_judge, people, "old", of_one_document) == []
     if rows:
         theirs = {name: per_query(run, people, ["nDCG@10"])["nDCG@10"] for name, run in runs.items()}
         of_people, of_judge = (np.array([[*of[name].values()] for name in runs]) for of in (theirs, by_judge))
         for name, row, person, judge in zip(runs, rows, of_people, of_judge, strict=True):
-            expected = powered_mean(person, judge[:10], judge[10:], within=(0.0, 1.0)).for_report()
+            expected = powered_mean(person, judge[:n_people], judge[n_people:], within=(0.0, 1.0)).for_report()
             assert {key: row[key] for key in expected} == expected, name
         apart = [np.subtract(*side[::-1]) for side in (of_people, of_judge)]
-        expected = powered_mean(apart[0], apart[1][:10], apart[1][10:]).for_report()
+        expected = powered_mean(apart[0], apart[1][:n_people], apart[1][n_people:]).for_report()
         assert rows[1]["difference"] == {"baseline": "old", **expected}
 
 

@@ -53,7 +53,8 @@ def powered(
     """Mean nDCG@10 of each system, and its difference from the baseline's, corrected by people's grades.
 
     by_judge: system -> query_id -> nDCG@10 by the judge's grades. people: their grades of some of these queries.
-    sources: see `compare`. Empty if these are of fewer than `MIN_VALUES` sources, or all.
+    sources: see `compare`. Empty if these are of fewer than `MIN_VALUES` sources. Where
+    they are of all queries, they are the whole result.
     """
     query_ids = sorted(by_judge[baseline])
     graded_by_people = {qrel.query_id for qrel in people} & {*query_ids}
@@ -61,7 +62,7 @@ def powered(
     rest = [query_id for query_id in query_ids if query_id not in graded_by_people]
     theirs = [qrel for qrel in people if qrel.query_id in graded_by_people]
     written_for = [sources.get(query_id, query_id) for query_id in (*few, *rest)]
-    if len({*written_for[: len(few)]}) < MIN_VALUES or not rest or all(qrel.relevance <= 0 for qrel in theirs):
+    if len({*written_for[: len(few)]}) < MIN_VALUES or all(qrel.relevance <= 0 for qrel in theirs):
         return []
     by_people = {name: per_query(run, theirs, [MAIN])[MAIN] for name, run in runs.items()}
 

@@ -120,8 +120,8 @@ def _powered(powered: Sequence[Mapping[str, Any]]) -> str:
         ours = [signed(difference["mean"]), " ".join(map(signed, difference["ci95"]))] if difference else ["", ""]
         theirs = [score(row["by_people"]), between(row["ci95_by_people"])]
         rows.append([cut_middle(row["system"], _NAME), score(row["mean"]), between(row["ci95"]), *theirs, *ours])
-    head = (
-        f"Prediction-powered: human grades of {counted(first['people_queries'], 'query')} correct the LLM's grades of "
-        f"{first['judged_queries']:,} more."
-    )
+    by_people = f"human grades of {counted(first['people_queries'], 'query')}"
+    head = f"Prediction-powered: {by_people} correct the LLM's grades of {first['judged_queries']:,} more."
+    if not first["judged_queries"]:
+        head = f"By {by_people}, which are all, so that the LLM's grades count nothing here:"
     return "\n".join([wrap(head), *table(rows, "<>>>>>>")])
