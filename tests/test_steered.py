@@ -11,7 +11,7 @@ from test_steer import FEW, MANY
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import DataError
-from acclimate.base.files import write_jsonl
+from acclimate.base.files import write_json, write_jsonl
 from acclimate.base.testing import DOCS
 from acclimate.base.words import normalized
 from acclimate.corpus.collections import Collection
@@ -22,7 +22,9 @@ from acclimate.corpus.self_matches import SelfMatches
 from acclimate.records import Qrel, Query, SyntheticQuery
 from acclimate.search.members import Ids
 from acclimate.search.weights import relevance_of
+from acclimate.stages import sample
 from acclimate.stages import steer as stage
+from acclimate.stages.sample import Sampled
 from acclimate.stages.steer import JudgedQuery, Steered, Steering
 
 ROWS = [
@@ -128,6 +130,22 @@ def test_judged_queries_that_prompts_show_do_not_choose(steered):
         run.settings = {"steer": {}}
         with pytest.raises(DataError, match=f"prompts show all {said} split, so none is left to"):
             stage.make(run, other, sampled, other)
+
+
+def test_labelled_queries_that_a_prompt_file_shows_are_known_and_not_measured(tmp_path):
+    prompt = tmp_path / "mine.toml"
+    shots = [f'[[examples]]\ndocument = "a"\nquery = "{query}"\n' for query in ("TEST  query", "Dev", "another")]
+    prompt.write_text("".join(["example = '{document}{query}'\ntarget = '{document}'\n", *shots]))
+    of_split = {
+        split: JudgedQueries(split, [Query(split, f"{split}{rest}")], [])
+        for split, rest in (("test", " query"), ("dev", ""))
+    }
+    labels = SimpleNamespace(measuring=of_split["test"], choosing=of_split["dev"])
+    settings = {"generate": {"prompt": ("question", f"{prompt}:0.5")}, "seed": {"prompt": ("question",)}}
+    run = SimpleNamespace(settings=settings, seeds_prompts=False, input=SimpleNamespace(labels=labels))
+    assert sample._in_prompts(run) == ["dev", "test query"]
+    write_json(tmp_path / "in_prompts.json", ["test query"])
+    assert Sampled(tmp_path, {}, True).shown == {"test query"}
 
 
 def test_the_dev_split_chooses_only_beside_a_test_split_and_only_with_relevant_documents():

@@ -183,12 +183,17 @@ def _warnings(run: Run, outputs: Outputs, measured: Mapping[str, Any], queries: 
         warnings += labeled.warnings(run.student_kinds)
     if distilled := outputs.get("distill"):
         warnings += unimproved_warnings(distilled.notes)
+    left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
     if shown := outputs["generate"].n_examples:
-        left_out = outputs["evaluate"].manifest["dropped"].get("example of a prompt", 0)
         warnings.append(
             f"{counted(shown, 'query was', 'queries were')} shown to the LLM as examples of the task: their documents "
             "got no synthetic query, "
             f"and {counted(left_out, 'evaluation query was', 'evaluation queries were')} excluded."
+        )
+    elif left_out:
+        warnings.append(
+            f"{counted(left_out, 'evaluation query was', 'evaluation queries were')} excluded, as prompts show "
+            "them to the LLM."
         )
     outside = forgetting.measurements(run, outputs)
     if not any(map(forgotten.is_elsewhere, outside)):

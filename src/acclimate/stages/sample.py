@@ -34,6 +34,7 @@ from acclimate.corpus.drawing import in_order
 from acclimate.corpus.eligible import eligible_docs
 from acclimate.corpus.near_duplicates import DistinctTexts
 from acclimate.corpus.sides import Side, sides_of
+from acclimate.llm import prompts
 from acclimate.llm.windows import from_window, window_start
 from acclimate.records import Doc, PromptExample
 from acclimate.run.output import Account, StageOutput
@@ -230,13 +231,15 @@ class Sampled(StageOutput):
 
     @property
     def shown(self) -> set[str]:
-        """Normalized queries of the examples in prompts; they are left out of choosing and measuring."""
-        return {normalized(example.query) for example in self.examples}
+        """Normalized queries that prompts show as examples; they are left out of choosing and measuring."""
+        path = self.folder / "in_prompts.json"
+        labelled = read_json(path) if path.exists() else []
+        return {normalized(example.query) for example in self.examples}.union(labelled)
 
 
 def make(run: Run, indexed: Indexed) -> Sampled:
     """Sample the documents to write queries for."""
-    test_share = run.input.labels.test_share
+    test_share, in_prompts = run.input.labels.test_share, _in_prompts(run)
 
     def work(folder: Path, progress: Progress) -> Account:
         drawn = sample(
@@ -253,6 +256,8 @@ def make(run: Run, indexed: Indexed) -> Sampled:
             write_json(folder / "windows.json", drawn.windows)
         if drawn.examples:
             write_jsonl(folder / "examples.jsonl", (example._asdict() for example in drawn.examples))
+        if in_prompts:
+            write_json(folder / "in_prompts.json", in_prompts)
         return Account(len(run.input.corpus), len(drawn.splits), drawn.dropped)
 
     inputs = {DOCUMENTS: run.input.corpus.fingerprint, "test_share": str(test_share)}
@@ -262,7 +267,22 @@ def make(run: Run, indexed: Indexed) -> Sampled:
         inputs["index"] = indexed.fingerprint
     elif run.settings["sample"]["method"] == "first":
         inputs["order"] = run.input.corpus.ids.fingerprint
+    if in_prompts:
+        inputs["in prompts"] = fingerprint(in_prompts)
     return run.make(Sampled, work, inputs=inputs, unit=run.input.unit)
+
+
+def _in_prompts(run: Run) -> list[str]:
+    """The labelled queries, normalized, that prompt files have among their own examples."""
+    names = prompts.plain_names(
+        [*run.settings["generate"]["prompt"], *run.settings["seed"]["prompt"] * run.seeds_prompts]
+    )
+    templates = [prompts.template(name) for name in names if name != prompts.ADAPTED]
+    shown = {normalized(shot.get("query", "")) for template in templates for shot in template.examples or ()}
+    labels = run.input.labels
+    return sorted(
+        shown.intersection(normalized(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries))
+    )
 
 
 def preview(run: Run, docs: Mapping[str, Doc], test_share: float, **changes: Any) -> Sample:
