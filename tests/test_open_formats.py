@@ -110,7 +110,12 @@ def test_a_book_is_its_pages_in_the_order_of_reading(tmp_path):
     with zipfile.ZipFile(book) as parts:
         contents = {name: parts.read(name).decode() for name in parts.namelist()}
     package = contents["EPUB/book.opf"].replace('href="b b.xhtml"', 'href="../EPUB/b%20b.xhtml"')
-    contents["EPUB/book.opf"] = package.replace("</spine>", '<itemref idref="b b.xhtml"/></spine>')
+    others = '<item id="toc" href="c" properties="nav" media-type="application/xhtml+xml"/>'
+    others += '<item id="cover" href="c" media-type="image/jpeg"/>'
+    order = "".join(f'<itemref idref="{name}"/>' for name in ("toc", "cover", "b b.xhtml"))
+    contents["EPUB/book.opf"] = package.replace("</manifest>", f"{others}</manifest>").replace(
+        "</spine>", order + "</spine>"
+    )
     assert extraction.read(zipped(book, contents))[1] == "Volcanoes\n\nLava."
 
 
