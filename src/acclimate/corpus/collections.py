@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from acclimate.base.text import command
 from acclimate.base.version import __version__
 from acclimate.corpus import hub, lotte, named_collections
 from acclimate.corpus.documents import Corpus
-from acclimate.corpus.formats import JSONL, TABLES, beir, read_corpus, read_queries
+from acclimate.corpus.formats import beir, read_corpus, read_parts, read_queries
 from acclimate.corpus.formats.beir import SPLITS
+from acclimate.corpus.formats.data_files import JSONL, TABLES, data_file, parts_of
 from acclimate.corpus.formats.fields import Place
 from acclimate.corpus.formats.folder import ENDINGS, find_files, read_folder
 from acclimate.corpus.judgment_checks import check_judgments
@@ -35,7 +37,7 @@ EXPECTED = (
     + ", ".join((*JSONL, *TABLES))
     + f", or TREC's SGML), a folder of files ({ENDINGS}), beir/NAME, lotte/DOMAIN/SPLIT/KIND, irds:ID, or pydocs"
 )
-READERS_VERSION = 8  # increment when a reader gives other docs for the same bytes
+READERS_VERSION = 9  # increment when a reader gives other docs for the same bytes
 PASSAGES_VERSION = 2  # the same for the splitter
 IR_DATASETS = "irds:"
 BUILT_IN = "pydocs"  # the built-in collection, even if a folder has that name
@@ -190,25 +192,17 @@ def _lotte(folder: Path, kind: str, cache_dir: Path) -> _Source:
     return _Source(name, corpus, queries, located)
 
 
-def data_file(folder: Path, stem: str) -> Path | None:
-    """The file with this stem and a known suffix, if there is one."""
-    paths = [path for suffix in (*JSONL, *TABLES) if (path := folder / f"{stem}{suffix}").exists()]
-    for path in paths:
-        if path.is_dir():
-            raise DataError("is a directory; expected a file", path=path)
-    if len(paths) > 1:
-        names = " and ".join(path.name for path in paths)
-        raise DataError(f"found {names}, and it is unclear which one to use; keep one", path=folder)
-    return paths[0] if paths else None
-
-
 def _cached(source: Path, cache_dir: Path) -> Corpus:
     """The corpus of a file or folder, from the cache if the same bytes were read before."""
-    paths = find_files(source)[0] if source.is_dir() else [source]
+    if not source.is_dir():
+        paths, read = [source], partial(read_corpus, source)
+    elif paths := parts_of(source):
+        read = partial(read_parts, paths)
+    else:
+        paths, read = find_files(source)[0], partial(read_folder, source)
     names = [path.relative_to(source).as_posix() if path != source else path.suffixes for path in paths]
     key = fingerprint(READERS_VERSION, names, [sha256(path) for path in paths])
-    read = read_folder if source.is_dir() else read_corpus
-    return _built(cache_dir / f"corpus-{key}.arrow", lambda: read(source), source)
+    return _built(cache_dir / f"corpus-{key}.arrow", read, source)
 
 
 def _pydocs(cache_dir: Path) -> _Source:

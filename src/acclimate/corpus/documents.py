@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
+from bisect import bisect_right
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from functools import partial
@@ -152,12 +153,12 @@ class Corpus(Mapping[str, Doc]):
             doc_id = self.ids[row]
             first = seen.setdefault(doc_id, row)
             if first != row:
-                line, first_line = tally.lines[row], tally.lines[first]
-                where = f"first in line {first_line}" if line else f"as documents {first + 1} and {row + 1}"
-                path = self.source or None
-                raise DataError(
-                    f"id {doc_id!r} appears twice, {where}; ids must be unique", path=path, line=line or None
-                )
+                place, before = tally.place_of(row), tally.place_of(first)
+                where = f"as documents {first + 1} and {row + 1}"
+                if place.line:
+                    file = "" if before.path == place.path else f" of {before.path.name}"
+                    where = f"first in line {before.line}{file}"
+                raise place.error(f"id {doc_id!r} appears twice, {where}; ids must be unique")
 
     def _cell(self, row: int, column: int) -> str:
         batch = self.ids.batch_of(row)
@@ -189,6 +190,7 @@ class _Tally:
 
     source: str
     lines: array[int] = field(default_factory=lambda: array("q"))  # of each doc; 0 where not known
+    parts: list[tuple[int, Path]] = field(default_factory=list)  # files with lines, and the row of their first doc
     blank: list[str] = field(default_factory=list)
     first_blank: DataError | None = None
     digest: int = 0
@@ -197,6 +199,8 @@ class _Tally:
     def rows(self, docs: Iterable[Doc]) -> Iterator[tuple[str, str, str, int, str]]:
         for doc in docs:
             place = getattr(docs, "place", None) or Place(Path(self.source or "docs"))  # see Located
+            if place.line and (not self.parts or self.parts[-1][1] != place.path):
+                self.parts.append((len(self.lines), place.path))
             self.lines.append(place.line or 0)
             self.digest += int.from_bytes(_digest(doc, place), "little")
             if not (doc.text.strip() or doc.title.strip()):
@@ -205,6 +209,13 @@ class _Tally:
             fields = stored_fields.kept(getattr(docs, "others", {}))
             self.field_names |= fields.keys()
             yield doc.doc_id, doc.text, doc.title, hash_of(doc.doc_id), stored_fields.as_text(fields)
+
+    def place_of(self, row: int) -> Place:
+        """Where a doc was read: file and line, or its source alone where a file is a doc."""
+        part = bisect_right(self.parts, row, key=lambda part: part[0]) - 1
+        if not self.lines[row] or part < 0:
+            return Place(Path(self.source or "docs"))
+        return Place(self.parts[part][1], self.lines[row])
 
     def facts(self, dropped: Mapping[str, int]) -> dict[str, Any]:
         count = len(self.lines)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from acclimate.base.files import exists, refuse_replacing
-from acclimate.corpus.collections import data_file, path_of
+from acclimate.corpus.collections import path_of
 from acclimate.corpus.formats.beir import files_of_judgments
+from acclimate.corpus.formats.data_files import data_file, parts_of
 from acclimate.corpus.formats.folder import find_files
 
 
@@ -18,4 +19,4 @@ def refuse_replacing_collection(target: Path, name: str) -> None:
 
 def _files_in(folder: Path) -> list[Path]:
     named = [path for stem in ("corpus", "queries", "collection") if (path := data_file(folder, stem))]
-    return [*named, *files_of_judgments(folder).values()] if named else find_files(folder)[0]
+    return [*named, *files_of_judgments(folder).values()] if named else parts_of(folder) or find_files(folder)[0]

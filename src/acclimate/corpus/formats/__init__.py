@@ -4,17 +4,20 @@ name, and by its content for files without a header, as those of ColBERT, LoTTE 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_lines
 from acclimate.corpus.formats import beir, colbert, fields, headerless, sgml, tables, trec
 from acclimate.corpus.formats.any_format import Training, are_rated, read_any_nway, read_any_synthetic, read_any_written
 from acclimate.corpus.formats.beir import read_qrels, write_corpus, write_qrels, write_queries
-from acclimate.corpus.formats.fields import Field, Located
+from acclimate.corpus.formats.data_files import JSONL, TABLES, is_data
+from acclimate.corpus.formats.fields import Field, Located, Place
 from acclimate.corpus.formats.folder import advice_on, read_folder
 from acclimate.corpus.formats.nway import read_nway, write_nway
 from acclimate.corpus.formats.prompt_examples import read_prompt_examples
@@ -23,9 +26,6 @@ from acclimate.corpus.formats.samples import ROWS, Sample, are_texts, is_ranking
 from acclimate.corpus.formats.synthetic import read_synthetic, synthetic_id, write_synthetic
 from acclimate.corpus.formats.trec import write_run
 from acclimate.records import Doc, Query, ScoredDoc
-
-JSONL = (".jsonl", ".jsonl.gz")
-TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 __all__ = [
     "Located",
@@ -37,6 +37,7 @@ __all__ = [
     "read_corpus",
     "read_folder",
     "read_nway",
+    "read_parts",
     "read_prompt_examples",
     "read_qrels",
     "read_queries",
@@ -62,6 +63,20 @@ def read_corpus(path: Path) -> Located[Doc]:
     return (beir if _is_jsonl(path, DOCS) else tables).read_corpus(path)
 
 
+def read_parts(paths: Sequence[Path]) -> Located[Doc]:
+    """Stream the docs of the parts of a file, one part after the other."""
+    dropped: Counter[str] = Counter()
+
+    def rows() -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
+        for path in paths:
+            docs = read_corpus(path)
+            for doc in docs:
+                yield docs.place or Place(path), doc, docs.others
+            dropped.update(docs.dropped)
+
+    return Located(rows(), dropped=dropped)
+
+
 def read_queries(path: Path) -> list[Query]:
     """The queries of a JSON Lines, CSV, TSV or Parquet file, with or without a header, or of TREC's topics under any
     name; in the order of the file."""
@@ -80,7 +95,7 @@ def read_run(path: Path) -> Located[ScoredDoc]:
 
 def _is_unnamed(path: Path) -> bool:
     """True for a file whose name has no known suffix."""
-    return path.is_file() and not path.name.lower().endswith(JSONL + TABLES)
+    return path.is_file() and not is_data(path)
 
 
 def _is_jsonl(path: Path, kind: str) -> bool:

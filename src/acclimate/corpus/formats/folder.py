@@ -28,6 +28,7 @@ from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
 from acclimate.corpus.formats import extraction, sgml
 from acclimate.corpus.formats.charset import read_declared
+from acclimate.corpus.formats.data_files import CARD, is_data, parts_of
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.formats.markdown import read_markdown
@@ -47,7 +48,6 @@ TEXT: Mapping[str, Callable[[str], tuple[str, str]]] = {  # suffix -> (title, te
 }
 SUFFIXES = (*TEXT, *MARKDOWN, *HTML)
 ENDINGS = ", ".join((*SUFFIXES, *extraction.FORMATS))  # of all files that are read
-CARD = "README.md"  # description of a data set
 _RUN = {"run.json", "recipe.toml"}  # files of every run
 
 _ADVICE = {  # by suffix of files that must be converted first
@@ -66,8 +66,10 @@ def read_folder(folder: Path) -> Located[Doc]:
     Raises DataError for a data set whose only text is its card.
     """
     files, dropped = find_files(folder)
-    if [file.name for file in files] == [CARD] and (conversion := conversion_of(folder)):
-        raise DataError(f"holds data, of which {CARD} is the card, and no texts{conversion}", path=folder)
+    if [file.name for file in files] == [CARD]:
+        others = sorted(set(folder.glob("[!.]*")).difference(files))
+        if advice := conversion_of(folder) or _meaning(folder, others):
+            raise DataError(f"holds data, of which {CARD} is the card, and no texts{advice}", path=folder)
     return Located(_docs(folder, files, dropped), dropped=dropped)
 
 
@@ -138,9 +140,8 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
 
 def _no_documents(folder: Path, files: list[Path], dropped: Counter[str]) -> DataError:
     """The error of a folder in which nothing is a document, not even `files`, which were read."""
-    nested = sorted(folder.glob("*/corpus.jsonl*"))
     others = sorted(set(folder.glob("[!.]*")).difference(files))
-    advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _joining(folder)
+    advice = _meaning(folder, others) or conversion_of(folder) or _joining(folder)
     advice = advice or next(filter(None, map(advice_on, others)), "")
     passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
     return DataError(
@@ -193,6 +194,16 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
         extra = extraction.needs(path.suffix.lower())
         return f"; pip install '{extra}' to read such files" if extra else "; give the folder that it is in"
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
+
+
+def _meaning(folder: Path, others: list[Path]) -> str:
+    """Advice to give a file or folder in this one, to be appended to an error; "" if none has documents for certain."""
+    meant = [path.parent for path in sorted(folder.glob("*/corpus.jsonl*"))]
+    meant += [path for path in others if path.is_dir() and parts_of(path)]
+    tables = [path for path in others if is_data(path)]
+    if len(tables) > 1:
+        return "; give the file that has the documents"
+    return f"; did you mean {[*meant, *tables][0]}?" if meant or tables else ""
 
 
 def _joining(folder: Path) -> str:
