@@ -98,6 +98,16 @@ def test_a_seed_that_is_none_is_a_mistake(files, seed, capsys):
         acclimate.compare(qrels, good, good, seed=seed)
 
 
+def test_runs_of_one_file_name_are_shown_with_their_folders(files, tmp_path):
+    qrels, good, put = files
+    (tmp_path / "other").mkdir()
+    same = put(RUN[1:]).rename(tmp_path / "other" / good.name)
+    rows = acclimate.compare(qrels, good, same)
+    assert [(row.comparison.system, row.comparison.baseline) for row in rows] == [(str(good), str(same))]
+    assert acclimate.compare(qrels, good, put(RUN[1:]))[0].comparison.baseline == "bad.trec"
+    assert acclimate.compare(qrels, good, good)[0].comparison.baseline == good.name
+
+
 def test_the_seed_draws_the_interval(files):
     qrels, good, put = files
     other = put([hit._replace(score=-hit.score) for hit in RUN])

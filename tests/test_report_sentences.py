@@ -45,7 +45,7 @@ def test_what_each_step_adds_and_costs_is_said(report):
         ):
             assert text in written.replace("→", "->")
         assert "Adds: late interaction. No clear effect: weights chosen here." in written
-        assert "Makes it worse: reranker behind hybrid." in written
+        assert "Makes it worse: reranker behind hybrid. Each is tested alone: of twenty" in written
 
 
 def test_what_to_know_of_the_queries_is_said_where_there_is_any():

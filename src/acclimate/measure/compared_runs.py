@@ -69,13 +69,16 @@ def compare_runs(qrels: Path, run: Path, *baselines: Path, measure: str, seed: i
     name = measure_of(measure).name
     reached = evaluate_runs(qrels, (run, *baselines), measures=[name], relevance_threshold=1, remove_unjudged=False)
     ours, *others = reached
+    paths = (run, *baselines)
+    has_names = len({path.name for path in paths}) == len({*paths})
+    shown = {path: path.name if has_names else str(path) for path in paths}
     rows = [
         Compared(
             compare(
                 ours.per_query[name],
                 theirs.per_query[name],
-                system=run.name,
-                baseline=path.name,
+                system=shown[run],
+                baseline=shown[path],
                 measure=measure,
                 seed=seed,
             ),

@@ -12,6 +12,7 @@ IN_WORDS: dict[Word, str] = {
     "unclear": "no clear effect",
     "worse": "makes it worse",
 }
+_CHANCE = "Each is tested alone: of twenty steps without an effect, one seems to have one."
 WHAT_IT_IS = {
     "late interaction": "token vectors of the same encoder are added; scores are fused with equal weights, not ranks",
     "scores added": "the scores of the two are fused with equal weights, not their ranks",
@@ -38,15 +39,16 @@ def change(of: Mapping[str, float], shown: Callable[[float], str]) -> str:
 
 
 def summary(steps: Sequence[Mapping[str, Any]]) -> str:
-    """`Adds: late interaction. No clear effect: weights chosen here, adapted students.`"""
+    """`Adds: late interaction. No clear effect: weights chosen here, adapted students.`, and how many are by chance."""
     by_word: dict[Word, list[str]] = {}
     for step in steps:
         by_word.setdefault(in_a_word(step), []).append(step["step"] + _where(step))
-    return " ".join(
-        f"{said[0].upper()}{said[1:]}: {', '.join(by_word[word])}."
-        for word, said in IN_WORDS.items()
+    said = [
+        f"{text[0].upper()}{text[1:]}: {', '.join(by_word[word])}."
+        for word, text in IN_WORDS.items()
         if word in by_word
-    )
+    ]
+    return " ".join([*said, *[_CHANCE] * (by_word.keys() != {"unclear"})])
 
 
 def _where(step: Mapping[str, Any]) -> str:
