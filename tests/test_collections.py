@@ -189,12 +189,12 @@ def test_a_folder_of_texts_is_a_corpus(tmp_path: Path, cache: Path) -> None:
 
 def test_the_second_run_opens_what_the_first_built(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(folder, cache)
-    monkeypatch.setattr(collections, "read_corpus", lambda source: pytest.fail(f"reads {source}"))
+    monkeypatch.setattr(collections, "read_corpus", lambda source: 1 / 0)
     assert content(load(folder, cache)) == content(first)
     moved = folder.rename(folder.with_name("moved"))
     assert load(moved, cache).corpus.source == str(moved / "corpus.jsonl")
     monkeypatch.setattr(collections, "READERS_VERSION", -1)  # the same bytes may be other documents
-    with pytest.raises(TypeError):
+    with pytest.raises(ZeroDivisionError):
         load(moved, cache)
 
 
