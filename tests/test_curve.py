@@ -204,7 +204,7 @@ def step(delta: float, ci95: tuple[float, float], p: float) -> dict:
     return {
         "unit": "lists",
         "system": "dense",
-        "last": {"from": 400, "to": 800, "delta": delta, "ci95": list(ci95), "p": p},
+        "last": {"on": "test", "from": 400, "to": 800, "delta": delta, "ci95": list(ci95), "p": p},
     }
 
 
@@ -225,6 +225,16 @@ def test_the_sentence_follows_the_rule(one, expected):
     said = curves.sentence(one, "83")
     assert said.startswith("from 400 to 800 lists dense ")
     assert expected in said
+
+
+def test_a_small_step_on_synthetic_queries_does_not_count():
+    small, large = (step(delta, (0.01, 0.06), 0.001) for delta in (0.024, 0.025))
+    sets = {"test": {"name": "90", "synthetic": True}}
+    said = curves.sentences({"sets": sets, "curves": [small, large, {**large, "last": None, "points": [{}]}]})
+    assert "less than the error of synthetic queries, 0.025 (p = 0.001 on 90)" in said[0]
+    assert "significantly" in said[1] and "no trend" in said[2]
+    sets["test"]["synthetic"] = False
+    assert "significantly" in curves.sentences({"sets": sets, "curves": [small]})[0]
 
 
 def test_one_point_shows_no_trend():

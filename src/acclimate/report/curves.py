@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.base.files import write_json, write_text
-from acclimate.measure.compare import ALPHA
+from acclimate.measure.compare import ALPHA, ERROR_WITHOUT_LABELS
 from acclimate.report.formatting import between, p_value, safe, score
 from acclimate.report.layout import cut, table, wrap
 from acclimate.report.pictures.curve import learning_curve
@@ -17,7 +17,8 @@ MUCH = 0.02  # gain in nDCG@10 that is worth more labelling
 RULE = (
     f"A gain counts if a paired randomization test gives p < {ALPHA} on queries that were not used for choices; the "
     "held-out ones chose epochs and weights. Without a significant gain, more data will hardly help if even the upper "
-    f"end of the interval is below {MUCH}; otherwise these queries cannot tell."
+    f"end of the interval is below {MUCH}; otherwise these queries cannot tell. On synthetic queries, differences "
+    f"below {ERROR_WITHOUT_LABELS} do not count."
 )
 DRAWN = (
     "Subsets are sampled by query id and nested. Bands are 95% intervals over queries; the dashed line is the start, "
@@ -59,12 +60,19 @@ def title(curves: Mapping[str, Any], name: str) -> str:
 
 def sentences(curves: Mapping[str, Any]) -> list[str]:
     """One sentence per curve: what the last step gained, and whether more data would help."""
-    names = {name: queries["name"] for name, queries in curves["sets"].items()}
-    return [sentence(curve, names[curve["last"]["on"]] if curve["last"] else "") for curve in curves["curves"]]
+    nothing = {"name": "", "synthetic": False}
+    sets = [curves["sets"][curve["last"]["on"]] if curve["last"] else nothing for curve in curves["curves"]]
+    return [
+        sentence(curve, queries["name"], ERROR_WITHOUT_LABELS if queries["synthetic"] else 0.0)
+        for curve, queries in zip(curves["curves"], sets, strict=True)
+    ]
 
 
-def sentence(curve: Mapping[str, Any], queries: str) -> str:
-    """What the last step of a curve gained on queries that chose nothing, and whether more would help."""
+def sentence(curve: Mapping[str, Any], queries: str, least: float = 0.0) -> str:
+    """What the last step of a curve gained on queries that chose nothing, and whether more would help.
+
+    least: the smallest difference that counts on them.
+    """
     unit, system, last = curve["unit"], curve["system"], curve["last"]
     if last is None and len(curve["points"]) > 1:
         return f"{system}: all queries were used for choices, so the change in the last step may be due to chance."
@@ -75,6 +83,8 @@ def sentence(curve: Mapping[str, Any], queries: str) -> str:
     p = p_value(last["p"]).removeprefix("< ")
     chance = f"p {'<' if last['p'] < 0.001 else '='} {p} on {queries}"
     step = f"from {last['from']:,} to {last['to']:,} {unit} {system} {moved}"
+    if last["p"] < ALPHA and abs(delta) < least:
+        return f"{step}, less than the error of synthetic queries, {least} ({chance}): they cannot tell."
     if last["p"] < ALPHA and delta > 0:
         return f"{step}, significantly ({chance}): more {unit} should help further."
     if last["p"] < ALPHA and delta < 0:

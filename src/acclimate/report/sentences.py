@@ -125,7 +125,8 @@ def _has_untouched(report: Mapping[str, Any]) -> bool:
 def starting_points(report: Mapping[str, Any]) -> str:
     """What untrained sparse and static systems and provided runs are; empty if there are none."""
     yours = (
-        f"{FIRST_STAGE} is read from its file: its latency and size are unknown, so it is not in the latency plot."
+        f"{FIRST_STAGE} is read from its file: its latency and size are unknown, so it is not in the latency plot, and "
+        "what reranks it is timed without it."
         if any(system["kind"] == "run" for system in report["systems"])
         else ""
     )
