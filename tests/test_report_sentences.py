@@ -133,6 +133,9 @@ def test_a_run_that_cannot_be_recommended_is_named_where_it_measured_better(repo
     report["systems"].append(system(FIRST_STAGE, ndcg, 0.0, kind="run"))
     report["recommendation"] = {"best": "hybrid:adapted", "equals": []}
     assert sentences.reason(report).startswith(f"{FIRST_STAGE} measured better, but") == (ndcg == 0.9)
+    for verdict in VERDICTS:  # of the judge
+        is_confirmed = "do not confirm, " not in sentences.reason({**report, "judge_verdict": verdict})
+        assert is_confirmed == (verdict == report["verdict"])
 
 
 def test_what_llms_were_asked_and_what_a_kept_query_cost(report):

@@ -226,6 +226,8 @@ def reason(report: Mapping[str, Any]) -> str:
         measured = (
             f"{' and '.join(not_served)} measured better, but a run cannot answer other queries; of the rest {measured}"
         )
+    if report.get("judge_verdict", report.get("verdict")) != report.get("verdict"):
+        measured = f"By the LLM's grades alone, which the human grades do not confirm, {measured}"
     if not picked["equals"]:
         return f"{measured}, and every other system is significantly different."
     equals = ", ".join(f"{equal['system']} ({_equality(equal['p'])})" for equal in picked["equals"])
