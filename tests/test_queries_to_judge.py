@@ -72,9 +72,9 @@ def test_of_a_log_no_query_is_asked_about_that_a_prompt_showed_or_a_student_lear
 
 @pytest.mark.parametrize("given_as", ["queries", "log"])
 def test_given_queries_that_the_run_learned_from_are_left_out_and_those_that_chose_come_last(given_as, tmp_path):
-    """Whatever their case, spacing and ids."""
+    """Whatever their case, punctuation, spacing and ids."""
     path = tmp_path / ("given.jsonl" if given_as == "queries" else "given.txt")
-    texts = ["NEW  one", "Trained on", "An Example", "logged 7", "held  OUT", "Chose weights", "new two", "logged 29"]
+    texts = ["NEW  one", "Trained on?", "An Example", "logged 7", "held  OUT", "Chose weights", "new two", "logged 29"]
     rows = [json.dumps({"_id": str(n), "text": text}) for n, text in enumerate(texts)]
     path.write_text("\n".join(rows if given_as == "queries" else texts))
     sides = {side: [Query(side, text)] for side, text in (("train", "trained on"), ("dev", "held out"))}

@@ -162,6 +162,15 @@ def test_the_dev_split_chooses_only_beside_a_test_split_and_only_with_relevant_d
     assert labels(train=test) == [[], []]
 
 
+@pytest.mark.parametrize(("text", "alike"), [("what is  LAVA", True), ("¿?", False), ("lava?", False)])
+def test_queries_that_differ_in_punctuation_only_are_the_same(text, alike):
+    queries = [Query("a", "What is lava?"), Query("b", text), Query("c", "!")]
+    qrels = {split: [Qrel(query_id, "d00", 1)] for split, query_id in (("test", "a"), ("dev", "b"))}
+    assert Labels(Collection("c", Corpus.of(DOCS), queries, qrels)).choosing.queries == queries[1:2] * (not alike)
+    logged = [LoggedQuery(*query, 1) for query in queries]
+    assert QueryLog(logged).unlike([text]) == [query for query in logged if query.text != text][alike:]
+
+
 def test_all_that_a_choice_rests_on_is_in_its_fingerprint_whatever_the_order():
     one = JudgedQueries("dev", [Query("a", "x"), Query("b", "y")], [Qrel("a", "1", 1), Qrel("b", "2", -1)])
     changes = [

@@ -15,7 +15,7 @@ from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Shown, shown
 from acclimate.base.text import counted, quoted
-from acclimate.base.words import normalized
+from acclimate.base.words import query_key
 from acclimate.corpus import query_log
 from acclimate.corpus.formats import read_qrels, read_queries
 from acclimate.corpus.query_log import QueryLog
@@ -176,7 +176,7 @@ def _queries_to_judge(
         )
     n_given = len(in_order)
     if queries is not None or log is not None:
-        in_order = [query for query in in_order if normalized(query.text) not in learned]
+        in_order = [query for query in in_order if query_key(query.text) not in learned]
     if not in_order:
         raise DataError(
             f"the run showed to its LLM, or trained on, all {counted(n_given, 'query')} here: they would flatter what "
@@ -188,7 +188,7 @@ def _queries_to_judge(
     chose = _chose(run, outputs)
 
     def place(query: Query) -> tuple[bool, bool]:
-        return query.query_id not in by_people, normalized(query.text) in chose
+        return query.query_id not in by_people, query_key(query.text) in chose
 
     asked = sorted(sorted(in_order, key=place)[:n])
     query_ids = {query.query_id for query in asked}
@@ -198,7 +198,7 @@ def _queries_to_judge(
         len(in_order),
         [qrel for qrel in people if qrel.query_id in query_ids],
         n_learned=n_given - len(in_order),
-        n_chose=sum(normalized(query.text) in chose for query in asked),
+        n_chose=sum(query_key(query.text) in chose for query in asked),
     )
 
 
@@ -213,21 +213,21 @@ def _shuffled_log(log: QueryLog, seed: int) -> list[Query]:
 
 
 def _learned(run: Run, outputs: Outputs) -> set[str]:
-    """Normalized texts of the queries that prompts showed, or that students or rerankers may have been trained on."""
+    """Keys of the queries that prompts showed, or that students or rerankers may have been trained on."""
     learned = run.input.unjudged_log.draw(run.settings["generate"]["log_examples"], run.seed)
     texts = [query.text for query in learned]
     if labeled := outputs.get("label"):
         texts += [query.text for query in labeled.log_queries]
     if not outputs.keys().isdisjoint({"train", "distill"}):
         texts += [query.text for query in outputs["filter"].sides(outputs["sample"])["train"]]
-    return {*map(normalized, texts), *outputs["sample"].shown}
+    return {*map(query_key, texts), *outputs["sample"].shown}
 
 
 def _chose(run: Run, outputs: Outputs) -> set[str]:
-    """Normalized texts of the queries that chose weights, teacher or candidate, or when to stop training."""
+    """Keys of the queries that chose weights, teacher or candidate, or when to stop training."""
     sampled = outputs["sample"]
     queries = [*outputs["steer"].choosing(run, sampled).queries, *outputs["filter"].sides(sampled)["dev"]]
-    return {normalized(query.text) for query in queries}
+    return {query_key(query.text) for query in queries}
 
 
 def _grades(path: Path, queries: Collection[Query], run: Run) -> list[Qrel]:

@@ -65,6 +65,11 @@ def words_of(text: str) -> list[str]:
     return _ASCII_WORD.findall(text) if text.isascii() else _words().findall(text)
 
 
+def query_key(text: str) -> str:
+    """The same for queries that differ only in punctuation, spacing, case and encoding: people ask for one thing."""
+    return " ".join(words_of(text)) or normalized(text)
+
+
 def spans_of(text: str) -> list[tuple[int, int]]:
     """(start, end) of each word in the unfolded text."""
     return [match.span() for match in (_ASCII_WORD if text.isascii() else _words()).finditer(text)]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from acclimate.base.digests import fingerprint
 from acclimate.base.text import counted
-from acclimate.base.words import normalized
+from acclimate.base.words import normalized, query_key
 from acclimate.corpus import collections
 from acclimate.corpus.self_matches import NO_SELF_MATCHES, SelfMatches, self_matches
 from acclimate.records import Doc, Qrel, Query
@@ -112,8 +112,8 @@ NOTHING_JUDGED = JudgedQueries("", [], [])
 
 
 def not_shown(judged: JudgedQueries, shown: Collection[str], documents: Mapping[str, Doc]) -> JudgedQueries:
-    """The queries that no prompt shows. shown: normalized texts of queries."""
-    others = judged.restricted_to(query for query in judged.queries if normalized(query.text) not in shown)
+    """The queries that no prompt shows. shown: keys of queries."""
+    others = judged.restricted_to(query for query in judged.queries if query_key(query.text) not in shown)
     return with_self_matches(others, documents)
 
 
@@ -142,14 +142,15 @@ class Labels:
     def choosing(self) -> JudgedQueries:
         """The queries of the dev split with a relevant document, if the test split is for measuring; else none.
 
-        Queries that are also in the test split are left out, whatever their ids: they would choose what they measure.
+        Queries that are also in the test split are left out, whatever their ids and punctuation: they would choose what
+        they measure.
         """
         if self.measuring.split != "test":
             return NOTHING_JUDGED
-        dev, measuring = self._judged("dev"), {normalized(query.text) for query in self.measuring.queries}
+        dev, measuring = self._judged("dev"), {query_key(query.text) for query in self.measuring.queries}
         relevant = {qrel.query_id for qrel in dev.qrels if qrel.relevance > 0}
         usable = [query for query in dev.queries if query.query_id in relevant]
-        return replace(dev, queries=[query for query in usable if normalized(query.text) not in measuring])
+        return replace(dev, queries=[query for query in usable if query_key(query.text) not in measuring])
 
     def _judged(self, split: str) -> JudgedQueries:
         qrels = self.collection.qrels.get(split, [])

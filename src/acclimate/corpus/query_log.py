@@ -21,7 +21,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.draw import uniform
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
-from acclimate.base.words import normalized
+from acclimate.base.words import normalized, query_key
 from acclimate.corpus.formats.query_log import read_query_log
 from acclimate.records import Query
 
@@ -82,9 +82,9 @@ class QueryLog:
         return heapq.nsmallest(n, self.queries, key=arrival)
 
     def unlike(self, texts: Iterable[str]) -> list[LoggedQuery]:
-        """The queries that equal none of these texts, normalized."""
-        known = set(map(normalized, texts))
-        return [query for query in self.queries if normalized(query.text) not in known]
+        """The queries that differ from all of these texts in a word."""
+        known = set(map(query_key, texts))
+        return [query for query in self.queries if query_key(query.text) not in known]
 
     def write(self, path: Path) -> None:
         """Write as JSON Lines: counts first, then the queries."""

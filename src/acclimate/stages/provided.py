@@ -19,7 +19,7 @@ from acclimate.base.draw import uniform
 from acclimate.base.files import write_json, write_jsonl
 from acclimate.base.loading import check_model
 from acclimate.base.progress import Progress
-from acclimate.base.words import normalized, normalized_key
+from acclimate.base.words import normalized_key, query_key
 from acclimate.corpus import collections
 from acclimate.corpus.eligible import keys_of
 from acclimate.corpus.formats import write_nway, write_synthetic
@@ -222,11 +222,11 @@ def _usable(run: Run, provided: ProvidedQueries) -> tuple[list[SyntheticQuery], 
     def key_of(doc_id: str) -> bytes:
         return normalized_key(corpus[doc_id].default_text())
 
-    texts = {normalized(example.query) for example in shown}
+    texts = {query_key(example.query) for example in shown}
     queries: list[SyntheticQuery] = []
     dropped = Counter(provided.dropped)
     for query in provided.queries:
-        text, doc_id = normalized(query.text), query.doc_id
+        text, doc_id = query_key(query.text), query.doc_id
         if text in judged:
             dropped[JUDGED] += 1
         elif shown and (text in texts or {parents.get(doc_id, doc_id), key_of(doc_id)} & of_examples):
@@ -237,9 +237,9 @@ def _usable(run: Run, provided: ProvidedQueries) -> tuple[list[SyntheticQuery], 
 
 
 def _judged(run: Run) -> set[str]:
-    """Normalized texts of the judged queries, which measure or choose."""
+    """Keys of the judged queries, which measure or choose."""
     labels = run.input.labels
-    return {normalized(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries)}
+    return {query_key(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries)}
 
 
 def _shown(run: Run) -> list[PromptExample]:

@@ -27,7 +27,7 @@ from acclimate.base.draw import uniform
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
 from acclimate.base.progress import Progress
-from acclimate.base.words import normalized, normalized_key
+from acclimate.base.words import normalized_key, query_key
 from acclimate.corpus.diverse import draw_diverse
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.drawing import in_order
@@ -231,10 +231,10 @@ class Sampled(StageOutput):
 
     @property
     def shown(self) -> set[str]:
-        """Normalized queries that prompts show as examples; they are left out of choosing and measuring."""
+        """Keys of the queries that prompts show as examples; they are left out of choosing and measuring."""
         path = self.folder / "in_prompts.json"
         labelled = read_json(path) if path.exists() else []
-        return {normalized(example.query) for example in self.examples}.union(labelled)
+        return {query_key(example.query) for example in self.examples}.union(labelled)
 
 
 def make(run: Run, indexed: Indexed) -> Sampled:
@@ -273,15 +273,15 @@ def make(run: Run, indexed: Indexed) -> Sampled:
 
 
 def _in_prompts(run: Run) -> list[str]:
-    """The labelled queries, normalized, that prompt files have among their own examples."""
+    """Keys of the labelled queries that prompt files have among their own examples."""
     names = prompts.plain_names(
         [*run.settings["generate"]["prompt"], *run.settings["seed"]["prompt"] * run.seeds_prompts]
     )
     templates = [prompts.template(name) for name in names if name != prompts.ADAPTED]
-    shown = {normalized(shot.get("query", "")) for template in templates for shot in template.examples or ()}
+    shown = {query_key(shot.get("query", "")) for template in templates for shot in template.examples or ()}
     labels = run.input.labels
     return sorted(
-        shown.intersection(normalized(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries))
+        shown.intersection(query_key(query.text) for query in (*labels.choosing.queries, *labels.measuring.queries))
     )
 
 

@@ -26,7 +26,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_jsonl
 from acclimate.base.progress import Progress
 from acclimate.base.text import counted
-from acclimate.base.words import length_of, normalized, words_of
+from acclimate.base.words import length_of, query_key, words_of
 from acclimate.corpus import judged_queries
 from acclimate.corpus.judged_queries import EQUAL_WEIGHT_COUNT, LOG, NOTHING_JUDGED, SYNTHETIC, JudgedQueries
 from acclimate.measure.importance import effective, importance_weights
@@ -253,7 +253,7 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, filtered: Filtered) -> St
     settings, labels = run.settings["steer"], run.input.labels
     used = {"choose": labels.choosing if _is_enough(labels.choosing) else NOTHING_JUDGED, "measure": labels.measuring}
     for use, labelled in used.items():
-        if labelled.queries and all(normalized(query.text) in sampled.shown for query in labelled.queries):
+        if labelled.queries and all(query_key(query.text) in sampled.shown for query in labelled.queries):
             raise DataError(
                 f"prompts show all {counted(len(labelled.queries), 'query')} of the {labelled.split} split, so none is "
                 f"left to {use} on; show fewer (sample.n_examples), or others (sample.examples)"
