@@ -167,10 +167,10 @@ def test_two_runs_of_the_same_queries_are_compared(tmp_path, capsys):
     (tmp_path / "one.trec").write_text("q1 Q0 a 1 2.0 x\nq1 Q0 b 2 1.0 x\nq2 Q0 b 1 1.0 x\n")
     (tmp_path / "two.trec").write_text("q1 Q0 b 1 2.0 x\nq1 Q0 a 2 1.0 x\nq2 Q0 b 1 1.0 x\n")
     files = [str(tmp_path / name) for name in ("qrels.tsv", "one.trec", "two.trec")]
-    assert main(["compare", *files, "--measure", "RR@10"]) == 0
+    assert main(["compare", *files, "--measure", "RR@2"]) == 0
     printed, said = capsys.readouterr()
     assert said == ""
-    assert printed.startswith("RR@10: 1.0000 against 0.7500, difference +0.2500")
+    assert printed.startswith("RR@2: 1.0000 against 0.7500, difference +0.2500")
     assert "1 better, 0 worse, 1 equal: NO DIFFERENCE" in printed
 
 
