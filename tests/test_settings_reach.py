@@ -8,10 +8,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import easy_task
 from distilling import DEV, TRAIN
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from acclimate.base import models
 from acclimate.learn.rerankers import training as reranker_training
 from acclimate.learn.rerankers.hyperparameters import Hyperparameters
+from acclimate.learn.schedules import rates
 from acclimate.learn.students import train_student
 from acclimate.learn.students.batches import mean_loss, read_batch
 from acclimate.learn.students.kinds import STUDENTS
@@ -67,23 +70,31 @@ def test_a_student_s_training_has_every_setting_of_its_own(name, rate, base, dat
 def test_a_reranker_s_training_has_every_setting_of_its_own(tiny_encoder, tmp_path, monkeypatch):
     given = []
 
-    def stop(examples, n_dev_rows, checkpoints, settings):
-        given.append(arguments(examples, n_dev_rows, checkpoints, settings))
+    def stop(trainer, checkpoint):
+        trainer.create_optimizer_and_scheduler(4)
+        given.append((trainer.args, *map(trainer.lr_scheduler.lr_lambdas[0], range(4))))
         raise Stopped
 
-    arguments = reranker_training._arguments
-    monkeypatch.setattr(reranker_training, "_arguments", stop)
+    monkeypatch.setattr(reranker_training, "_trained", stop)
     settings = {
         "learning_rate": 7e-4, "weight_decay": 0.123, "gradient_accumulation": 3, "optimizer": "adafactor",
-        "schedule": "constant", "epochs": 4, "seed": 8,
+        "epochs": 4, "seed": 8,
     }  # fmt: skip
-    for precision in ("float32", "bfloat16"):
+    for precision, schedule in (("float32", "constant"), ("bfloat16", "linear")):
         with pytest.raises(Stopped):
-            easy_task.trained(tiny_encoder, tmp_path, precision=precision, **settings)
-    first, second = given
+            easy_task.trained(tiny_encoder, tmp_path, precision=precision, schedule=schedule, **settings)
+    (first, *constant), (second, *linear) = given
     assert (first.learning_rate, first.weight_decay, first.gradient_accumulation_steps) == (7e-4, 0.123, 3)
-    assert (first.optim, first.lr_scheduler_type, first.num_train_epochs, first.seed) == ("adafactor", "constant", 4, 8)
-    assert (first.warmup_steps, first.max_grad_norm, first.bf16, second.bf16) == (0, 1.0, False, True)
+    assert (first.optim, first.num_train_epochs, first.seed) == ("adafactor", 4, 8)
+    assert (first.max_grad_norm, first.bf16, second.bf16) == (1.0, False, True)
+    assert (constant, linear) == ([1, 1, 1, 1], [1, 1, 2 / 3, 1 / 3])
+
+
+@drawn(st.integers(1, 300))
+def test_every_step_of_a_schedule_teaches_and_one_at_the_peak(steps):
+    shares = [*map(rates("linear", steps), range(steps))]
+    assert 0 < min(shares) <= max(shares) == 1
+    assert shares.index(1) == max(1, steps // 10) - 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -39,6 +40,7 @@ from acclimate.learn.rerankers.losses import LOSSES
 from acclimate.learn.rerankers.order import cycled, sequential_batches
 from acclimate.learn.rerankers.ranking import Ranking, by_list, has_collapsed, rank_held_out, ranking_of
 from acclimate.learn.rerankers.texts import Texts
+from acclimate.learn.schedules import rates
 from acclimate.records import NWay
 from acclimate.search import scorers
 from acclimate.search.scorers import cross_encoder
@@ -177,6 +179,10 @@ def _trainer(
                 values["scale_parameter"] = True
             return optimizer, values
 
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, rates(settings.schedule, num_training_steps))
+            return self.lr_scheduler
+
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
             with fast_scoring(model, settings.max_tokens, dev_pairs) as scores:
                 if scores:
@@ -219,8 +225,6 @@ def _arguments(
         gradient_accumulation_steps=settings.gradient_accumulation,
         optim=_OPTIMIZERS[settings.optimizer],
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=max(1, steps // 10) if settings.schedule == "linear" else 0,
         weight_decay=settings.weight_decay,
         bf16=settings.is_bf16,
         logging_nan_inf_filter=False,  # checked here instead; the trainer would wait for a GPU at each step

@@ -28,6 +28,7 @@ from acclimate.base.gpu import free_memory, fused_optimizer, prefetch_thread
 from acclimate.base.prefetch import prefetch
 from acclimate.base.text import counted
 from acclimate.learn.data_parallel import data_parallel
+from acclimate.learn.schedules import rates
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
 from acclimate.learn.students.choices import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
@@ -101,12 +102,7 @@ class StudentTraining:
         self.evaluated_after = {-(-steps * number // looks) for number in range(1, looks + 1)}
         self.saved_after = self.evaluated_after | set(range(_MOST_LOST, steps, _MOST_LOST))
         self.evaluations = evaluations
-        warm_up = max(1, steps // 10)
-        rates: dict[str, Callable[[int], float]] = {
-            "linear": lambda step: min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up)),
-            "constant": lambda step: 1.0,
-        }
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rates[schedule])
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rates(schedule, steps))
         self._order = lru_cache(maxsize=2)(self._shuffled)
         self.priors: dict[tuple[str, tuple[str, ...]], float] = {}
         if student.negatives == CORPUS:
