@@ -77,11 +77,12 @@ def test_what_is_trained_to_filter_learns_of_no_held_out_document_and_contrasts_
 
     monkeypatch.setattr(consistency, "train_rerankers", stop)
     monkeypatch.setattr(round_trip, "train_students", stop)
+    ways: Any = {"can_contrast": lambda query, doc_id: True, "n_ways": 19}
     rest = {"settings": {"learning_rate": 0.5}, "seed": 7, "progress": lambda done, total: None}
     with pytest.raises(Stopped):
         if filtering == "consistency":
             candidates = {query.query_id: [*corpus] for query in queries} | {"q5": ["d5"]}  # has nothing to contrast
-            consistency.trained_reranker(queries, candidates, held_out, corpus, tmp_path, n_ways=19, **rest)
+            consistency.trained_reranker(queries, candidates, held_out, corpus, tmp_path, **ways, **rest)
         else:
             nothing: Any = None
             round_trip.trained_retriever(queries, held_out, nothing, nothing, tmp_path, **rest)
@@ -108,8 +109,8 @@ def test_a_source_below_the_depth_is_not_found_and_late_interaction_is_one_of_th
 @pytest.mark.parametrize(
     ("kind", "matters"),
     [
-        ("consistency_ranks", "query doc_id seed split corpus base train n_ways".split()),
-        ("_trained_ranks", "query doc_id seed split index distill depth".split()),
+        ("consistency_ranks", "query doc_id seed split corpus base train n_ways near".split()),
+        ("_trained_ranks", "query doc_id seed split index distill depth near".split()),
     ],
 )
 def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kind, matters, tmp_path, monkeypatch):
@@ -124,7 +125,7 @@ def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kin
         settings = {"train": {"base": of("base"), "epochs": of("train")}, "distill": {"epochs": of("distill")}}
         run: Any = SimpleNamespace(
             seed=of("seed"),
-            settings={**settings, "mine": {"n_ways": of("n_ways")}},
+            settings={**settings, "mine": {"n_ways": of("n_ways")}, "sample": {"near_duplicates": of("near")}},
             input=SimpleNamespace(corpus=SimpleNamespace(fingerprint=of("corpus"))),
             store=SimpleNamespace(scores=nullcontext),
         )
@@ -140,16 +141,15 @@ def test_ranks_by_what_is_trained_are_stored_for_exactly_what_it_learns_from(kin
     assert len(set(keys)) == 1 + len(matters)
 
 
-def test_negatives_that_check_consistency_follow_from_seed_and_id():
-    doc_ids = [f"d{n}" for n in range(30)]
-    drawn = {
-        (name, seed): consistency._example(SyntheticQuery(name, "?", "d7", 0.0), doc_ids, 8, seed).doc_ids
-        for name in ("q", "r")
-        for seed in (0, 1)
-    }
-    assert all(ids[0] == "d7" and len({*ids}) == 8 for ids in drawn.values())
-    assert len({*drawn.values()}) == 4
-    assert consistency._example(SyntheticQuery("q", "?", "d7", 0.0), doc_ids, 8, 1).doc_ids == drawn["q", 1]
+def test_negatives_that_check_consistency_follow_from_seed_and_id_and_can_contrast():
+    def drawn(name, seed):
+        query, doc_ids = SyntheticQuery(name, "?", "d7", 0.0), [f"d{n}" for n in range(30)]
+        return consistency._example(query, doc_ids, lambda _, doc_id: int(doc_id[1:]) % 2 == 1, 8, seed).doc_ids
+
+    by_draw = {(name, seed): drawn(name, seed) for name in "qr" for seed in (0, 1)}
+    assert all(ids[0] == "d7" and len({*ids}) == 8 for ids in by_draw.values())
+    assert {int(doc_id[1:]) % 2 for ids in by_draw.values() for doc_id in ids} == {1}
+    assert (len({*by_draw.values()}), drawn("q", 1)) == (4, by_draw["q", 1])
 
 
 @pytest.mark.parametrize(("in_train", "expected"), [(0, 3), (2, 2)])

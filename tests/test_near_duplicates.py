@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as tries
@@ -13,7 +16,9 @@ from test_sample import LONG, by_id, vectors_of
 
 from acclimate.base.errors import SettingError
 from acclimate.corpus.near_duplicates import DistinctTexts, groups_of
-from acclimate.records import Doc
+from acclimate.records import Doc, NWay, SyntheticQuery
+from acclimate.search.members import Ids
+from acclimate.stages.raters import RunRaters
 from acclimate.stages.sample import METHODS, sample
 
 
@@ -127,3 +132,28 @@ def test_a_group_is_all_that_copies_passages_or_pairs_connect(pairs):
         connected |= dict.fromkeys(both, both)
     for doc_id, others in connected.items():
         assert {other_id for other_id in corpus if group[other_id] == group[doc_id]} == others
+
+
+@pytest.mark.parametrize("trains", ["rerankers.consistency.trained_reranker", "students.round_trip.trained_retriever"])
+def test_what_is_trained_to_filter_contrasts_no_copy_or_sibling_of_the_source(trains, tmp_path, monkeypatch):
+    texts = {"a#0": "w x y z a b", "a#1": "p q r s t u", "copy": "w x y z a b c", "other": "g h i j k l"}
+    corpus, ids = by_id([Doc(doc_id, text) for doc_id, text in texts.items()]), Ids([*texts], {"a#0": "a", "a#1": "a"})
+    given: list[Any] = []
+    monkeypatch.setattr(f"acclimate.learn.{trains}", lambda *data, **rest: given.append((data, rest)))
+    run: Any = SimpleNamespace(
+        settings={"sample": {"near_duplicates": 0.7}, "train": {"n_ways": 4}, "distill": {}}, seed=0,
+        input=SimpleNamespace(corpus=corpus, parents=ids.parents),
+        base=SimpleNamespace(ids=ids, encoder=None, vectors=SimpleNamespace(pooled=np.ones((4, 1), np.float32))),
+    )  # fmt: skip
+    nothing: Any = None
+    sampled: Any = SimpleNamespace(splits={})
+    raters, query = RunRaters(run, nothing, sampled, tmp_path, nothing), SyntheticQuery("q", "?", "a#0", -1.0)
+    if trains.endswith("reranker"):
+        raters._trained_reranker([query], {"q": [*texts]})
+        can = [doc_id for doc_id in texts if given[0][1]["can_contrast"](query, doc_id)]
+    else:
+        raters._trained([query])
+        others = [*texts][:0:-1]
+        (answers,) = given[0][0][3].answers([NWay("q", ("a#0",))], others)
+        can = [doc_id for doc_id, answer in zip(others, answers, strict=True) if not answer]
+    assert can == ["other"]

@@ -289,6 +289,8 @@ def make(run: Run, indexed: Indexed, sampled: Sampled, generated: Generated) -> 
     if CONSISTENCY in settings["filters"]:
         inputs |= run.read(*(f"train.{name}" for name in run.settings["train"]), "mine.n_ways")
         inputs["train.base"] = models.weights_fingerprint(run.settings["train"]["base"])
+    if _trains_retriever(settings) or CONSISTENCY in settings["filters"]:
+        inputs |= run.read("sample.near_duplicates")
     if settings["reranker"]:
         inputs["reranker"] = named.fingerprint_of(settings["reranker"])
     return run.make(Filtered, work, inputs=inputs, unit="queries")

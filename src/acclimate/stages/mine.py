@@ -9,8 +9,8 @@ that query and on nearly equal ones.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +21,10 @@ from acclimate.base.domains import Above, AtLeast, Between, OneOf
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.progress import Progress
 from acclimate.base.spilled import collect
-from acclimate.base.words import normalized_key
 from acclimate.corpus.doc_ids import ascending
 from acclimate.corpus.documents import ids_of
 from acclimate.corpus.formats import read_nway, write_nway
-from acclimate.corpus.near_duplicates import NearDuplicateDocs, NearDuplicateQueries
+from acclimate.corpus.positives import REASONS, Positives
 from acclimate.corpus.sides import Side
 from acclimate.records import Doc, NWay, ScoredDoc, SyntheticQuery
 from acclimate.run.estimate import SEARCH_FLOP, Estimate
@@ -39,9 +38,7 @@ from acclimate.stages.hits import hits_file, queries_with_hits, query_ids_in, re
 from acclimate.stages.index import Indexed
 
 SAMPLING = ("top", "bottom", "random")
-REASONS = ("sibling", "duplicate", "answers the same query", "is the query", "near the positive")
-_SAME_QUERY = 0.2  # distance between word sets below which two queries count as the same
-_KEPT = 10_000  # size of the cache of document texts
+NEAR = "near the positive"
 _DRAWS_PER_WAY = 20  # random documents tried per negative before an example is left short
 
 
@@ -102,8 +99,8 @@ def mine(
     """
     doc_ids = ids_of(corpus)
     by_id = ascending(doc_ids)
-    positives = _Positives(corpus, parents, _answers(queries, written), near_duplicates)
-    dropped: dict[str, int] = dict.fromkeys((*REASONS, "no negatives"), 0)
+    positives = Positives(corpus, parents, queries, written, near_duplicates)
+    dropped: dict[str, int] = dict.fromkeys((*REASONS, NEAR, "no negatives"), 0)
     filled = 0
     examples = collect(list[NWay](), scratch)
     place_of: dict[str, int] = {}  # query id -> position among the examples
@@ -118,7 +115,7 @@ def mine(
                 break
             reason = positives.reason(query, hit.doc_id)
             if reason is None and max_share < 1 and _is_near(hit.score, positive, max_share):
-                reason = "near the positive"
+                reason = NEAR
             if reason is None:
                 negatives.append(hit.doc_id)
             else:
@@ -154,50 +151,9 @@ def _in_order(hits: list[ScoredDoc], sampling: str, rng: random.Random) -> list[
     return hits if sampling == "top" else hits[::-1]
 
 
-class _Positives:
-    """Decides which documents cannot be negatives of a query, whatever their score."""
-
-    def __init__(
-        self,
-        corpus: Mapping[str, Doc],
-        parents: Mapping[str, str],
-        answers: Mapping[str, Collection[str]],
-        near_duplicates: float,
-    ) -> None:
-        def keys(doc_id: str) -> tuple[bytes, bytes]:
-            return normalized_key(corpus[doc_id].default_text()), normalized_key(corpus[doc_id].text)
-
-        self._keys = lru_cache(maxsize=_KEPT)(keys)
-        self._parents, self._answers = parents, answers
-        self._alike = NearDuplicateDocs(corpus, near_duplicates) if near_duplicates < 1 else None
-
-    def reason(self, query: SyntheticQuery, doc_id: str) -> str | None:
-        """Why this document cannot be a negative; None if it can."""
-        source = query.doc_id
-        if self._parents.get(doc_id, doc_id) == self._parents.get(source, source):
-            return "sibling"
-        if self._keys(doc_id)[0] == self._keys(source)[0] or (self._alike and self._alike(source, doc_id)):
-            return "duplicate"
-        if doc_id in self._answers[query.query_id]:
-            return "answers the same query"
-        return "is the query" if normalized_key(query.text) in self._keys(doc_id) else None
-
-
 def _is_near(score: float, positive: float | None, max_share: float) -> bool:
     """True if a score is above this share of the source's (of either sign), or if the source's is unknown."""
     return positive is None or score > (max_share if positive >= 0 else 2 - max_share) * positive
-
-
-def _answers(queries: Sequence[SyntheticQuery], written: Sequence[SyntheticQuery]) -> dict[str, set[str]]:
-    """query_id -> the sources of the queries nearly equal to it, its own included."""
-    everything = {query.query_id: query for query in (*written, *queries)}
-    alike = NearDuplicateQueries({query_id: query.text for query_id, query in everything.items()}, _SAME_QUERY)
-    for query_id in everything:
-        alike.add(query_id)
-    return {
-        query.query_id: {query.doc_id, *(everything[match].doc_id for match in alike.matches(query.query_id))}
-        for query in queries
-    }
 
 
 class Mined(StageOutput):

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from acclimate.base import models
 from acclimate.base.digests import fingerprint
+from acclimate.corpus.near_duplicates import NearDuplicateDocs
+from acclimate.corpus.positives import Positives
 from acclimate.llm.grade import grade
 from acclimate.records import Retriever, Scorer, SyntheticQuery
 from acclimate.run.output import StageOutput
@@ -80,7 +82,7 @@ class RunRaters:
 
     def consistency_ranks(self, queries: Sequence[SyntheticQuery]) -> list[float]:
         lists = dict(zip((query.query_id for query in queries), self._first_of_bm25(queries), strict=True))
-        settings = self.run.settings["train"], self.run.settings["mine"]["n_ways"], self.run.seed
+        settings = self.run.settings["train"], self.run.settings["mine"]["n_ways"], self._copies_from, self.run.seed
         asked = [(query.query_id, query.text, query.doc_id, lists[query.query_id]) for query in queries]
         base = models.weights_fingerprint(self.run.settings["train"]["base"])
         corpus = self.run.input.corpus.fingerprint
@@ -107,8 +109,10 @@ class RunRaters:
         from acclimate.learn.rerankers.consistency import trained_reranker
 
         run, settings = self.run, self.run.settings["train"]
+        positives = Positives(run.input.corpus, run.input.parents, queries, (), self._copies_from)
         return trained_reranker(
             queries, lists, self.held_out, run.input.corpus, self.folder / TRAINED,
+            can_contrast=lambda query, doc_id: positives.reason(query, doc_id) is None,
             n_ways=settings["n_ways"] or run.settings["mine"]["n_ways"], settings=settings, seed=run.seed,
             progress=self.progress,
         )  # fmt: skip
@@ -142,11 +146,16 @@ class RunRaters:
         """Ids of the source documents outside the train split."""
         return {doc_id for doc_id, side in self.sampled.splits.items() if side != "train"}
 
+    @property
+    def _copies_from(self) -> float:
+        """Similarity from which two documents are near-duplicates, so that neither is a negative of the other."""
+        return self.run.settings["sample"]["near_duplicates"]
+
     def _trained_ranks(self, queries: Sequence[SyntheticQuery], depth: int) -> list[float]:
         """Ranks by a retriever trained on all of these queries, so cached for exactly this list of queries."""
         asked = [(query.query_id, query.text, query.doc_id) for query in queries]
         index = self.indexed.fingerprint, self.indexed.manifest["inputs"]
-        training = self.run.settings["distill"], self.run.seed, sorted(self.held_out)
+        training = self.run.settings["distill"], self._copies_from, self.run.seed, sorted(self.held_out)
         key = fingerprint("ranks of trained", depth, asked, index, training)
         with self.run.store.scores() as kept:
             ranks = cached_scores(kept, key, len(queries))
@@ -162,8 +171,9 @@ class RunRaters:
         from acclimate.learn.students.training_data import TrainingData
 
         run, base, texts = self.run, self.run.base, {query.query_id: query.text for query in queries}
+        copies = NearDuplicateDocs(run.input.corpus, self._copies_from)
         return trained_retriever(
-            queries, self.held_out, base.encoder, TrainingData(texts, run.input.corpus, base.ids, base.vectors),
+            queries, self.held_out, base.encoder, TrainingData(texts, run.input.corpus, base.ids, base.vectors, copies),
             self.folder / TRAINED, settings=run.settings["distill"], seed=run.seed, progress=self.progress,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def trained_reranker(
     corpus: Mapping[str, Doc],
     folder: Path,
     *,
+    can_contrast: Callable[[SyntheticQuery, str], bool],
     n_ways: int,
     settings: Mapping[str, Any],
     seed: int,
@@ -28,11 +30,11 @@ def trained_reranker(
 ) -> Scorer:
     """Train a reranker to rank each query's source above `n_ways - 1` random other candidates.
 
-    candidates: query_id -> doc ids. held_out: documents whose queries only choose the checkpoint. folder: of the model,
-    which stays there, so that an interrupted run does not train it again. settings: of `stages.train`. Raises DataError
-    if there are no training or no held-out queries.
+    candidates: query_id -> doc ids. can_contrast: whether a document can be a negative of a query. held_out: documents
+    whose queries only choose the checkpoint. folder: of the model, which stays there, so that an interrupted run does
+    not train it again. settings: of `stages.train`. Raises DataError if there are no training or no held-out queries.
     """
-    examples = [_example(query, candidates[query.query_id], n_ways, seed) for query in queries]
+    examples = [_example(query, candidates[query.query_id], can_contrast, n_ways, seed) for query in queries]
     examples = [example for example in examples if len(example.doc_ids) > 1]
     sources = {query.query_id: query.doc_id for query in queries}
     settings = {**settings, "rerankers": "one", "merge": "none", "seed": seed}
@@ -50,7 +52,14 @@ def trained_reranker(
     return scorers.load(path, corpus, max_tokens=settings["max_tokens"])
 
 
-def _example(query: SyntheticQuery, candidates: Sequence[str], n_ways: int, seed: int) -> NWay:
+def _example(
+    query: SyntheticQuery,
+    candidates: Sequence[str],
+    can_contrast: Callable[[SyntheticQuery, str], bool],
+    n_ways: int,
+    seed: int,
+) -> NWay:
     others = [doc_id for doc_id in candidates if doc_id != query.doc_id]
     rng = random.Random(f"consistency:{seed}:{query.query_id}")
-    return NWay(query.query_id, (query.doc_id, *rng.sample(others, min(n_ways - 1, len(others)))))
+    negatives = (doc_id for doc_id in rng.sample(others, len(others)) if can_contrast(query, doc_id))
+    return NWay(query.query_id, (query.doc_id, *islice(negatives, n_ways - 1)))
