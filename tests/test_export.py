@@ -12,6 +12,7 @@ import acclimate
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.base.files import write_jsonl
 from acclimate.cli.main import main
+from acclimate.corpus.doc_ids import DocIds
 from acclimate.deploy.exports import formats, source
 from acclimate.deploy.exports.formats import Format, Written
 
@@ -85,14 +86,17 @@ def test_a_killed_export_goes_on_with_the_parts_that_are_finished(finished, tmp_
     }
 
 
-def test_what_another_system_left_unfinished_is_not_gone_on_with(finished, tmp_path, plain):
+def test_what_another_system_or_order_left_unfinished_is_not_gone_on_with(finished, tmp_path, plain, monkeypatch):
     run, out = acclimate.open(finished), tmp_path / "out"
     plain.stops = 2
     with pytest.raises(Killed):
         run.export("plain", out, system="bm25")
+    with pytest.raises(Killed):
+        run.export("plain", out, system="dense")
     plain.stops = None
+    monkeypatch.setattr(DocIds, "fingerprint", "of another order")  # as after updates with the same documents
     run.export("plain", out, system="dense")
-    assert plain.parts.count(0) == 2
+    assert plain.parts.count(0) == 3
 
 
 def test_an_export_that_was_harmed_is_made_again(finished, tmp_path, plain):

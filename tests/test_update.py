@@ -16,11 +16,14 @@ from files_page import undocumented
 import acclimate
 from acclimate.base.errors import AcclimateError, DataError, SettingError
 from acclimate.cli.main import main
-from acclimate.corpus.collections import passages
+from acclimate.corpus.collections import Collection, passages
 from acclimate.corpus.documents import Corpus
+from acclimate.corpus.formats.fields import Located, Place
 from acclimate.deploy.updating.changes import Changes, Rows, read_ids
+from acclimate.deploy.updating.update import _corpora
 from acclimate.records import Doc
-from acclimate.run.input import CorpusFiles
+from acclimate.run.input import CorpusFiles, Input
+from acclimate.run.provided import NOTHING
 from acclimate.search.bm25 import BM25
 from acclimate.search.term_counts import TermCounts
 
@@ -92,6 +95,19 @@ def test_a_field_that_is_another_is_a_change(copied, tmp_path):
         result = acclimate.open(copied).update(tmp_path / "fields.jsonl")
         assert result.changes == {"came": 0, "changed": int(number < 2), "went": 0}
         assert open_latest(copied)[0].input.documents.fields_of(doc.doc_id) == {"year": year}
+
+
+def test_files_of_documents_are_named_by_all_that_they_hold(tmp_path):
+    """Also fields of documents that an update leaves alone: a service takes files of one name for the same."""
+    documents, names = Corpus.build([Doc("a", "lava"), Doc("b", "ash")], tmp_path / "corpus.arrow"), []
+    for doc, year in [(Doc("a", "lava"), 1), (Doc("b", "ash"), 1), (Doc("a", "lava"), 2), (Doc("a", "lava"), 1)]:
+        new = Corpus.of(Located([(Place(tmp_path), doc, {"year": year})]))
+        reads = Input("", "", NOTHING, tmp_path, kept=CorpusFiles(documents.path.name, documents.path.name))
+        reads.__dict__["collection"] = Collection("", documents, [], {})
+        now: Any = SimpleNamespace(input=reads, source="", collection_name="docs")
+        documents, _, _ = _corpora(now, Changes(documents, new))
+        names.append(documents.path.name)
+    assert len({*names}) == 4
 
 
 def test_only_what_is_new_is_read(copied, tmp_path, monkeypatch):
@@ -199,14 +215,15 @@ def test_a_document_cannot_come_and_go(finished, tmp_path):
 
 @pytest.mark.parametrize("at", ["indexes.joined", "update.LastUpdate.write", "update._remove_old"])
 def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
-    """The process ends without a word where `at` begins."""
-    path = write_corpus(tmp_path / "new.jsonl", CAME)
+    """The process ends without a word where `at` begins; the next one gets the documents in another order."""
+    old = documents_of(copied)
+    path = write_corpus(tmp_path / "new.jsonl", [*old, *CAME])
     before = acclimate.open(copied)(QUERIES, system="dense")
     child = os.fork()
     if not child:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(f"acclimate.deploy.updating.{at}", lambda *_, **__: os._exit(9))
-            acclimate.open(copied).update(path, progress=None)
+            acclimate.open(copied).update(path, all=True, progress=None)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     hits = acclimate.open(copied)(QUERIES, system="dense")
@@ -214,8 +231,13 @@ def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
         assert "zircon" in {hit.doc_id for hit in hits}
     else:
         assert hits == before
-    acclimate.open(copied).update(path, progress=None)
-    assert "zircon" in {hit.doc_id for hit in acclimate.open(copied)(QUERIES, system="dense")}
+    run = acclimate.open(copied)
+    run.update(write_corpus(tmp_path / "new.jsonl", [*old[::-1], *CAME]), all=True, progress=None)
+    assert "zircon" in {hit.doc_id for hit in run(QUERIES, system="dense")}
+    assert [hit.doc_id for hit in run({"1": old[0].text, "2": old[-1].text}, k=1, system="bm25")] == [
+        old[0].doc_id,
+        old[-1].doc_id,
+    ]
     left = {entry.name for entry in (copied / "updated").iterdir()}
     assert len(left) == 2  # the newest, and the file that says so
     assert not list((copied / "updated").rglob("*.part"))

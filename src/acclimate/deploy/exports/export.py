@@ -83,7 +83,8 @@ def export(
     facts = {"format": form.name, "system": str(source.name)}
     made_of = {stage: output.fingerprint for stage in _STAGES if (output := outputs.get(stage))}
     # No format has options any more; the key stays so that exports of earlier versions are recognized.
-    recipe = {**facts, "options": {}, "made_of": {**made_of, "documents": source.corpus.fingerprint}}
+    documents = {"documents": source.corpus.fingerprint, "order of the documents": source.corpus.ids.fingerprint}
+    recipe = {**facts, "options": {}, "made_of": {**made_of, **documents}}
     key = fingerprint(recipe, __version__)
     _refuse_other(out, facts)
     manifest, was_there = _finished(out, key), True

@@ -170,7 +170,8 @@ def _apply(folder: Path, now: Run, outputs: Outputs, changes: Changes, started: 
     assert corpus.path
     kept = CorpusFiles(documents.path.name, corpus.path.name)
     stages = index_fingerprints(outputs)
-    name = fingerprint(stages, corpus.fingerprint, kept)[:16]
+    order = corpus.ids.fingerprint  # rows of the indexes are positions in it
+    name = fingerprint(stages, corpus.fingerprint, order, kept)[:16]
     distilled = outputs.get("distill")
     if not (folder / FOLDER / name).is_dir():
         with atomic_folder(folder / FOLDER / name) as partial:
@@ -216,7 +217,8 @@ def _corpora(now: Run, changes: Changes) -> tuple[Corpus, Corpus, Rows]:
     into = now.input.folder
     fresh = changes.came | changes.changed
     others = [(*doc, changes.fields_of(doc.doc_id)) for doc in changes.new.values() if doc.doc_id in fresh]
-    key = fingerprint(now.input.documents.fingerprint, sorted(changes.went), others, changes.replaces)
+    before = now.input.files().documents  # its name stands for all of it, fields as well
+    key = fingerprint(before, sorted(changes.went), others, changes.replaces)
     path = into / _CORPUS.format(key[:16])
     documents = Corpus.build(changes.documents_with_fields(), path, source=now.source or now.collection_name)
     rows = Rows(changes, now.input)
