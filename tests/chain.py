@@ -18,6 +18,7 @@ import acclimate.llm
 from acclimate import llm
 from acclimate.base.testing import DOCS, QRELS, QUERIES, FakeLLM
 from acclimate.llm.completions import Completions
+from acclimate.records import Doc
 
 SERVED = llm.load  # the real one, before the fake replaces it
 STAGES = ["index", "sample", "generate", "filter", "steer", "mine", "train", "label", "distill", "evaluate"]
@@ -51,6 +52,13 @@ def fake_answers() -> Iterator[None]:
 def write_corpus(path: Path, docs=tuple(DOCS)) -> Path:
     path.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in docs))
     return path
+
+
+def documents_of(folder: Path) -> list[Doc]:
+    """The documents that a finished run searches now."""
+    from acclimate.stages.runs import open_latest
+
+    return list(open_latest(folder)[0].input.documents.values())
 
 
 def write_labels(folder: Path, qrels=tuple(QRELS)) -> tuple[str, str]:

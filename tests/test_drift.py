@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from chain import documents_of, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import acclimate
 from acclimate.corpus.analyzer import Analyzer
 from acclimate.deploy.updating import drift
-from acclimate.records import Query
+from acclimate.records import Doc, Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import Ids
 from acclimate.search.term_counts import TermCounts
@@ -91,3 +93,33 @@ def test_the_best_scores_may_fall_by_their_standard_error():
 def test_what_is_usual_is_no_drift(name, figure, beyond):
     assert drift.sentences({name: figure}) == drift.sentences({}) == []
     assert len(drift.sentences({name: {**figure, **beyond}})) == 1
+
+
+def test_drift_is_told_with_its_figures_where_words_are_new(copied, tmp_path):
+    run = acclimate.open(copied)
+    like = [doc._replace(doc_id=f"{doc.doc_id}-copy") for doc in documents_of(copied)[:4]]
+    result = run.update(write_corpus(tmp_path / "like.jsonl", like))
+    assert result.drift["new_words"]["came"] == 0
+    assert result.drift["distance"]["documents"] == 4
+    assert result.drifted == []
+    odd = [Doc(f"odd-{number}", f"quux{number} frobnicate{number} grault{number}") for number in range(9)]
+    result = run.update(write_corpus(tmp_path / "odd.jsonl", odd))
+    assert result.drift["new_words"]["came"] > result.drift["new_words"]["limit"]
+    assert "occur in no old one" in result.drifted[0]
+    assert "Consider adapting to the current documents." in str(result)
+
+
+@pytest.mark.parametrize("way", ["every text is another", "every document has another id", "half of them went"])
+def test_words_that_a_document_had_which_changed_or_went_are_not_new(way, copied, tmp_path):
+    """Held against what the run was made from, not against what is left of it."""
+    docs = documents_of(copied)
+    if way == "every text is another":
+        docs = [doc._replace(text=f"{doc.text} {doc.text}") for doc in docs]
+    elif way == "every document has another id":
+        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs]
+    else:
+        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs[::2]] + docs[1::4]
+    words = acclimate.open(copied).update(write_corpus(tmp_path / "today.jsonl", docs), all=True).drift["new_words"]
+    assert words["documents"] > 0
+    assert words["came"] == 0
+    assert words["before"] > 0  # the run's own documents, each against all others

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chain import write_corpus
+from chain import documents_of, write_corpus
 from files_page import undocumented
 
 import acclimate
@@ -24,6 +24,7 @@ from acclimate.deploy.updating.update import _corpora
 from acclimate.records import Doc
 from acclimate.run.input import CorpusFiles, Input
 from acclimate.run.provided import NOTHING
+from acclimate.run.updated import LastUpdate
 from acclimate.search.bm25 import BM25
 from acclimate.search.term_counts import TermCounts
 
@@ -35,12 +36,6 @@ CAME = [Doc("zircon", "Zircon outlives glaciers; lava brings it up.", "Zircon"),
 def run_folder(request, tmp_path):
     shutil.copytree(request.getfixturevalue(request.param), tmp_path / "run")
     return tmp_path / "run"
-
-
-def documents_of(folder):
-    from acclimate.stages.runs import open_latest
-
-    return list(open_latest(folder)[0].input.documents.values())
 
 
 def indexed_anew(folder, docs, into):
@@ -165,6 +160,7 @@ def test_what_came_and_went_is_in_the_report_and_what_was_measured_stays(copied,
     assert after["systems"] == before["systems"]
     assert after["corpus"] == before["corpus"]
     assert any("2 documents were added, 0 changed and 0 removed" in warning for warning in after["warnings"])
+    assert LastUpdate(copied, {"since": {"came": 0, "changed": 0, "went": 0}, "drifted": []}).warnings == []
     assert undocumented(copied) == set()
     assert main(["search", str(copied), "zircon", "--system", "bm25"]) == 0
     assert "zircon" in capsys.readouterr().out
@@ -213,7 +209,9 @@ def test_a_document_cannot_come_and_go(finished, tmp_path):
         acclimate.open(finished).update(path, remove=tmp_path / "gone.txt")
 
 
-@pytest.mark.parametrize("at", ["indexes.joined", "update.LastUpdate.write", "update._remove_old"])
+@pytest.mark.parametrize(
+    "at", ["indexes.joined", "update.LastUpdate.write", "update._remove_old", "update.assemble.write"]
+)
 def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
     """The process ends without a word where `at` begins; the next one gets the documents in another order."""
     old = documents_of(copied)
@@ -227,7 +225,7 @@ def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     hits = acclimate.open(copied)(QUERIES, system="dense")
-    if at == "update._remove_old":
+    if at in ("update._remove_old", "update.assemble.write"):
         assert "zircon" in {hit.doc_id for hit in hits}
     else:
         assert hits == before
@@ -238,6 +236,7 @@ def test_a_kill_leaves_the_old_or_the_new(copied, tmp_path, at):
         old[0].doc_id,
         old[-1].doc_id,
     ]
+    assert any("2 documents were added" in warning for warning in run.report["warnings"])
     left = {entry.name for entry in (copied / "updated").iterdir()}
     assert len(left) == 2  # the newest, and the file that says so
     assert not list((copied / "updated").rglob("*.part"))
@@ -271,36 +270,6 @@ def test_passages_of_what_changed_take_the_places_of_those_before(tmp_path):
     both = [*split.values(), *(unit for unit in units if unit.doc_id in rows.fresh)]
     assert [both[row] for row in rows.rows] == units
     assert {doc_id.partition("#")[0] for doc_id in rows.fresh} == {"b", "d"}
-
-
-def test_drift_is_told_with_its_figures_where_words_are_new(copied, tmp_path):
-    run = acclimate.open(copied)
-    like = [doc._replace(doc_id=f"{doc.doc_id}-copy") for doc in documents_of(copied)[:4]]
-    result = run.update(write_corpus(tmp_path / "like.jsonl", like))
-    assert result.drift["new_words"]["came"] == 0
-    assert result.drift["distance"]["documents"] == 4
-    assert result.drifted == []
-    odd = [Doc(f"odd-{number}", f"quux{number} frobnicate{number} grault{number}") for number in range(9)]
-    result = run.update(write_corpus(tmp_path / "odd.jsonl", odd))
-    assert result.drift["new_words"]["came"] > result.drift["new_words"]["limit"]
-    assert "occur in no old one" in result.drifted[0]
-    assert "Consider adapting to the current documents." in str(result)
-
-
-@pytest.mark.parametrize("way", ["every text is another", "every document has another id", "half of them went"])
-def test_words_that_a_document_had_which_changed_or_went_are_not_new(way, copied, tmp_path):
-    """Held against what the run was made from, not against what is left of it."""
-    docs = documents_of(copied)
-    if way == "every text is another":
-        docs = [doc._replace(text=f"{doc.text} {doc.text}") for doc in docs]
-    elif way == "every document has another id":
-        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs]
-    else:
-        docs = [doc._replace(doc_id=f"{doc.doc_id}-b") for doc in docs[::2]] + docs[1::4]
-    words = acclimate.open(copied).update(write_corpus(tmp_path / "today.jsonl", docs), all=True).drift["new_words"]
-    assert words["documents"] > 0
-    assert words["came"] == 0
-    assert words["before"] > 0  # the run's own documents, each against all others
 
 
 def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path, caplog):

@@ -35,13 +35,14 @@ from acclimate.stages.runs import index_fingerprints
 if TYPE_CHECKING:
     from acclimate.run.run import Run
 
+PAGE = "report.html"  # the last file written
 SAMPLED_QUERIES = 20
 FEW_QUERIES = 30
 _CUT = 300  # characters shown of a document's text
 
 
 def write(run: Run, outputs: Outputs) -> dict[str, Any]:
-    """Write both files beside the stages, and return the report.
+    """Write both files beside the stages, the page last, and return the report.
 
     Raises DataError for measurements of an earlier version.
     """
@@ -97,7 +98,7 @@ def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     report["recommendation"]["reason"] = sentences.reason(report)
     write_json(run.workspace.folder / "report.json", report)
     write_text(
-        run.workspace.folder / "report.html",
+        run.workspace.folder / PAGE,
         render({**report, **details(run, outputs, decides)}),
     )
     return report

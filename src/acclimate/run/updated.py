@@ -46,7 +46,9 @@ class LastUpdate:
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings for the report: how many documents differ, and what has drifted."""
+        """Warnings for the report: how many documents differ, and what has drifted; none if no document differs."""
+        if not any(self.since.values()):
+            return []
         came, changed, went = (self.since[name] for name in ("came", "changed", "went"))
         counts = f"{counted(came, 'document was', 'documents were')} added, {changed:,} changed and {went:,} removed"
         return [

@@ -35,7 +35,7 @@ from acclimate.run.in_memory import Documents
 from acclimate.run.input import CorpusFiles
 from acclimate.run.manifests import versions
 from acclimate.run.run import Run
-from acclimate.run.updated import FOLDER, TERMS, LastUpdate
+from acclimate.run.updated import FOLDER, MANIFEST, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
 from acclimate.stages.runs import index_fingerprints, load_run, open_latest, open_run
@@ -76,9 +76,15 @@ def update(folder: Path, new: StrPath | Documents | None, remove: StrPath | None
     """
     with load_run(folder).workspace.lock():
         updated = _update(folder, new, remove, replaces)
-        if any(updated.changes.values()):
+        if any(updated.changes.values()) or not _is_reported(folder):
             assemble.write(*open_run(folder, "evaluate"))
     return updated
+
+
+def _is_reported(folder: Path) -> bool:
+    """False if the last update is newer than the report, as its process was killed between the two."""
+    update, report = folder / FOLDER / MANIFEST, folder / assemble.PAGE
+    return not update.is_file() or (report.is_file() and update.stat().st_mtime_ns <= report.stat().st_mtime_ns)
 
 
 def plan(folder: Path, new: StrPath | Documents | None, remove: StrPath | None, *, replaces: bool) -> str:
