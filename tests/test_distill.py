@@ -15,11 +15,12 @@ from distilling import DEV, LEARN, TRAIN, key, log_probs, loss_of, training_of
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 from acclimate.base.digests import folder_fingerprint
+from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.learn.students.checks import check_students
 from acclimate.learn.students.dense import Dense
-from acclimate.learn.students.distillation import remove_notes
+from acclimate.learn.students.distillation import _sampled, remove_notes
 from acclimate.learn.students.encoding import encode_with_gradients
 from acclimate.learn.students.kinds import STUDENTS
 from acclimate.learn.students.late_interaction import max_sim
@@ -117,10 +118,11 @@ def test_a_student_learns_is_saved_and_loads_with_the_plain_library(name, base, 
 def test_a_student_learns_from_one_teacher_after_the_other(base, data, tmp_path):
     def learn(folder, *turns):
         steps = []
-        distill(
+        notes = distill(
             [(turn, turn[:8]) for turn in turns], base, data, tmp_path / folder,
             student=("dense-query",), progress=lambda *done: steps.append(done), **LEARN,
         )  # fmt: skip
+        assert len(notes["dense"].get("best_epoch_before", ())) == len(turns) - 1
         assert steps[-1] == (len(steps), len(steps))
         remove_notes(tmp_path / folder)
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["dense"]
@@ -137,6 +139,12 @@ def test_scores_on_another_scale_are_refused(base, data, tmp_path):
     for turns in ([(raw, DEV)], [(TRAIN, raw)], [(TRAIN, DEV), (TRAIN, raw)]):
         with pytest.raises(DataError, match=r"to 4; expected them in \[0, 1\]"):
             distill(turns, base, data, tmp_path, **LEARN)
+
+
+def test_queries_of_students_are_drawn_for_themselves():
+    drawn = {example.query_id for example in _sampled(TRAIN, 16, 0)}
+    assert len(drawn) == 16
+    assert drawn != {example.query_id for example in subset(TRAIN, 16, 0)}  # those of a reranker
 
 
 def test_a_false_negative_made_a_positive_shares_what_is_set_aside(base, data, tmp_path):
@@ -276,9 +284,10 @@ def test_what_no_student_could_learn_with_is_refused_before_the_run(changes, n_p
 
 
 def test_what_cannot_be_learned_from_is_refused(base, data, tmp_path):
-    for train, dev in (([], DEV), (TRAIN, [])):
-        with pytest.raises(DataError, match="expected both"):
-            distill([(train, dev)], base, data, tmp_path)
+    for sides in (([], DEV), (TRAIN, [])):
+        for turns in ([sides], [(TRAIN, DEV), sides]):
+            with pytest.raises(DataError, match="expected both"):
+                distill(turns, base, data, tmp_path)
     with pytest.raises(DataError, match="without teacher scores"):
         distill([([TRAIN[0]._replace(scores=())], DEV)], base, data, tmp_path)
     for wrong in ({"contrastive": 1.5}, {"teacher_temperature": 0.0}, {"student_temperature": -1.0}):

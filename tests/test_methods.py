@@ -224,6 +224,7 @@ def test_who_learned_nothing_and_what_taught_nobody_are_told(beir, run_adapt, tm
 
 def test_a_student_that_learned_is_not_said_to_have_learned_nothing():
     notes = {"dense": {"best_epoch": 1}, "late-interaction": {"best_epoch": 0}, "static": {"best_epoch": 0}}
+    notes |= {"sparse": {"best_epoch": 0, "best_epoch_before": [0, 2]}}  # from the second of three teachers
     said = unimproved_warnings(notes)
     assert [sentence.partition(" ")[0] for sentence in said] == ["late-interaction:adapted", "static:adapted"]
     assert ["distill.learning_rate" in said[0], "distill.table_learning_rate" in said[1]] == [True, True]

@@ -32,6 +32,6 @@ def uniform(*parts: str | int) -> float:
     return draw(*parts) / 2**64
 
 
-def subset(items: Sequence[T], count: int, seed: int) -> list[T]:
+def subset(items: Sequence[T], count: int, seed: int | str) -> list[T]:
     """Draw `count` items (all if there are fewer) by query id; a smaller subset is contained in a larger one."""
     return sorted(items, key=lambda item: fingerprint(seed, item.query_id))[:count]

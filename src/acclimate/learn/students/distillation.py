@@ -103,7 +103,7 @@ def unimproved_warnings(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so the "
         f"initial weights are kept. Try more queries (sample.n_docs, generate.per_doc) or a lower distill.{rate}."
         for kind, note in notes.items()
-        if note.get("best_epoch") == 0
+        if note.get("best_epoch") == 0 and not any(note.get("best_epoch_before", ()))
         for rate in ["table_learning_rate" if kind in KINDS_WITHOUT_BASE else "learning_rate"]
     ]
 
@@ -120,21 +120,21 @@ def without_teacher_scores(examples: Sequence[NWay]) -> list[NWay]:
 
 
 def _sampled(lists: Sequence[NWay], n_queries: int, seed: int) -> list[NWay]:
-    """The lists of `n_queries` queries, drawn by id."""
+    """The lists of `n_queries` queries, drawn by id, independently of those that rerankers are trained on."""
     by_query = {example.query_id: example for example in lists}
-    drawn = {example.query_id for example in subset(list(by_query.values()), n_queries, seed)}
+    drawn = {example.query_id for example in subset(list(by_query.values()), n_queries, f"{seed}:distill")}
     return [example for example in lists if example.query_id in drawn]
 
 
 def _check_lists(turns: Sequence[Sides], is_raw: bool) -> None:
     """Raises DataError for lists without any signal."""
-    train, dev = turns[0]
-    if not train or not dev:
-        raise DataError(
-            f"{len(train)} training and {counted(len(dev), 'held-out list')}; expected both (more documents?)"
-        )
-    if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
-        raise DataError("a training example without teacher scores; label comes before distill")
+    for train, dev in turns:
+        if not train or not dev:
+            raise DataError(
+                f"{len(train)} training and {counted(len(dev), 'held-out list')}; expected both (more documents?)"
+            )
+        if any(len(example.scores) != len(example.doc_ids) for example in (*train, *dev)):
+            raise DataError("a training example without teacher scores; label comes before distill")
     scores = [score for turn in turns for side in turn for example in side for score in example.scores]
     if not is_raw and (min(scores) < 0 or max(scores) > 1):
         raise DataError(f"teacher scores from {min(scores):g} to {max(scores):g}; expected them in [0, 1]: see label")

@@ -51,17 +51,20 @@ def train_student(
         save(student, encoder, folder / f"{student.kind}-start")
     if isinstance(student, Static):
         student.warm_up()
-    history = _learn(student, _loss(name, settings), distillation, folder, progress)
+    histories = _learn(student, _loss(name, settings), distillation, folder, progress)
+    *before, best_epoch = (kept_of(history, settings["evaluations"]) for history in histories)
     dim = settings["dim"] if student.kind == "dense" and settings["dim"] < encoder.dim else 0
     notes = {
         "student": name,
         "keeps_index": student.keeps_index,
-        "dev_loss": history,
-        "best_epoch": kept_of(history, settings["evaluations"]),
+        "dev_loss": histories[-1],
+        "best_epoch": best_epoch,
         "steps": sum(distillation.steps),
         "queries": len({example.query_id for example in turns[0][0]}),
         "lists": len(turns[0][0]),
     }
+    if before:
+        notes["best_epoch_before"] = before
     if isinstance(student, Sparse):
         notes["query_dims"] = round(student.query_dims(), 1)
     if options.get("dims"):
@@ -105,8 +108,8 @@ def _learn(
     distillation: Distillation,
     folder: Path,
     progress: Callable[[int], None],
-) -> list[float]:
-    """Train a student on the lists of each teacher in turn; returns its held-out losses with the last one."""
+) -> list[list[float]]:
+    """Train a student on the lists of each teacher in turn; returns its held-out losses with each."""
     turns, _, data, settings = distillation
     ways = settings["token_ways" if student.keeps_index else "document_ways"]
     rate = "table_learning_rate" if student.kind in KINDS_WITHOUT_BASE else "learning_rate"
@@ -116,7 +119,7 @@ def _learn(
             return example
         return shortened(example, ways, settings["ways_by"], f"{settings['seed']}:{times}")
 
-    history: list[float] = []
+    histories: list[list[float]] = []
     queries = sorted({data.queries[example.query_id] for turn in turns for side in turn for example in side})
     with only_words_of(student.encoder, queries) if student.keeps_index else nullcontext():
         for turn, (train, dev) in enumerate(turns):
@@ -131,8 +134,8 @@ def _learn(
                 cut=cut,
             )
             before = sum(distillation.steps[:turn])
-            history = training.run(lambda step, before=before: progress(before + step))
-    return history
+            histories.append(training.run(lambda step, before=before: progress(before + step)))
+    return histories
 
 
 def _options(name: str, settings: Mapping[str, Any], whole: int) -> dict[str, Any]:
