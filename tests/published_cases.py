@@ -173,7 +173,7 @@ TITLED = [
     (p.beir, "beir", ".", ""),
     (p.gpl_queries, "gpl", ".", ""),
     (p.trec_docs, "trec-docs", "disk.sgml", ""),
-    (p.hub_corpus, "documents", "corpus", "new.jsonl"),
+    (p.hub_corpus, "documents", "corpus", ""),
     (p.saved_corpus, "documents", "corpus", "new.jsonl"),
 ]
 PLAIN = [  # with the title in the text

@@ -68,7 +68,7 @@ def read_folder(folder: Path) -> Located[Doc]:
     files, dropped = find_files(folder)
     if [file.name for file in files] == [CARD]:
         others = sorted(set(folder.glob("[!.]*")).difference(files))
-        if advice := conversion_of(folder) or _meaning(folder, others):
+        if advice := conversion_of(folder) or _meaning(others):
             raise DataError(f"holds data, of which {CARD} is the card, and no texts{advice}", path=folder)
     return Located(_docs(folder, files, dropped), dropped=dropped)
 
@@ -141,8 +141,9 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
 def _no_documents(folder: Path, files: list[Path], dropped: Counter[str]) -> DataError:
     """The error of a folder in which nothing is a document, not even `files`, which were read."""
     others = sorted(set(folder.glob("[!.]*")).difference(files))
-    advice = _meaning(folder, others) or conversion_of(folder) or _joining(folder)
-    advice = advice or next(filter(None, map(advice_on, others)), "")
+    nested = sorted(folder.glob("*/corpus.jsonl*"))
+    advice = f"; did you mean {nested[0].parent}?" if nested else conversion_of(folder) or _meaning(others)
+    advice = advice or _joining(folder) or next(filter(None, map(advice_on, others)), "")
     passed_over = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()) if count)
     return DataError(
         f"no documents in this folder{f' (passed over: {passed_over})' if passed_over else ''}; expected a "
@@ -196,14 +197,13 @@ def advice_on(path: Path, *, kind: str = DOCS) -> str:
     return next((f"; {advice}" for ends, advice in _ADVICE.items() if name.endswith(tuple(ends.split()))), "")
 
 
-def _meaning(folder: Path, others: list[Path]) -> str:
-    """Advice to give a file or folder in this one, to be appended to an error; "" if none has documents for certain."""
-    meant = [path.parent for path in sorted(folder.glob("*/corpus.jsonl*"))]
-    meant += [path for path in others if path.is_dir() and parts_of(path)]
-    tables = [path for path in others if is_data(path)]
+def _meaning(paths: list[Path]) -> str:
+    """Advice to give one of these instead of the folder they are in, to be appended to an error; "" if none is data."""
+    tables = [path for path in paths if is_data(path)]
     if len(tables) > 1:
         return "; give the file that has the documents"
-    return f"; did you mean {[*meant, *tables][0]}?" if meant or tables else ""
+    data = [*tables, *(path for path in paths if path.is_dir() and parts_of(path))]
+    return f"; did you mean {data[0]}?" if data else ""
 
 
 def _joining(folder: Path) -> str:
