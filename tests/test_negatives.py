@@ -224,7 +224,10 @@ def test_a_student_that_cannot_begin_from_a_base_is_refused(name, is_late_intera
         check_encoder([name], "base", encoder)
 
 
-@pytest.mark.parametrize("changes", [{"negatives": "list"}, {"batch_size": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"negatives": "list"}, {"batch_size": 1}, {"batch_size": 1, "negatives": "batch", "student": ("static",)}],
+)
 def test_a_student_that_compares_nothing_is_refused(changes):
     settings = {"student": ("dense",), "negatives": "auto", "batch_size": 8, "loss": "contrastive"}
     check_negatives(1, **settings)
@@ -232,6 +235,8 @@ def test_a_student_that_compares_nothing_is_refused(changes):
     check_negatives(1, **{**settings, **changes, "loss": "kl"})
     with pytest.raises(SettingError, match=r"mine\.n_ways is 1 and distill.*compared with no other"):
         check_negatives(1, **{**settings, **changes})
+    if "negatives" not in changes:
+        check_negatives(1, **{**settings, **changes, "student": ("dense-query",)})  # compared with the whole corpus
 
 
 @pytest.mark.parametrize(("is_raw", "contrastive", "mask_above"), [*product((False, True), (0.0, 0.3), (0.6, 1.0))])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from acclimate.base.errors import SettingError
-from acclimate.learn.students.choices import CONTRASTIVE, CORPUS, LIST
+from acclimate.learn.students.choices import BATCH, CONTRASTIVE, CORPUS, LIST
 from acclimate.search.names import STUDENT_KINDS
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def check_negatives(
             f"distill.negatives is corpus, but not all document vectors are available to {others[0]}; "
             "expected auto, list or batch"
         )
-    if loss == CONTRASTIVE and n_ways == 1 and (negatives == LIST or batch_size == 1):
+    needs_batch = negatives == BATCH or bool(others)  # the others are compared with the whole corpus
+    if loss == CONTRASTIVE and n_ways == 1 and (negatives == LIST or (batch_size == 1 and needs_batch)):
         setting = "distill.negatives is list" if negatives == LIST else "distill.batch_size is 1"
         raise SettingError(
             f"mine.n_ways is 1 and {setting}, so a query's document is compared with no other; set mine.n_ways=8, "
