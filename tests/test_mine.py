@@ -69,6 +69,16 @@ def test_an_example_is_filled_to_its_width_where_the_corpus_has_enough():
     assert few.filled == 5 * len(QUERIES)
     others = [{hit.doc_id for hit in hits_of(query, 3)} - {query.doc_id} for query in QUERIES]
     assert all(hits <= set(doc_ids) for hits, doc_ids in zip(others, negatives(few).values(), strict=True))
+    # Results below the depth are documents like others, unless they score near the source.
+    below = mine(QUERIES, RUN, CORPUS, n_ways=8, max_share=1.0, depth=3)
+    assert (below.examples, below.filled) == (few.examples, few.filled)
+    (query, *_), every = QUERIES, [*CORPUS]
+    scores = {
+        doc_id: 1.0 - place / 100 for place, doc_id in enumerate(sorted(every, key=lambda id: id != query.doc_id))
+    }
+    found = [ScoredDoc(query.query_id, doc_id, score) for doc_id, score in scores.items()]
+    (example,) = mine([query], found, CORPUS, n_ways=8, max_share=0.9, depth=3).examples
+    assert all(scores[doc_id] <= 0.9 for doc_id in example.doc_ids[1:]) and len(example.doc_ids) == 8
 
 
 def test_a_query_without_hits_gets_documents_at_random():
@@ -275,5 +285,6 @@ def test_mined_examples_are_on_the_side_of_their_query(tmp_path):
 
 
 def test_a_run_without_negatives_names_the_settings_that_give_some(corpus, run_adapt, tmp_path, fake_llm, capsys):
-    assert run_adapt(corpus, tmp_path / "run", changes=("mine.depth=1",)) == 2
-    assert "raise mine.depth, or lower mine.skip_top" in capsys.readouterr().err
+    changes = ("mine.retriever=dense", "mine.max_share=1e-6", "mine.depth=1000")  # every result is near the source
+    assert run_adapt(corpus, tmp_path / "run", changes=changes) == 2
+    assert "raise mine.max_share" in capsys.readouterr().err

@@ -109,18 +109,22 @@ def mine(
         nonlocal filled
         rng = random.Random(f"{seed}:{query.query_id}")
         positive = next((hit.score for hit in hits if hit.doc_id == query.doc_id), None)
+
+        def is_near(hit: ScoredDoc) -> bool:
+            return max_share < 1 and _is_near(hit.score, positive, max_share)
+
         negatives: list[str] = []
         for hit in _in_order([hit for hit in hits[skip_top:depth] if hit.doc_id != query.doc_id], sampling, rng):
             if len(negatives) == n_ways - 1:
                 break
             reason = positives.reason(query, hit.doc_id)
-            if reason is None and max_share < 1 and _is_near(hit.score, positive, max_share):
+            if reason is None and is_near(hit):
                 reason = NEAR
             if reason is None:
                 negatives.append(hit.doc_id)
             else:
                 dropped[reason] += 1
-        seen = {query.doc_id, *(hit.doc_id for hit in hits)}
+        seen = {query.doc_id, *(hit.doc_id for place, hit in enumerate(hits) if place < depth or is_near(hit))}
         for place in rng.sample(range(len(by_id)), min(len(by_id), _DRAWS_PER_WAY * n_ways)):
             if len(negatives) == n_ways - 1:
                 break
@@ -161,7 +165,7 @@ class Mined(StageOutput):
 
     stage = "mine"
     kept_nothing = "no query got an example to train on"
-    advice: ClassVar[Mapping[str, str]] = {"no negatives": "raise mine.depth, or lower mine.skip_top"}
+    advice: ClassVar[Mapping[str, str]] = {NEAR: "raise mine.max_share"}
 
     @cached_property
     def examples(self) -> list[NWay]:
