@@ -138,7 +138,8 @@ def distill(
     max_sim
         Late interaction over the tokens of the query: mean, or sum (as in ColBERT; use student_temperature 1).
     contrastive
-        Weight of InfoNCE in the loss, 0 to 1. Its positive is always the source document, whatever the teacher says.
+        Weight of InfoNCE in the loss, 0 to 1. Its positives are the source document, whatever the teacher says, and
+        documents with the same score (label.false_negatives=positive), unless that is the lowest.
     contrastive_temperature
         Divisor of the student's similarities in InfoNCE; 0 uses student_temperature.
     mask_above
