@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,10 @@ import acclimate
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
 from acclimate.deploy.exports.model_card import origin
-from acclimate.deploy.exports.model_sides import Side
+from acclimate.deploy.exports.model_folders import write_folder
+from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.search.names import SystemName
+from acclimate.stages.runs import open_run
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,10 @@ def test_libraries_show_no_bars_of_their_own(finished, tmp_path, capfd):
     printed = capfd.readouterr()
     assert "SQLite finds 1.00" in printed.out
     assert "it/s]" not in printed.err
+
+
+def test_a_folder_of_late_interaction_reads_as_many_tokens_as_the_run(finished, tmp_path):
+    run, outputs = open_run(finished, "evaluate")
+    side = sides_of(run, outputs["distill"], "late-interaction:adapted")["document"]
+    write_folder(replace(side, max_tokens=9), tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 9

@@ -50,7 +50,11 @@ def write_folder(side: Side, folder: Path) -> None:
     with quiet():
         prompts = {side.task: side.prompt} if side.prompt else {}
         if side.kind in _NEWER:
-            model = _NEWER[side.kind](modules=copies_for_saving(side.modules), prompts=prompts, device="cpu")
+            modules = copies_for_saving(side.modules)
+            for module in modules:
+                if isinstance(module, Transformer):
+                    module.max_seq_length = side.max_tokens
+            model = _NEWER[side.kind](modules=modules, prompts=prompts, device="cpu")
             model.save_pretrained(str(folder), create_model_card=False)
         else:
             listing = [_write_module(number, module, side, folder) for number, module in enumerate(side.modules)]
