@@ -124,10 +124,14 @@ def _of_queries(member: Any, queries: Sequence[Query]) -> list[np.ndarray]:
 
 
 def least_cosine(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """The lowest cosine between vectors that should be equal; -1 where shapes differ."""
-    if any(left.shape != right.shape for left, right in zip(ours, theirs, strict=True)):
+    """The lowest cosine between vectors that should be equal; -1 where shapes differ.
+
+    Left out are texts of special tokens alone, such as an unknown script, for which libraries have no token vectors.
+    """
+    pairs = [(left, right) for left, right in zip(ours, theirs, strict=True) if len(right)]
+    if not pairs or any(left.shape != right.shape for left, right in pairs):
         return -1.0
-    return min(float(_cosines(left, right).min()) for left, right in zip(ours, theirs, strict=True))
+    return min(float(_cosines(left, right).min()) for left, right in pairs)
 
 
 def least_cosine_of_documents(member: Any, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
