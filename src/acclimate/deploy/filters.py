@@ -11,6 +11,7 @@ import json
 import math
 import operator
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -65,7 +66,7 @@ def _operand(field: str, name: str, operand: Any) -> Any:
     is_list = isinstance(operand, list | tuple | set)
     values = [_plain(each) for each in (operand if is_list else [operand])]
     kinds = str if name == "prefix" else str | int | float
-    is_finite = all(math.isfinite(each) for each in values if isinstance(each, float))
+    is_finite = all(abs(each) <= sys.float_info.max for each in values if isinstance(each, int | float))
     if not is_finite or not all(isinstance(each, kinds) for each in values) or (is_list and name != "any_of"):
         raise SettingError(f"filters: {field} is {quoted(operand)}; expected {_EXPECTED}")
     return values if name == "any_of" else values[0]
