@@ -25,10 +25,11 @@ setup: .venv/.made ## Create .venv with the acclimate command and the models dis
 demo: setup ## Adapt search to the Python documentation; run it again to resume.
 	@$(RUN)/acclimate adapt pydocs --out demo-run
 
+# Rewriting assertions takes each process 8 s in a fresh clone. So only what fails is repeated with it, for the values.
 test: .venv-test/.made ## Create a test environment and run all checks and tests in it.
 	@failed=""; \
 	$(CHECKS) \
-	echo "==> pytest"; $(PYTEST) || failed="$$failed pytest"; \
+	echo "==> pytest"; $(PYTEST) --assert=plain || { failed="$$failed pytest"; $(PYTEST) --last-failed; }; \
 	$(VERDICT)
 
 check: .venv-test/.made ## Run all checks and tests except the slow ones.

@@ -171,7 +171,7 @@ def test_reading_takes_time_by_length(tmp_path: Path, name: str, piece: str) -> 
         assert doc.text.startswith("first")
         return time.process_time() - started
 
-    assert seconds(200_000) < 0.2 + 8 * seconds(50_000)  # with the square: 16 times
+    assert seconds(100_000) < 0.1 + 8 * seconds(25_000)  # with the square: 16 times
 
 
 html_pieces = st.lists(
