@@ -16,13 +16,15 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tiny import write_cross_encoder
+from tiny import write_cross_encoder, write_llama
 
 import acclimate
+from acclimate import llm as llms
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
 from acclimate.base.loading import check_model, loading, tensor_shapes
 from acclimate.base.modules import max_positions
+from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.records import Doc, Query
 from acclimate.run.run import Run
@@ -55,6 +57,14 @@ def changed(**values):
 def test_an_encoder_is_no_cross_encoder(tiny_encoder):
     with pytest.raises(DataError, match="classifier"):
         check_model(str(tiny_encoder), "cross-encoder")
+
+
+def test_an_encoder_is_no_llm(tiny_encoder):
+    """Transformers would load its weights as a decoder's, which writes anything."""
+    with pytest.raises(DataError, match=r"an encoder \(bert\), which writes no text"):
+        llms.check_files(str(tiny_encoder))
+    with pytest.raises(DataError, match=r"an encoder \(bert\), which writes no text"):
+        print(Loaded(str(tiny_encoder), torch.float32).model)
 
 
 def test_shapes_are_those_of_the_tensors(tiny_encoder):
@@ -209,7 +219,8 @@ def test_every_model_of_a_hub_is_fetched_before_work_begins(changes, tmp_path, t
         raise OSError(f"{name} is not there")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
-    bases = [f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}", f"generate.llm={tiny_encoder}"]
+    write_llama(tmp_path / "llm")
+    bases = [f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}", f"generate.llm={tmp_path / 'llm'}"]
     with pytest.raises(AcclimateError, match="org/nowhere"):
         acclimate.adapt(
             write_corpus(tmp_path / "corpus.jsonl"),

@@ -12,6 +12,7 @@ import pytest
 from test_formats import refusal
 
 from acclimate.corpus.collections import load
+from acclimate.corpus.conversion import convert
 from acclimate.corpus.overwriting import refuse_replacing_collection
 
 ROWS = [{"id": f"d{number}", "text": f"text {number}", "year": str(number)} for number in range(24)]
@@ -56,6 +57,8 @@ def test_parts_are_the_file_that_was_written_in_parts(tmp_path, name):
     assert corpus.fingerprint == whole.fingerprint
     write(folder / name.format(3), [{"id": "new", "text": "text", "year": "1"}])
     assert "new" in load(folder, tmp_path).corpus
+    convert(folder, tmp_path / "one.jsonl", source_format="documents", target_format="documents")
+    assert load(tmp_path / "one.jsonl", tmp_path).corpus.fingerprint == load(folder, tmp_path).corpus.fingerprint
 
 
 def test_files_of_other_names_or_kinds_are_no_parts(tmp_path):

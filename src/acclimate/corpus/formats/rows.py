@@ -20,6 +20,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import exists, is_file, open_bytes, read_json, read_json_lines, read_lines
 from acclimate.base.json_values import json_error, json_value
 from acclimate.corpus.formats import tables
+from acclimate.corpus.formats.data_files import parts_of
 from acclimate.corpus.formats.fields import Place, as_json
 
 T = TypeVar("T")
@@ -138,9 +139,11 @@ def _list_of_objects(path: Path, line: int | None = None) -> DataError:
 
 
 def _shards(path: Path) -> list[Path]:
-    """The shards of a data set, in order, where a folder holds nothing else. Raises DataError for shards of several
+    """The parts of a file of rows, in order, where a folder holds nothing else. Raises DataError for shards of several
     splits, because test data must not be trained on.
     """
+    if parts := parts_of(path):
+        return parts
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     splits = [match["split"] for file in files if (match := _SHARD.fullmatch(file.name))]
     if len(splits) < len(files):
