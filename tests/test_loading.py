@@ -22,8 +22,9 @@ import acclimate
 from acclimate import llm as llms
 from acclimate.base import models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, SettingError
-from acclimate.base.loading import check_model, loading, tensor_shapes
+from acclimate.base.loading import check_model, loading
 from acclimate.base.modules import max_positions
+from acclimate.base.tensor_files import tensor_shapes
 from acclimate.llm.decoders.loaded import Loaded
 from acclimate.llm.decoders.tokenizer import Tokenizer
 from acclimate.records import Doc, Query

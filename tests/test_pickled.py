@@ -20,7 +20,8 @@ import acclimate
 from acclimate.base import models
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.kinds import kind_of
-from acclimate.base.loading import check_model, tensor_shapes
+from acclimate.base.loading import check_model
+from acclimate.base.tensor_files import tensor_shapes
 from acclimate.base.text import command
 from acclimate.records import Doc, Query
 from acclimate.search import scorers

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.base import files, loading, models
 from acclimate.base.errors import DataError
+from acclimate.base.tensor_files import weight_map
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,7 @@ def _pickles(part: Path) -> list[Path]:
 def _convert_weights(part: Path, target: Path, model: Any) -> None:
     from safetensors.torch import save_file
 
-    index = loading.weight_map(part / _INDEX) if (part / _INDEX).is_file() else {}
+    index = weight_map(part / _INDEX) if (part / _INDEX).is_file() else {}
     file_of: dict[str, str] = {}
     size = 0
     for path in _pickles(part):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from acclimate.base import models
-from acclimate.base.loading import tensor_shapes
+from acclimate.base.tensor_files import tensor_shapes
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
 
