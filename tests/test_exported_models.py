@@ -14,11 +14,13 @@ import pytest
 from safetensors import safe_open
 
 import acclimate
+from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
 from acclimate.deploy.exports.model_card import origin
 from acclimate.deploy.exports.model_folders import write_folder
 from acclimate.deploy.exports.model_sides import Side, sides_of
+from acclimate.deploy.exports.reranker_folder import difference
 from acclimate.search.names import SystemName
 from acclimate.stages.runs import open_run
 
@@ -143,6 +145,16 @@ def test_the_reranker_is_a_plain_cross_encoder(folders):
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"][0].endswith("ForSequenceClassification")
     assert "differ by 0.0" in " ".join(folders["hybrid+reranker"].manifest["lines"])
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("float32", 1e-4), ("bfloat16", 0.04)])
+def test_scores_read_back_differ_by_the_rounding_of_ours_alone(precision, rounding, monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "dtype_name", lambda: precision)
+    logits = np.linspace(-6, 4, 20)
+    assert difference(logits + rounding, logits, tmp_path) == pytest.approx(rounding)
+    for others in (1 / (1 + np.exp(-logits)), np.roll(logits, 1), logits * np.nan):
+        with pytest.raises(DataError, match=r"read back, a score is (\d+\.\d+|nan) from ours; expected at most 0\.\d+"):
+            difference(logits, others, tmp_path)
 
 
 def test_a_system_without_a_model_has_nothing_to_export(finished, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.base.files import atomic_folder, read_json, write_json, write_text
 from acclimate.deploy.exports import model_checks as checks
@@ -14,13 +16,16 @@ from acclimate.deploy.exports.model_card import reranker_card
 from acclimate.deploy.exports.model_folders import mend_tokenizer
 from acclimate.deploy.exports.source import Source
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _OURS = (
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
 )  # files of newer sentence-transformers
 _PAIRS = 20
-_CLOSE = 1e-3  # of logits
+_CLOSE = {"float32": 1e-3, "bfloat16": 0.02}  # of the largest logit, by the precision of ours; read back, it is float32
 
 
 def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
@@ -50,10 +55,17 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
         pairs = [(query, doc) for query, (_, doc) in zip(queries, docs, strict=True)]
         texts = [(query.text, doc.default_text()) for query, doc in pairs]
         ours = np.array(scorer.score([(query, doc.doc_id) for query, doc in pairs]))
-        worst = max(worst, float(np.abs(ours - checks.rated(into, texts, limit)).max()))
-    if worst > _CLOSE:
-        raise DataError(f"read back, a score is {worst:.4f} from ours; expected less than {_CLOSE}", path=folder)
+        worst = max(worst, difference(ours, checks.rated(into, texts, limit), into))
     return len(scorers), f"reranker: scores of {_PAIRS} pairs differ by {worst:.6f} at most"
+
+
+def difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], folder: Path) -> float:
+    """The largest difference between scores of the same pairs; raises DataError if it is more than rounding."""
+    worst = float(np.abs(ours - theirs).max())
+    allowed = _CLOSE[models.dtype_name()] * max(1.0, float(np.abs(theirs).max()))
+    if not worst <= allowed:
+        raise DataError(f"read back, a score is {worst:.4f} from ours; expected at most {allowed:.4f}", path=folder)
+    return worst
 
 
 def _copy(saved: Path, folder: Path) -> None:
