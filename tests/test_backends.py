@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def vllm(monkeypatch):
-    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # which gets settings of vLLM
     fake = fake_backends.vllm()
     monkeypatch.setitem(sys.modules, "vllm", fake)
     return fake
@@ -178,6 +178,7 @@ def test_vllm_is_started_with_safe_weights_a_prefix_cache_and_a_context_that_fit
     expected = {"load_format": "safetensors", "enable_prefix_caching": True, "max_model_len": 512, "model": folder}
     expected |= {"revision": "v1", "tokenizer_revision": "v1"}
     assert {name: engine.settings[name] for name in expected} == expected
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"  # no fork of a process that has asked for a GPU
 
 
 def test_vllm_gets_all_prompts_together(vllm, folder, tmp_path):

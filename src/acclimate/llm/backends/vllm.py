@@ -48,6 +48,8 @@ class _Engine:
     def module(self) -> Any:
         """The vllm package. Raises MissingExtra without it."""
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read on import; the library is silent
+        # By default vLLM forks unless CUDA is initialized, though asking torch for a GPU already forbids it in a fork.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         try:
             return importlib.import_module("vllm")
         except ImportError:
