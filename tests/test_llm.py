@@ -119,6 +119,8 @@ def test_tokens_are_drawn_as_often_as_they_are_likely_within_top_p():
         found = torch.bincount(tokens, minlength=4) / 2000
         assert found.tolist() == pytest.approx(shares, abs=0.002)
         assert logprobs.tolist() == pytest.approx(logits[0][tokens].tolist(), abs=1e-5)
+    furthest = torch.tensor([1 - 2**-26])  # 1 in float32
+    assert _sampled(logits[:1], furthest, 1.0, 0.79)[0].tolist() == [2]
 
 
 def test_a_batch_answers_as_its_prompts_do_alone(tiny):

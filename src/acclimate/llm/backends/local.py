@@ -187,7 +187,9 @@ def _sampled(
     """The token of each row at its point, in [0, 1), of the nucleus with probability `top_p`; returns as `_greedy`."""
     logits = logits.float()
     shares, order = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
-    shares = torch.where(shares.cumsum(-1) - shares < top_p, shares, 0.0).cumsum(-1)
-    ranks = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True).clamp_max(shares.shape[-1] - 1)
-    tokens = order.gather(1, ranks)
+    is_likely = shares.cumsum(-1) - shares < top_p
+    last = is_likely.sum(-1, keepdim=True).clamp_min(1) - 1
+    shares = torch.where(is_likely, shares, 0.0).cumsum(-1)
+    ranks = (shares <= points[:, None] * shares[:, -1:]).sum(-1, keepdim=True)
+    tokens = order.gather(1, ranks.minimum(last))  # in float32 a point just below 1 is 1, above every sum
     return tokens[:, 0], logits.log_softmax(-1).gather(1, tokens)[:, 0]
