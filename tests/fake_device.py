@@ -27,8 +27,8 @@ class AsCuda(str):
 
 
 _aten = torch.ops.aten
-# Operations that move tensors between devices, or accept indexes from the CPU.
-_MIXING = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor, _aten.index_put_.default}
+_MOVING = {_aten.copy_.default, _aten._to_copy.default}  # between devices
+_INDEXING = {_aten.index.Tensor, _aten.index_put_.default}  # indexes of what is there may come from the CPU
 # Operations that wait for a GPU: they need its numbers on the CPU, or to determine a size.
 _WAITING = {_aten._local_scalar_dense.default, _aten.nonzero.default, _aten.masked_select.default, _aten.equal.default}
 waits: list[str] = []  # operations that would have waited for the GPU
@@ -117,7 +117,9 @@ def run(func, args, kwargs):
     tensors: list[torch.Tensor] = []
     _changed((args, kwargs), tensors.append)
     remote = [one for one in tensors if isinstance(one, Remote)]
-    if remote and func not in _MIXING and any(one.dim() for one in tensors if not isinstance(one, Remote)):
+    free = [] if func not in _INDEXING or not isinstance(args[0], Remote) else [*map(id, args[1])]
+    here = [one for one in tensors if not isinstance(one, Remote) and id(one) not in free]
+    if remote and func not in _MOVING and any(one.dim() for one in here):
         raise RuntimeError(f"Expected all tensors to be on the same device, found two in {func}")
     wanted = kwargs.get("device")
     is_remote = bool(remote) if wanted is None else torch.device(wanted).type == NAME

@@ -39,6 +39,22 @@ def a_few_at_once(monkeypatch):
     monkeypatch.setattr(FourBits, "__getitem__", few)
 
 
+def test_the_fake_device_refuses_what_a_gpu_refuses(elsewhere):
+    here = torch.arange(3)
+    there = here.to(NAME)
+    there[here] = there[here]
+    assert (there + torch.tensor(1)).cpu().tolist() == [1, 2, 3]
+    for mixed in (
+        lambda: here[there],
+        lambda: there.__setitem__(here, here + 1),
+        lambda: here.__setitem__(here, there),
+        lambda: here + there,
+        lambda: there.numpy(),
+    ):
+        with pytest.raises((RuntimeError, TypeError)):
+            mixed()
+
+
 @pytest.mark.parametrize("tokens_as", TOKENS)
 def test_documents_are_compared_with_queries_on_the_device(tokens_as, as_cuda, tiny_encoder, tmp_path, monkeypatch):
     base = Encoder.load(str(tiny_encoder), max_tokens=64)
