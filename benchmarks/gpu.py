@@ -66,7 +66,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("answers", "stages", "queries", "writing", "rates", "profile")
 TABLES = ("writing", "rates", "profile")
 LAST_LINES = 15  # shown of the log of a failed part
-PROFILED, ENCODED = 600, 4096  # documents
+PROFILED, ENCODED = 300, 4096  # documents
 SLICE = ["sample.n_docs=300", "train.max_queries=100", "evaluate.max_queries=50"]
 SMALL = ["sample.n_docs=36", "sample.dev_share=0.3", "sample.min_chars=10", "index.max_tokens=48", "mine.n_ways=3"]
 SMALL += ["train.max_tokens=48", "label.n_ways=8", "distill.epochs=1", "evaluate.rerank_depth=5"]
@@ -147,7 +147,7 @@ def command_of(name: str, given: argparse.Namespace) -> list[str]:
         "rates": ["rates.py", given.corpus, f"--docs={ENCODED}", f"--out={given.out}"],
         "profile": [
             "stage_profile.py", given.corpus, f"--docs={PROFILED}", f"--out={given.out}",
-            "--set=evaluate.max_queries=200", *changes,
+            "--set=evaluate.max_queries=100", *changes,
         ],
     }[name]  # fmt: skip
     return [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
