@@ -62,6 +62,22 @@ def shard_lost(folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def layered(activation):
+    """With a layer behind the pooling."""
+
+    def add(folder):
+        modules = json.loads((folder / "modules.json").read_text())
+        layer = folder / "2_Dense"
+        layer.mkdir()
+        save_file({"linear.weight": torch.eye(32), "linear.bias": torch.zeros(32)}, layer / "model.safetensors")
+        shape = {"in_features": 32, "out_features": 32, "activation_function": activation}
+        (layer / "config.json").write_text(json.dumps(shape))
+        modules.insert(2, {"path": layer.name, "type": "sentence_transformers.models.Dense"})
+        (folder / "modules.json").write_text(json.dumps(modules))
+
+    return add
+
+
 BROKEN = {
     "no configuration": lambda folder: (folder / "config.json").unlink(),
     "a configuration that is a list": written("config.json", b"[1]"),
@@ -92,6 +108,11 @@ BROKEN = {
     "a configuration of the tokenizer that is a list": written("tokenizer_config.json", b"[]"),
     "a configuration of the library that is a list": written("config_sentence_transformers.json", b"[]"),
     "a configuration of the library that is no JSON": written("sentence_bert_config.json", b"\xff"),
+    "a length that is text": written("sentence_bert_config.json", b'{"max_seq_length": "64"}'),
+    "a length below 0": written("tokenizer_config.json", b'{"model_max_length": -1}'),
+    "half a token": written("sentence_bert_config.json", b'{"max_seq_length": 64.5}'),
+    "prompts that are numbers": written("config_sentence_transformers.json", b'{"prompts": {"query": 5}}'),
+    "an activation that the library replaces": layered("os.system"),
     "a path that leads out": written("modules.json", b'[{"path": "../../up", "type": "models.Transformer"}]'),
 }
 

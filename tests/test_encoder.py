@@ -210,6 +210,10 @@ def test_what_cannot_be_a_base_says_so(tiny_encoder, data, base, tmp_path):
     weights.rename(weights.with_name("pytorch_model.bin"))
     with pytest.raises(DataError, match="pickled weights are never loaded"):
         Encoder.load(str(projected))
+    pooling = shutil.copytree(tiny_encoder, tmp_path / "wider") / "1_Pooling" / "config.json"
+    pooling.write_text('{"embedding_dimension": 40, "pooling_mode": "mean"}')
+    with pytest.raises(DataError, match="wider: it gives vectors of 32 dimensions; expected 40, by its modules"):
+        Encoder.load(str(pooling.parents[1]))
 
 
 def test_what_a_model_says_of_its_use_is_part_of_it(tiny_encoder, tmp_path):

@@ -18,6 +18,7 @@ from typing import Any
 from acclimate.base import distributed, files, models
 from acclimate.base.errors import AcclimateError, DataError, OutOfMemory, is_out_of_memory
 from acclimate.base.kinds import kind_of
+from acclimate.base.model_values import check_values
 from acclimate.base.tensor_files import Shapes, weight_shapes
 from acclimate.base.text import counted, reason_of
 
@@ -29,13 +30,6 @@ _TOKENIZERS = (
     "spiece.model",
     "spm.model",
     "sentencepiece.bpe.model",
-)
-_OBJECTS = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
 )
 _RENAMED = {"gamma": "weight", "beta": "bias"}  # of layer norms in old checkpoints
 
@@ -104,10 +98,7 @@ def check_model(name: str, kind: str | None = "encoder") -> None:
     transformer = transformer_folder(folder)
     models.check_modules(folder)
     if transformer is not None:
-        for part in {folder, transformer}:
-            for path in (part / name for name in _OBJECTS):
-                if path.is_file() and not isinstance(files.read_json(path), dict):
-                    raise DataError("expected a JSON object", path=path)
+        check_values(folder, transformer)
         _check_folder(transformer, kind)
 
 

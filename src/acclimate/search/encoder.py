@@ -25,7 +25,7 @@ from acclimate.base import models
 from acclimate.base.digests import fingerprint, folder_fingerprint
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.gpu import on_device
-from acclimate.base.loading import loading
+from acclimate.base.loading import loading, naming
 from acclimate.base.memory import TOKENS_AT_ONCE, Halving, batches, tokens_at_once
 from acclimate.base.modules import max_positions
 from acclimate.search.encoded import Encoded, Task, Tokens
@@ -67,7 +67,8 @@ class Encoder:
         """Load the encoder of a model name (see `models`), truncating at `max_tokens`, special tokens included.
 
         Raises SettingError for a model that is not supported: one with different query and document encoders, without a
-        transformer, or with fewer vectors than tokens. Raises DataError for pickled weights.
+        transformer, or with fewer vectors than tokens. Raises DataError for pickled weights, and for a model that
+        cannot encode a text.
         """
         weights, folder = models.weights_fingerprint(name), models.folder(name)
         models.check_modules(folder)
@@ -80,7 +81,14 @@ class Encoder:
         if not isinstance(model[0], Transformer) or any(isinstance(module, BaseTokenPooling) for module in model):
             parts = ", ".join(type(module).__name__ for module in model)
             raise SettingError(f"{name} is made of {parts}; expected a Transformer, with a vector for each token")
-        return cls(model, name=name, weights=weights, max_tokens=max_tokens, prompts=prompts)
+        with naming(folder):
+            encoder = cls(model, name=name, weights=weights, max_tokens=max_tokens, prompts=prompts)
+            dim = len(encoder.encode([""])[0].pooled)
+        if dim != encoder.dim:
+            raise DataError(
+                f"it gives vectors of {dim} dimensions; expected {encoder.dim}, by its modules", path=folder
+            )
+        return encoder
 
     @classmethod
     def load_student(cls, folder: Path, *, max_tokens: int = 256) -> Encoder:
