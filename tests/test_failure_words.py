@@ -14,12 +14,15 @@ PHRASES = {
         this exceeds the available context; exceeded model token limit; total tokens exceed 8; tokens in request
         prompt tokens 9 are greater than 8; string_above_max_length; context the overflows
         range of input length should be 1 to 8; max_prompt_length; prompt 超长; 文本过长
+        text exceeds 8 characters; input exceeds n_ctx; prompt length 9 exceeds max_seq_len 8; too many total text bytes
+        max_tokens must be at least 1, got -20
     """,
     (429, Outcome.TOO_LONG): "request too large",
     (400, Outcome.REFUSED): """
         content_filter; content policy; content exists risk; data_inspection_failed; moderated; flagged; inappropriate
         safety system; prohibited content; unsafe input; sensitive words; usage policy; responsible AI policies
         risk control; high risk; prohibited use; guardrail; 敏感; 不安全; 违规
+        content_safety; acceptable use policy; potentially harmful
     """,
     (403, Outcome.STOP): """
         flagged account; flagged organization; flagged organisation; flagged api key; flagged billing
@@ -28,6 +31,7 @@ PHRASES = {
     (429, Outcome.STOP): """
         insufficient_quota; insufficient balance; out of credits; not enough funds; no balance; balance is too low
         billing_hard_limit; billing limit; payment required; 余额不足; 欠费
+        monthly spend limit; spending limit; you will regain access on 2030-01-01; add 10 credits
     """,
     (500, Outcome.STOP): """
         api key not valid; missing api key; the model is not available; model_not_found; no models loaded; unknown model
@@ -92,7 +96,8 @@ def test_the_words_of_an_error_are_shown_whatever_they_are_called():
     names = (
         "message msg detail error errors code type status param reason title error_description error_type metadata raw"
     )
-    for name in (*names.split(), "reasons", "body", "fault", "failed_generation"):
+    names += " reasons body fault failed_generation field property parameter name invalid-params invalid_params"
+    for name in names.split():
         assert failure(400, {"error": {name: "odd words", "input": "a document"}}).message == "status 400: odd words", (
             name
         )

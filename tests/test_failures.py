@@ -160,11 +160,7 @@ LOGPROBS = [
     (400, error("Unknown field", param="logprobs", allowed=["temperature", "top_p"])),
 ]
 OTHERS = [
-    (
-        "temperature",
-        400,
-        error("Unsupported value: 'temperature' does not support 0 with this model", param="temperature"),
-    ),
+    ("temperature", 400, error("Unsupported value: 'temperature' does not support 0", param="temperature")),
     ("temperature", 422, {"error": "Input validation error: `temperature` must be strictly positive"}),
     ("top_p", 400, error("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")),
     ("top_p", 422, {"error": "Input validation error: `top_p` must be > 0.0 and < 1.0"}),
@@ -172,6 +168,9 @@ OTHERS = [
     ("stop", 400, error("Unsupported parameter: 'stop' is not supported with this model.", param="stop")),
     ("stop", 422, {"detail": [{"loc": ["body", "stop"], "msg": "Extra inputs are not permitted"}]}),
     ("temperature", 400, error("Unsupported field temperature; known: seed", param="temperature")),
+    ("seed", 422, {"message": "not permitted", "errors": [{"field": "seed"}]}),
+    ("seed", 400, {"title": "Bad Request", "errors": {"seed": ["not allowed"], "input": "top_p"}}),
+    ("seed", 400, {"title": "Bad Request", "invalid-params": [{"name": "seed", "reason": "neither is top_p"}]}),
 ]
 
 
@@ -295,6 +294,6 @@ def test_a_page_is_known_by_its_start_and_told_by_its_title():
 
 
 def test_more_tokens_than_a_server_gives_name_the_setting():
-    words = "max_tokens is too large: 64. This model supports at most 32 completion tokens"
-    found = failure(400, {"error": {"message": words, "param": "max_tokens"}})
-    assert (found.means, "generate.max_new_tokens" in found.hint) == (Outcome.STOP, True)
+    for words in ("max_tokens is too large: 64", "This model supports at most 4,096 completion tokens"):
+        found = failure(400, {"error": {"message": words}})
+        assert (found.means, "generate.max_new_tokens" in found.hint) == (Outcome.STOP, True)

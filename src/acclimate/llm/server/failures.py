@@ -22,8 +22,9 @@ PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _LONGEST_MESSAGE = 300  # characters
 _MESSAGE_KEYS = (
     "message msg detail error errors code type status param loc reason title error_description error_type metadata raw "
-    "reasons body fault failed_generation"
+    "reasons body fault failed_generation field property parameter name invalid-params invalid_params"
 ).split()
+_FIELD_KEYS = ("param", "loc", "field", "property", "parameter", "name")  # of these, the names of the request's fields
 
 
 class Outcome(Enum):
@@ -64,26 +65,30 @@ class _Rule(NamedTuple):
 _TOO_LONG = r"""
     context[ _-]?(?:length|window|size|limit)
     | (?:prompt|input|request|messages?|string|text)\b.{0,60}\btoo[ ](?:long|large)
-    | (?:prompt|input)\b.{0,80}\b(?:exceeds?|longer[ ]than)\b.{0,60}\b(?:maximum|limit|tokens|allowed|length)
+    | (?:prompt|input|text)\b.{0,80}\b(?:exceeds?|longer[ ]than)\b
+      .{0,60}\b(?:maximum|limit|tokens|characters|bytes|allowed|length|n_ctx|max_seq_len)
     | maximum[ ](?:prompt|input|sequence|model)[ ](?:length|tokens) | too[ ]many[ ](?:input[ ])?tokens
     | inputs`?[ ](?:tokens[ ]\+|must[ ]have[ ]less[ ]than) | reduce[ ]the[ ]length[ ]of
     | exceeds?[ ]the[ ]available[ ]context | exceed(?:ed|s)?\b.{0,20}\btoken[ ]limit | total[ ]tokens[ ]exceed
     | tokens[ ]in[ ]request | (?:prompt|input)[ ](?:length|tokens)\b.{0,60}\b(?:less|greater)[ ]than
+    | total[ ]text[ ]bytes | max_tokens`?'?[ ]must[ ]be[ ]at[ ]least[ ]1,[ ]got[ ]-
     | string_above_max_length | context[ ]the[ ]overflows | range[ ]of[ ]input[ ]length | max_prompt_length
     | (?:prompt|输入|文本).{0,12}(?:超长|超出|超过|过长)
 """
 _REFUSED = r"""
-    content[ _-]?(?:filter|policy|management|moderation|exists[ ]risk) | data_inspection_failed | \bmoderat(?:ion|ed)\b
-    | \bflagged\b | inappropriate | safety[ _](?:system|filter|settings|reasons?|check) | prohibited[ _]content
-    | (?:sensitive|unsafe|harmful)[ ](?:content|words?|information|input) | (?:usage|responsible).{0,12}polic(?:y|ies)
-    | risk[ _-]control | high[ ]risk | prohibited[ ]use | guardrails? | 敏感 | 不安全 | 违规
+    content[ _-]?(?:filter|policy|management|moderation|safety|exists[ ]risk) | data_inspection_failed
+    | \bmoderat(?:ion|ed)\b | \bflagged\b | inappropriate | safety[ _](?:system|filter|settings|reasons?|check)
+    | prohibited[ _]content
+    | (?:sensitive|unsafe|harmful)[ ](?:content|words?|information|input)
+    | (?:usage|responsible|acceptable[ ]use).{0,12}polic(?:y|ies)
+    | potentially[ ]harmful | risk[ _-]control | high[ ]risk | prohibited[ ]use | guardrails? | 敏感 | 不安全 | 违规
 """
 _ACCOUNT = r"\baccount\b|\borgani[sz]ation\b|api[ _-]?key|\bbilling\b|authenti|permission|unauthorized"
 _NO_KEY = r"api[ ]key[ ]not[ ]valid|(?:invalid|incorrect|missing)[ ]api[ _-]?key"
 _NO_CREDIT = r"""
     insufficient[ _-]?(?:quota|credits?|balance|funds) | (?:out[ ]of|not[ ]enough|no)[ ](?:credits?|balance|funds)\b
     | (?:credit[ ]balance|balance)[ ]is[ ]too[ ]low | billing[ _](?:hard[ _])?limit
-    | payment[ ]required | 余额不足 | 欠费
+    | spend(?:ing)?[ ]limit | regain[ ]access[ ]on | add[ ][\d,]+[ ]credits | payment[ ]required | 余额不足 | 欠费
 """
 _NO_MODEL = r"""
     model\b.{0,120}\b(?:not[ ](?:found|exist|available|loaded|supported|served)|does[ ]not[ ]exist|doesn['’]t[ ]exist
@@ -120,7 +125,7 @@ _LOST = (
     ),
 )
 _ADDRESS = "does the address end as the server's API does, such as in /v1?"
-_MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b"  # more than the server allows
+_MAX_TOKENS = r"\bmax_(?:completion_|output_|new_)?tokens\b | at[ ]most[ ][\d,]+[ ](?:completion|output)[ ]tokens"
 _TABLE = (
     _Rule(Outcome.STOP, words=_NO_CREDIT, hint="the account has no credit or quota left"),
     _Rule(Outcome.STOP, statuses=(402,), hint="the account has no credit or quota left"),
@@ -155,7 +160,7 @@ def failure(status: int | None, body: Any) -> Failure:
     words = message_of(body)
     http_status = _status_in(body) if status is None or status < 300 else status
     row = next(row for row in _TABLE if _fits(row, http_status, words))
-    fields = " ".join(f"'{part}'" for part in _messages(body, only=("param", "loc")))
+    fields = " ".join(f"'{part}'" for part in _messages(body, only=_FIELD_KEYS))
     message = f"status {http_status}: {words or _phrase(http_status)}" if http_status else words
     return Failure(row.means, message, row.hint, http_status, fields, wait_in(" ".join(_messages(body))))
 
@@ -200,6 +205,9 @@ def _messages(body: Any, key: str = "", only: tuple[str, ...] = ()) -> Iterator[
         for name in _MESSAGE_KEYS:  # without the request, which some servers echo
             if name in named:
                 yield from _messages(named[name], name, only)
+        for name, value in named.items() if key == "errors" else ():  # by field, as ASP.NET writes them
+            if name not in _MESSAGE_KEYS:
+                yield from _messages({"field": name, "message": value}, only=only)
     elif isinstance(body, list) and key == "loc":  # where in the request
         yield ".".join(map(str, body))
     elif isinstance(body, list):
