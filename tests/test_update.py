@@ -15,6 +15,7 @@ from files_page import undocumented
 
 import acclimate
 from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.base.text import command
 from acclimate.cli.main import main
 from acclimate.corpus.collections import Collection, passages
 from acclimate.corpus.documents import Corpus
@@ -285,7 +286,7 @@ def test_stages_that_were_made_again_make_an_update_void(copied, tmp_path, caplo
         path.write_text(json.dumps({**void, "kept": kept}))
         caplog.clear()
         assert open_latest(copied)[0].updated_folder is None
-        assert caplog.text.count("whose documents are not searched") == said
+        assert caplog.text.count(command("update", copied, "NEWDOCS")) == said
     path.write_text(json.dumps({**facts, "files": {"bm25/vocab.index.json": {"sha256": "", "bytes": 1}}}))
     with pytest.raises(DataError, match="not as the update made it; remove"):
         open_latest(copied)

@@ -59,8 +59,9 @@ class Budget:
             for llm in [llms[stage]] if stage else llms.values():
                 if limit.cost is not None and price(llm, self.prices) is None:
                     raise SettingError(
-                        f"--max-cost: the price of {llm} is not known; put it into a file like "
-                        "acclimate/llm/prices.toml and add --prices FILE, or use --max-tokens"
+                        f"--max-cost: the price of {llm} is not known; add --prices FILE, a TOML file with a "
+                        f'table ["{_priced(llm)}"] of prompt and completion in dollars per million tokens, or use '
+                        "--max-tokens"
                     )
 
     def cost(self, llm: str, tokens: Mapping[str, int]) -> float | None:
@@ -125,13 +126,18 @@ def price(llm: str, user_prices: Path | None = None) -> Price | None:
 
     Raises DataError for an invalid price file.
     """
-    name = llm.partition("@http")[0].replace("openai-completions:", "openai:")
+    name = _priced(llm)
     if not name.startswith("openai:"):
         return Price(0.0, 0.0)
     for path in (user_prices, _OURS):
         if path is not None and name in (table := read_prices(path)):
             return table[name]
     return None
+
+
+def _priced(llm: str) -> str:
+    """The name of an LLM in price files: without its server's address, whether it chats or completes."""
+    return llm.partition("@http")[0].replace("openai-completions:", "openai:")
 
 
 def cost(ledger: Ledger, user_prices: Path | None = None) -> float | None:

@@ -209,7 +209,8 @@ def open_latest(folder: Path) -> tuple[Run, Outputs]:
     if update.facts["made_of"] != index_fingerprints(outputs):
         updated = run.input.folder / update.kept.documents
         if not updated.is_file() or Corpus.open(updated).fingerprint != run.input.documents.fingerprint:
-            distributed.say("update", "stages were made again since the last update, whose documents are not searched")
+            again = command("update", folder, "NEWDOCS")
+            distributed.say("update", f"stages were made again since the last update; to search its documents: {again}")
         return run, outputs
     run.updated_folder, run.kept = update.folder, update.kept
     return run, outputs
