@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from acclimate.cli import stage_commands
 from acclimate.run.recipes import load_recipe, recipe_names
-from acclimate.run.settings import as_text, settings_of
+from acclimate.run.settings import as_text, resolve, settings_of
 from acclimate.stages.chain import STAGES
 
 DOCS = Path(__file__).resolve().parent
@@ -32,15 +32,17 @@ def settings() -> str:
         "",
         "Each stage is a function, and its settings are the keyword arguments of that function. Change one with",
         "`--set stage.setting=value`, with the option of the stage's own command (`acclimate mine run --n-ways 8`), or",
-        "in a recipe: a TOML file with a table for each stage.",
+        "in a recipe: a TOML file with a table for each stage. The recipe of `acclimate adapt` is `quick` by default;",
+        "its values stand behind the defaults that they replace.",
     ]
+    quick = resolve(STAGES, load_recipe("quick"))
     for stage, function in STAGES.items():
         lines += ["", f"## {stage}", "", (function.__doc__ or "").strip().partition("\n")[0], ""]
         lines += _table("setting", "default", "values", "what it does")
         for setting in settings_of(function).values():
-            lines.append(
-                _row(f"`{setting.name}`", _shown(setting.default), *map(_escaped, (setting.values, setting.help)))
-            )
+            default, value = _shown(setting.default), _shown(quick[stage][setting.name])
+            shown = default if value == default else f"{default}, quick: {value}"
+            lines.append(_row(f"`{setting.name}`", shown, *map(_escaped, (setting.values, setting.help))))
     lines += [
         "",
         "## Recipes",
@@ -64,6 +66,10 @@ def commands() -> str:
         "",
         "Results go to stdout, progress and errors to stderr. Exit codes: 0 success, 2 a mistake that a message",
         "explains, 3 a budget was reached (state kept), 130 interrupted, 143 terminated, 129 hung up (state kept).",
+        "",
+        "`index` to `evaluate` run the pipeline up to one stage, with [its settings](settings.md) as options, such as",
+        f"`acclimate mine run --n-ways 8`. {stage_commands.ALL_STAGES}",
+        "`--corpus CORPUS` starts a new run, and `--executor` takes a Ray cluster, as in `adapt`.",
     ]
     order = ["adapt", *STAGES]
     texts = dict(_commands(app))
@@ -87,11 +93,8 @@ def _command(name: str, command: App, default_parameter: Parameter | None) -> li
     """What it is for, how one types it, and its options; those of a stage are its settings."""
     text = _escaped(inspect.cleandoc(command.help).partition("\nParameters\n")[0].strip())
     if name in STAGES:
-        return [
-            text,
-            "",
-            f"`acclimate {name} RUN-DIR [--corpus CORPUS]`, with [its settings](settings.md#{name}) as options.",
-        ]
+        summary = text.removesuffix(stage_commands.ALL_STAGES).strip()
+        return [summary, "", f"`acclimate {name} RUN-DIR [OPTIONS]`: [settings](settings.md#{name})."]
     usage, rows = [f"acclimate {name}"], []
     for argument in command.assemble_argument_collection(default_parameter=default_parameter, parse_docstring=True):
         is_named = argument.index is None
@@ -125,7 +128,7 @@ def _escaped(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"`{as_text(value)}`" if value != "" else ""
+    return f"`{text}`" if (text := as_text(value)) else ""
 
 
 PAGES = {"../src/acclimate/cli/stages.json": stages, "settings.md": settings, "commands.md": commands}

@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
+import acclimate
 from acclimate import __version__
 from acclimate.base.errors import AcclimateError
+from acclimate.cli import adapt_command, run_commands
 from acclimate.cli.main import main
+from acclimate.corpus.formats import extraction
+from acclimate.deploy.exports.formats import FORMATS
 from acclimate.run.description import RETIRED
 from acclimate.run.recipes import load_recipe
 from acclimate.run.settings import resolve, settings_of
 from acclimate.stages.chain import STAGES
+from acclimate.stages.filter import NAMES as FILTERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -134,6 +139,17 @@ def test_every_file_of_the_project_that_is_named_exists(page):
         return
     for name in re.findall(r"`((?:src|docs|benchmarks|tests|examples)/[\w./-]+)`", page.read_text(encoding="utf-8")):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_every_kind_of_file_and_every_format_of_an_export_is_named():
+    for text in (adapt_command.adapt.__doc__, acclimate.adapt.__doc__, (ROOT / "README.md").read_text()):
+        assert [ending for ending in extraction.FORMATS if ending not in (text or "")] == []
+    assert [name for name in FORMATS if name not in (run_commands.export.__doc__ or "")] == []
+
+
+def test_every_filter_is_on_the_page_of_filters():
+    page = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8").partition("## Filters")[2]
+    assert [name for name in FILTERS if f"\n| `{name}` |" not in page] == []
 
 
 def test_the_changelog_begins_with_this_version():

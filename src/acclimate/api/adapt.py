@@ -65,55 +65,54 @@ def adapt(
     Parameters
     ----------
     corpus
-        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv or .parquet file, or one of TREC's <DOC>s; a folder of .txt, .md,
-        .rst, .adoc, .html, .ipynb, .epub, .odt, .pdf, .docx and .pptx files; a collection of the field by name, such as
+        A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv, .parquet or TREC <DOC> file; a folder of .txt, .md, .rst,
+        .adoc, .html, .ipynb, .epub, .odt, .odp, .pdf, .docx and .pptx files; a public collection by name, such as
         `beir/scifact` or `lotte/lifestyle/dev/search`; `irds:ID`; or `pydocs`, the documentation of this Python. Or the
-        documents themselves, any iterable of `Doc`s or of dicts with `_id`, `text`, perhaps `title`, and other fields;
+        documents themselves: any iterable of `Doc`s, or of dicts with `_id`, `text`, perhaps `title`, and other fields;
         they are written to a file in `out`.
     out
-        Folder for everything that is made.
+        Output folder.
     recipe
-        Settings by name, or a TOML file of your own; several by commas, of which the later counts. See docs/recipes.md.
+        A named recipe (see `recipes`) or a TOML file; separate several with commas, later ones take precedence.
     queries
-        Queries of your own to measure on, as BEIR queries.jsonl; with `qrels`.
+        Queries to measure on: BEIR's queries.jsonl, a table of ids and texts, or TREC topics. Needs `qrels`.
     qrels
-        Judgments for them, as BEIR or TREC qrels.
+        Judgments for `queries`, as BEIR or TREC qrels.
     log
-        Real queries without judgments, as people keep or export them: a .txt file with a query a line, or a .jsonl,
-        .csv or .tsv file. Personal data is cut out of them first; see docs/queries.md.
+        Real queries without judgments: a .txt file with one query per line, or a .jsonl, .csv or .tsv export of a
+        search engine or analytics tool. Personal data is removed first; see docs/queries.md.
     from_queries
-        Synthetic queries, your own or published ones, in the place of those that an LLM would write: ours, those of
-        InPars or GPL, or a BEIR folder.
+        Existing synthetic queries to use instead of asking an LLM: of acclimate, InPars, GPL and others, or a BEIR
+        folder.
     from_nway
-        Training examples, in the place of those that would be mined, or, with scores, of the lists that a teacher would
-        rate; `from_queries` has the texts of their queries where they carry none.
+        Existing training examples to use instead of mining or, if they have scores, instead of labelling. If they lack
+        query texts, give them with `from_queries`.
     first_stage
-        A TREC run or a ranking of ColBERT, by an engine of your own for the queries that measure, to compare with.
+        Results of your own engine for the evaluation queries, to compare with: a TREC run or a ColBERT ranking.
     reranker
-        Somebody's reranker, by folder, Hugging Face id or as label.teachers has them, in the place of one that would be
-        trained here; it reads train.max_tokens.
+        Existing reranker to use instead of training one: a folder, a Hugging Face id, or a scorer as in label.teachers.
+        It reads train.max_tokens.
     seed
-        Every draw follows from it; that of the recipe, or 0, where none is given. (Settings of the stage `seed` go into
-        `settings`.)
+        Random seed; by default the recipe's, or 0. (Settings of the stage `seed` go into `settings`.)
     max_cost
-        Stop when LLM calls have cost this many US dollars in all, or by stage: `{"generate": 2.5}`. Local LLMs cost
-        nothing.
+        Stop when LLM calls have cost this many US dollars in total, or by stage: `{"generate": 2.5}`. Local LLMs are
+        free.
     max_tokens
-        Stop when LLMs have read and written this many tokens in all, or by stage.
+        Stop when LLMs have read and written this many tokens in total, or by stage.
     prices
-        TOML file with the prices of LLMs: `["openai:MODEL"]` with prompt and completion, dollars per million tokens.
+        TOML file with LLM prices: a table ["openai:MODEL"] with prompt and completion, in dollars per million tokens.
     batch
-        Write what an LLM behind a server is to answer to this file, for a batch endpoint, and stop.
+        Write the LLM requests to this file for a batch endpoint, and stop. Load the results with `Answers.fill`.
     executor
-        `ray`, or `ray://HOST:PORT`: the workers of a Ray cluster encode, write, search and rate; see
-        docs/how-to/several-machines.md.
+        Ray cluster whose workers encode, generate, search and score: `ray://HOST:10001`, or `ray` for RAY_ADDRESS or a
+        cluster on this machine; see docs/how-to/several-machines.md.
     progress
-        A callable that gets stage, done, total and unit; None for silence; "auto" for a bar in a terminal or a
-        notebook and else lines in the log `acclimate`.
+        A callable that gets stage, done, total and unit; None for silence; "auto" for a progress bar in a terminal or a
+        notebook, and else lines in the log `acclimate`.
     settings
         Settings to change: by stage, or as `stage.setting=value` texts.
     **stages
-        The same for one stage: `sample={"n_docs": 500}`. docs/settings.md has all of them.
+        The same for one stage: `sample={"n_docs": 500}`. docs/settings.md lists all of them.
     """
     provided = Provided.of(
         queries=queries, qrels=qrels, log=log,

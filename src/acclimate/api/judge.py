@@ -95,33 +95,34 @@ def judge(
 ) -> Judgment:
     """Have an LLM grade the top results of every system of a finished run, and measure the systems by the grades.
 
-    If nobody labelled queries, the verdict then rests on these grades, and the report is rewritten. Calling it again
-    repeats no request. Raises SettingError for an unknown LLM and for one whose answers are not grades, DataError for
+    Without labelled queries, the verdict then rests on these grades, and the report is rewritten. Calling it again
+    repeats no LLM call. Raises SettingError for an unknown LLM and for one whose answers are not grades, DataError for
     files that cannot be used, LLMError for a server that does not answer, and BudgetExceeded when a limit is reached;
     answers are kept.
 
     Parameters
     ----------
     llm
-        LLM that grades, named as in generate.llm; that of filter.llm by default.
+        LLM that grades, named as in generate.llm; by default filter.llm.
     queries
-        A file of queries, with ids, to judge on. Without it and `log`: the labelled queries that measured the run; else
-        those of its log that nothing learned from; else the held-out synthetic ones.
+        Queries to judge on, as BEIR queries.jsonl. Without `queries` and `log`: the run's labelled test queries; else
+        log queries that were not used for training; else the held-out synthetic queries.
     log
-        A log of queries to judge on, as `adapt` takes one. Queries that the run showed or trained on are left out, here
-        and in `queries`; those that it made choices on come last, and the report says how many.
+        Log of real queries to judge on; see `adapt`. Queries that the run showed or trained on are left out, also of
+        `queries`; those that it made choices on come last, and the report says how many.
     grades
-        What people said of some of these queries, as BEIR or TREC qrels; labelled queries bring theirs.
+        Human grades for some of these queries, as BEIR or TREC qrels, to measure and correct the LLM's agreement with
+        people. For labelled queries, their qrels are used.
     n
-        Queries, 20 to 200.
+        Number of queries to judge on, 20 to 200; sampled if there are more.
     depth
-        First documents of each system that are graded, 10 to 100.
+        Number of top documents to grade per system, 10 to 100.
     prompt
-        A name, or a TOML file whose target holds {query} and {document}.
+        relevance, grade, or a TOML file whose target contains {query} and {document}.
     max_doc_tokens
-        Of a document, that the LLM reads.
+        Maximum tokens of a document that the LLM reads.
     max_cost, max_tokens, prices
-        As for `adapt`: limits count all that LLMs were asked for the run.
+        As for `adapt`: limits include what the run's LLMs have used.
     """
     settings = {
         "depth": whole_number(depth, "depth", Between(10, 100)),

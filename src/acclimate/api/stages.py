@@ -49,9 +49,9 @@ class StageFunction(Protocol):
 
 _DOCSTRING = """{summary}
 
-Goes on with the run in `folder` up to here: stages before it are made as far as they are not, and so is this one, with
-the settings that are given; the others stay as they are. With a `corpus` the folder may be new. Returns the run;
-raises what `adapt` raises, DataError for a folder without a run, and SettingError for one with a run of another corpus.
+Continues the run in `folder` up to this stage: earlier stages that have not run yet are run first, and settings that
+are not given keep the run's values. With a `corpus` the folder may be new. Returns the run; raises what `adapt` raises,
+DataError for a folder without a run, and SettingError for one with a run of another corpus.
 
 >>> acclimate.{stage}("run", progress=None)
 {result}
@@ -61,11 +61,11 @@ Parameters
 folder
     Folder of the run.
 corpus
-    Documents to begin a run with, as `adapt` takes them.
+    Documents to start a new run with, as for `adapt`.
 executor
-    A Ray cluster to work on; see `adapt`.
+    Ray cluster to work on; see `adapt`.
 progress
-    Who is told how far it is; see `adapt`.
+    As for `adapt`.
 {settings}
 """
 

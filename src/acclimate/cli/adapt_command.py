@@ -34,7 +34,7 @@ def adapt(
     ----------
     corpus
         A BEIR folder; a .jsonl, .jsonl.gz, .csv, .tsv, .parquet or TREC <DOC> file; a folder of .txt, .md, .rst,
-        .adoc, .html, .ipynb, .epub, .odt, .pdf, .docx and .pptx files; a public collection by name, such as
+        .adoc, .html, .ipynb, .epub, .odt, .odp, .pdf, .docx and .pptx files; a public collection by name, such as
         beir/scifact or lotte/lifestyle/dev/search; irds:ID; or pydocs, the documentation of this Python.
     out
         Output folder.
@@ -42,14 +42,15 @@ def adapt(
         A named recipe (see acclimate recipes list) or a TOML file; separate several with commas, later ones take
         precedence.
     queries
-        Queries to measure on, as BEIR queries.jsonl. Needs --qrels.
+        Queries to measure on: BEIR's queries.jsonl, a table of ids and texts, or TREC topics. Needs --qrels.
     qrels
         Judgments for --queries, as BEIR or TREC qrels.
     log
         Real queries without judgments: a .txt file with one query per line, or a .jsonl, .csv or .tsv export of a
         search engine or analytics tool. Personal data is removed first.
     from_queries
-        Existing synthetic queries to use instead of asking an LLM: of acclimate, InPars or GPL, or a BEIR folder.
+        Existing synthetic queries to use instead of asking an LLM: of acclimate, InPars, GPL and others, or a BEIR
+        folder.
     from_nway
         Existing training examples to use instead of mining or, if they have scores, instead of labelling. If they lack
         query texts, give them with --from-queries.

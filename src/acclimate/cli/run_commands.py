@@ -131,7 +131,7 @@ def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> Non
 
 
 def export(run_dir: Path, format: str, *, out: Folder | None = None, system: Name = None, url: Url = None) -> None:
-    """Export the recommended system of a run, or another one, to a search engine; see docs/exports.md.
+    """Export the recommended system of a run, or another one, to a search engine, or its models as folders.
 
     Run a killed command again to resume. If the same export exists already, nothing is done.
 
@@ -140,7 +140,8 @@ def export(run_dir: Path, format: str, *, out: Folder | None = None, system: Nam
     run_dir
         Folder of a finished run.
     format
-        pgvector, sqlite and so on; an unknown name lists all formats.
+        pgvector, sqlite, qdrant, lancedb, elasticsearch, opensearch or vespa (docs/exports.md); or only the models:
+        hf, onnx, pylate or colbert (docs/exported-models.md).
     out
         New or empty folder to write to; by default exports/FORMAT in RUN-DIR.
     system

@@ -22,7 +22,7 @@ from acclimate.base.text import command
 from acclimate.cli.options import Executor, Folder
 from acclimate.run.settings import Setting, as_text, settings_of
 
-_MADE_TOO = "Earlier stages that have not run yet are run first."
+ALL_STAGES = "Earlier stages that have not run yet are run first. Settings that are not given keep the run's values."
 _METAVARS = {
     int: "INT",
     int | None: "INT",
@@ -51,7 +51,7 @@ def texts() -> dict[str, Any]:
 
     return {
         stage: {
-            "help": f"{SUMMARIES[stage]}\n\n{_MADE_TOO}",
+            "help": f"{SUMMARIES[stage]}\n\n{ALL_STAGES}",
             "options": {
                 name: {"metavar": _METAVARS.get(setting.type, "TEXT"), "help": help_of(setting)}
                 for name, setting in settings_of(function).items()

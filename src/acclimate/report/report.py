@@ -79,7 +79,7 @@ class Report(Content):
 
     @property
     def verdict(self) -> str:
-        """WIN, NO DIFFERENCE or REGRESSION: the candidate against the best unadapted system."""
+        """WIN, NO DIFFERENCE or REGRESSION: the candidate against the best system that existed before the run."""
         return self["verdict"]
 
     @property
@@ -111,7 +111,7 @@ class Report(Content):
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Each system of the run against the best unadapted system and against its origin, by measure."""
+        """Each system of the run against the baseline and against its origin, by measure."""
         return [
             Comparison(**{**row, "ci95": tuple(row["ci95"])}, queries=row["wins"] + row["losses"] + row["ties"])
             for row in self["comparisons"]
