@@ -147,6 +147,13 @@ def test_every_kind_of_file_and_every_format_of_an_export_is_named():
     assert [name for name in FORMATS if name not in (run_commands.export.__doc__ or "")] == []
 
 
+def test_every_extra_is_on_a_page_that_says_what_it_is_for():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES if page.name not in ("CHANGELOG.md", "log.md"))
+    named = {name for names in re.findall(r"pip install 'acclimate\[([\w,-]+)\]'", pages) for name in names.split(",")}
+    assert named == extras - {"dev", "docs"}
+
+
 def test_every_filter_is_on_the_page_of_filters():
     page = (ROOT / "docs" / "queries.md").read_text(encoding="utf-8").partition("## Filters")[2]
     assert [name for name in FILTERS if f"\n| `{name}` |" not in page] == []
