@@ -53,7 +53,8 @@ class TokenVectors:
     def vectors_of(self, read: ReadTokens) -> torch.Tensor:
         """(sum of lengths, token_dim) vectors on the device."""
         if self.resident is not None:
-            tokens, scales = (part[on_device(read.tokens)] for part in self.resident)
+            places = on_device(read.tokens)
+            tokens, scales = (part[places] for part in self.resident)
         else:
             assert read.scales is not None
             tokens, scales = on_device(read.tokens), on_device(read.scales)
