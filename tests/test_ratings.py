@@ -18,6 +18,7 @@ from labelling import (
     find,
 )
 
+from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.base.testing import FakeScorer
 from acclimate.learn.teachers.rated_lists import _ties
@@ -162,20 +163,25 @@ def test_a_query_that_changes_is_rated_again_and_no_other(tmp_path):
     assert made([*TRAIN[:3], changed, *TRAIN[4:]]) == ["changed"]
 
 
-def test_an_llm_is_asked_about_one_document_in_a_call(tmp_path):
+def test_an_llm_is_asked_about_a_document_in_one_call_which_a_gpu_has_more_of(tmp_path, monkeypatch):
     class Reading(FakeScorer):
         by_document = True
 
         def score(self, pairs):
-            assert len({doc_id for _, doc_id in pairs}) == 1
-            documents.append(pairs[0][1])
+            documents.append({doc_id for _, doc_id in pairs})
             return super().score(pairs)
 
-    documents: list[str] = []
-    with ValueCache(tmp_path / "scores.sqlite") as store:
-        kept = {LLM: CachedScorer(Reading(PERFECT.rate), store, "corpus")}
-        label(TRAIN, DEV, HELD_OUT, FINDER, kept, teachers=(LLM,), n_ways=8)
-    assert documents
+    made, calls = [], []
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(models, "device", lambda device=device: device)
+        calls.append(documents := [])
+        with ValueCache(tmp_path / f"{device}.sqlite") as store:
+            kept = {LLM: CachedScorer(Reading(PERFECT.rate), store, "corpus")}
+            made.append(label(TRAIN, DEV, HELD_OUT, FINDER, kept, teachers=(LLM,), n_ways=8).train)
+    assert made[0] == made[1]
+    assert {len(documents) for documents in calls[0]} == {1}
+    assert len(calls[1]) < len(calls[0]) / 8
+    assert set().union(*calls[1]) == set().union(*calls[0])
 
 
 def test_a_killed_rating_goes_on_where_it_was(tmp_path):

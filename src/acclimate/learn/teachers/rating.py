@@ -1,7 +1,7 @@
 """Score candidates with several scorers, each (query, document) pair once.
 
-A call holds queries with their documents (see `scorers.lists`), or one document with its queries for an LLM that reads
-documents once. So a score does not depend on what else is asked, and a changed query leaves other calls cached.
+A call holds queries with their documents, or documents with their queries for an LLM that reads documents once (see
+`scorers.lists`). So a score does not depend on what else is asked, and a changed query leaves other calls cached.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from acclimate.base.errors import DataError
 from acclimate.records import Query, Scorer
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
-from acclimate.search.scorers.lists import score_calls, score_lists
+from acclimate.search.scorers.lists import document_batches, score_calls, score_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,17 +87,18 @@ class Ratings:
     def _by_document(
         self, name: str, unrated: Mapping[Query, NDArray[np.int64]], total: int
     ) -> Iterator[tuple[Query, NDArray[np.float32]]]:
-        """Each query with the scores of its rows, computed document by document."""
+        """Each query with the scores of its rows, computed by documents."""
         readers: dict[str, list[tuple[Query, int]]] = {}  # document -> (query, position of its score)
         for query, rows in sorted(unrated.items(), key=lambda item: item[0].text):
             for place, row in enumerate(rows):
                 readers.setdefault(self.ids.doc_ids[row], []).append((query, place))
         rated = {query: np.empty(len(rows), np.float32) for query, rows in unrated.items()}
-        calls = {doc_id: [(query, doc_id) for query, _ in asked] for doc_id, asked in sorted(readers.items())}
-        for (doc_id, pairs), said in zip(calls.items(), score_calls(self.scorers[name], calls.values()), strict=True):
-            scores = self._checked(name, pairs, said, total)
-            for (query, place), score in zip(readers[doc_id], scores, strict=True):
-                rated[query][place] = score
+        groups = document_batches(readers)
+        calls = [[(query, doc_id) for doc_id in group for query, _ in readers[doc_id]] for group in groups]
+        for group, pairs, said in zip(groups, calls, score_calls(self.scorers[name], calls), strict=True):
+            scores = iter(self._checked(name, pairs, said, total))
+            for query, place in (asked for doc_id in group for asked in readers[doc_id]):
+                rated[query][place] = next(scores)
         yield from rated.items()
 
     def _checked(

@@ -30,8 +30,8 @@ class CachedScorer:
     """A scorer with a cache.
 
     If it is batch-invariant (`by_pair`), scores are cached by pair. Otherwise a call is cached as a whole, since the
-    batch affects rounding; so call it with what belongs together: one query with its documents or, if it reads
-    `by_document`, one document with its queries.
+    batch affects rounding; so call it with what belongs together: a query with its documents or, if it reads
+    `by_document`, a document with its queries.
     """
 
     scorer: Scorer

@@ -2,7 +2,8 @@
 
 On a CPU one query's documents are a batch; batch-invariant scorers take several queries to fill it better. On a GPU a
 call has many queries, grouped by id, so that it depends on what is to be scored, not on what was scored before, and a
-changed query affects one call. Within a query documents are sorted by id.
+changed query affects one call. Within a query documents are sorted by id. Calls of scorers that read a document once
+for all of its queries have one document, or on a GPU a group.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from acclimate.records import Query, Scorer, SyntheticQuery
 _AT_ONCE = 8  # queries on a CPU; what an interrupted run loses
 
 Pair = tuple[Query, str]  # with a doc_id
+T = TypeVar("T")
 AnyQuery = TypeVar("AnyQuery", Query, SyntheticQuery)
 
 
@@ -50,12 +52,19 @@ def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:
 
 
 def query_batches(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
-    """Group queries by id, 32 to 64 or so per group, to fill a device's batch.
+    """Group queries by id, 32 to 64 or so per group, to fill a device's batch."""
+    return _groups(queries, lambda query: query.query_id)
 
-    Rounding depends on the batch, so a group is scored and cached as a whole.
-    """
-    bits = (len(queries) // 64).bit_length()  # bits of the id's hash that define the group
-    by_group: dict[int, list[AnyQuery]] = {}
-    for query in sorted(queries, key=lambda query: query.query_id):
-        by_group.setdefault(draw("rated together", query.query_id) >> (64 - bits), []).append(query)
+
+def document_batches(doc_ids: Iterable[str]) -> list[list[str]]:
+    """The documents of each call, for scorers that read a document once for all of its queries."""
+    return [[doc_id] for doc_id in sorted(doc_ids)] if models.device() == "cpu" else _groups([*doc_ids], str)
+
+
+def _groups(items: Sequence[T], id_of: Callable[[T], str]) -> list[list[T]]:
+    """Rounding depends on the batch, so a group is scored and cached as a whole."""
+    bits = (len(items) // 64).bit_length()  # bits of the id's hash that define the group
+    by_group: dict[int, list[T]] = {}
+    for item in sorted(items, key=id_of):
+        by_group.setdefault(draw("rated together", id_of(item)) >> (64 - bits), []).append(item)
     return list(by_group.values())
