@@ -158,8 +158,8 @@ def test_the_names_of_files_move_no_cursor(files, capsys):
     qrels = str(files / "qrels.tsv")
     for command in (["evaluate-run", qrels, *odd], ["compare", qrels, *odd, str(files / "good.trec")]):
         assert main(command) == 0
-        out = capsys.readouterr().out
-        assert "\x1b" not in out and "two lines.trec" in out
+        for shown in capsys.readouterr():
+            assert "\x1b" not in shown and "two lines.trec" in shown
 
 
 @pytest.mark.parametrize(

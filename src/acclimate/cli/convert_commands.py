@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 import acclimate
 from acclimate.base.errors import SettingError
+from acclimate.base.text import on_one_line
 from acclimate.cli.options import File
 
 FormatName = Annotated[str | None, Parameter(metavar="FORMAT")]
@@ -61,11 +62,11 @@ def convert(
         target_format=to or "",
         corpus=corpus,
         queries=queries,
-        recognized=lambda form: print(f"{source}: {form.name} ({form.what})", file=sys.stderr),
+        recognized=lambda form: print(on_one_line(f"{source}: {form.name} ({form.what})"), file=sys.stderr),
     )
     for note, count in conversion.notes.items():
         print(f"{note}: {count:,}", file=sys.stderr)
-    print(f"{target}: {conversion}")
+    print(on_one_line(f"{target}: {conversion}"))
 
 
 def convert_model(source: str, out: Path) -> None:

@@ -89,4 +89,4 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         bars = sys.modules.get("tqdm")
         with bars.tqdm.external_write_mode(sys.stderr) if bars else nullcontext():
-            print(record.getMessage(), file=sys.stderr, flush=True)
+            print(redacted(on_one_line(record.getMessage())), file=sys.stderr, flush=True)
