@@ -103,6 +103,7 @@ def test_bad_queries_are_refused(tmp_path: Path, content: str, line: int, field:
         ("query-id corpus-id score\n1 2 1\n", 1, "no query id"),
         ("query-id\tcorpus-id\tscore\n1\t2\n", 2, "found 2 columns; expected 3"),
         ("query-id\tcorpus-id\tscore\n1\t2\t1.5\n", 2, "'score' is \"1.5\"; expected an integer grade"),
+        ("query-id\tcorpus-id\tscore\n1\t2\t9999999999\n", 2, "expected an integer grade of at most nine digits"),
         ("query-id\tcorpus-id\tscore\n1\t\t1\n", 2, "'corpus-id' is \"\""),
         ("query-id\tcorpus-id\tscore\n1\t2\t1\n1\t2\t1\n1\t2\t0\n", 4, "graded 0 here and 1 in line 2"),
         ("1 0 2 1\n1 0 3 x\n", 2, "'grade' is \"x\""),

@@ -32,7 +32,8 @@ def json_error(error: Exception, path: Path, line: int | None = None) -> DataErr
     if isinstance(error, json.JSONDecodeError):
         is_begun = line == 1 and error.doc.strip() == "{"
         advice = f"; an object must be on one line: jq -c . {path.name}" if is_begun else ""
-        return DataError(f"not JSON: {error.msg} at column {error.colno}{advice}", path=path, line=line or error.lineno)
+        what = f"{error.msg.removesuffix(' at')} at column {error.colno}"  # a message of the parser ends in " at"
+        return DataError(f"not JSON: {what}{advice}", path=path, line=line or error.lineno)
     return DataError(f"not JSON that can be parsed: {cause(error)}", path=path, line=line)
 
 

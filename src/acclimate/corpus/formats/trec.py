@@ -150,7 +150,7 @@ def judged_once(rows: Iterable[tuple[Place, Qrel]], path: Path) -> list[tuple[Pl
 def grade(value: Any, name: str, place: Place) -> int:
     """A relevance grade: an integer, or its text."""
     if not GRADE.fullmatch(str(value).strip()):
-        raise place.error(f"{name!r} is {as_json(value)}; expected an integer grade")
+        raise place.error(f"{name!r} is {as_json(value)}; expected an integer grade of at most nine digits")
     return int(str(value).partition(".")[0])
 
 
