@@ -188,7 +188,7 @@ def test_from_documents_to_measures(collection, written, tiny_encoder, tmp_path,
     [
         ("generate", {"dataset": "x", "output": "y", "fp16": "z"}, "Unknown option"),
         ("generate", {"dataset": "gone", "output": "y"}, "gone"),
-        ("generate", {"dataset": "gone", "output": "."}, "is a folder; expected a file"),
+        ("generate", {"dataset": "gone", "output": "."}, "is a directory, a pipe or a device; expected a file"),
         ("evaluate", {"run": "x"}, "neither --qrels nor --dataset says what is relevant"),
         ("filter", {"input": "gone.jsonl", "output": "y"}, "gone.jsonl: no such file"),
         ("filter", {"input": "x", "output": "y", "filter_strategy": "best"}, "best"),

@@ -1,8 +1,9 @@
-"""No command writes over a file that it reads, by whatever name, and it says so before it does any work."""
+"""No command writes over a file that it reads, by whatever name, or where none can be; it says so before any work."""
 
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -44,13 +45,17 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("link", ["", "soft", "hard"])
-def test_a_file_that_is_read_is_not_replaced(command, link, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, content in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("link", ["", "soft", "hard"])
+def test_a_file_that_is_read_is_not_replaced(command, link, files, tmp_path, capsys):
     for name in COMMANDS[command]:
         target = f"{link}-{name.replace('/', '-')}" if link else name
         if link == "soft":
@@ -61,6 +66,19 @@ def test_a_file_that_is_read_is_not_replaced(command, link, tmp_path, monkeypatc
         assert main([*command.format(target).split(), *provided]) == 2
         assert f"acclimate: {target}: would take the place of what is read" in capsys.readouterr().err
     assert {name: (tmp_path / name).read_text() for name in FILES} == FILES
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_place_where_no_file_can_be_is_refused(command, files, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.trec")
+    for target, expected in (
+        ("pipe.trec", "pipe.trec: is a directory, a pipe"),
+        ("run.trec/x.trec", "there is a file"),
+    ):
+        provided = ["--queries", "queries.jsonl", "--qrels", "qrels.tsv"] if "--batch" in command else []
+        assert main([*command.format(target).split(), *provided]) == 2
+        assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_beside_the_collection_is_replaced(tmp_path, monkeypatch, capsys):

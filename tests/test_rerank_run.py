@@ -133,7 +133,7 @@ def test_a_model_that_rates_nothing_and_a_corpus_without_queries_are_mistakes(fi
         acclimate.rerank(run, files / "reranker", out, corpus=files / "beir" / "corpus.jsonl")
     with pytest.raises(SettingError, match="depth is 0"):
         acclimate.rerank(run, files / "reranker", out, corpus=files / "beir", depth=0)
-    with pytest.raises(DataError, match="is a folder; expected a file to write to"):
+    with pytest.raises(DataError, match="is a directory, a pipe or a device; expected a file"):
         acclimate.rerank(run, files / "reranker", files, corpus=files / "beir")
     rows = [{"_id": query_id, "text": "lava"} for query_id in ("q0", "q1", "q2")]
     (files / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acclimate.base.arguments import StrPath, path_text
-from acclimate.base.errors import SettingError
-from acclimate.base.files import refuse_replacing
+from acclimate.base.targets import refuse_replacing, refuse_unwritable
 from acclimate.corpus.overwriting import refuse_replacing_collection
 
 if TYPE_CHECKING:
@@ -26,9 +25,8 @@ def limit(run: Run, max_cost: Limit, max_tokens: Limit, prices: StrPath | None, 
         read_prices(prices)
     run.budget = Budget(read_limits(_texts(max_tokens), _texts(max_cost)), prices)
     run.batch_file = None if batch is None else Path(path_text(batch, "batch"))
-    if run.batch_file is not None and run.batch_file.is_dir():
-        raise SettingError(f"--batch {batch} is a folder; expected a file to write to")
     if run.batch_file is not None:
+        refuse_unwritable(run.batch_file)
         refuse_replacing_collection(run.batch_file, run.input.source)
         refuse_replacing(run.batch_file, *run.input.provided.files.values(), *filter(None, [prices]))
 

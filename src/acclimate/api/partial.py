@@ -9,6 +9,7 @@ from pathlib import Path
 
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.base.files import make_folder, tidied_above
+from acclimate.base.targets import refuse_unwritable
 
 
 @contextmanager
@@ -17,8 +18,7 @@ def partial_folder(output: Path) -> Iterator[Path]:
 
     Raises DataError for an output that a file cannot replace.
     """
-    if output.is_dir():
-        raise DataError("is a folder; expected a file to write to", path=output)
+    refuse_unwritable(output)
     folder = output.with_name(f"{output.name}.partial")
     is_new = not folder.exists()
     with tidied_above(folder):

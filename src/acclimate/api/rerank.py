@@ -8,8 +8,8 @@ from acclimate.api.partial import partial_folder
 from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.domains import AtLeast
 from acclimate.base.errors import SettingError
-from acclimate.base.files import refuse_replacing
 from acclimate.base.progress import Progress, Shown, shown
+from acclimate.base.targets import refuse_replacing, refuse_unwritable
 from acclimate.base.text import quoted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_run, registry, write_run
@@ -62,6 +62,7 @@ def rerank(
     query_file = None if queries is None else path_of(queries, "queries")
     if not isinstance(tag, str | None):
         raise SettingError(f"tag is {quoted(tag)}; expected text")
+    refuse_unwritable(target)
     refuse_replacing(target, source, *([query_file] if query_file else []))
     refuse_replacing_collection(target, documents)
     named.check_is_reranker(name)

@@ -34,10 +34,7 @@ _MAX_RATIO = 100  # of a gzip file's unpacked to its packed size; 3 to 10 are us
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`: renamed to `path` on success, removed on an exception."""
-    make_folder(path.parent)
-    if str(path.parent) in ("/dev", "/dev/fd") or (exists(path) and not is_file(path)):  # root could replace /dev/null
-        raise DataError("is a directory, a pipe or a device; expected a file, so choose another name", path=path)
-    partial = _beside(path)
+    partial = file_beside(path)
     try:
         with writing(path):
             yield partial
@@ -45,6 +42,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # renamed, or never made where nothing can be written
             partial.unlink()
+
+
+def file_beside(path: Path) -> Path:
+    """A name for a temporary file beside `path`, in a folder that exists. Raises DataError where no file can be."""
+    make_folder(path.parent)
+    if str(path.parent) in ("/dev", "/dev/fd") or (exists(path) and not is_file(path)):  # root could replace /dev/null
+        raise DataError("is a directory, a pipe or a device; expected a file, so choose another name", path=path)
+    return _beside(path)
 
 
 @contextmanager
@@ -125,17 +130,6 @@ def exists(path: str | os.PathLike[str]) -> bool:
         return os.stat(path) is not None  # noqa: PTH116
     except (OSError, ValueError):
         return False
-
-
-def refuse_replacing(target: Path, *sources: str | os.PathLike[str]) -> None:
-    """Raises DataError if writing `target` would replace one of the files that are read, or one in such a folder."""
-    if not exists(target):
-        return
-    places = [target.resolve(), *target.resolve().parents]
-    for source in filter(exists, sources):
-        is_around = Path(source).is_dir() and Path(source).resolve() in places
-        if is_around or target.samefile(source):
-            raise DataError("would take the place of what is read; name another target", path=target)
 
 
 def open_bytes(path: Path) -> io.BufferedReader:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import acclimate
-from acclimate.base.files import refuse_replacing
+from acclimate.base.targets import refuse_replacing, refuse_unwritable
 from acclimate.cli.options import FilePath, Flag, Measure, Measures, Name, Positive, Seed
 
 
@@ -73,6 +73,7 @@ def evaluate_run(
         Also write the values of each query to this file: tab-separated run, query_id, measure, value.
     """
     if per_query is not None:
+        refuse_unwritable(per_query)
         refuse_replacing(per_query, qrels, *runs)
     result = acclimate.evaluate_run(
         qrels,

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from acclimate.base.arguments import StrPath, path_of, path_text
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import exists, is_file, make_folder, refuse_replacing, tidied_above
+from acclimate.base.files import exists, is_file, make_folder, tidied_above
+from acclimate.base.targets import refuse_replacing
 from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry

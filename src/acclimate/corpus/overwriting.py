@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acclimate.base.files import exists, refuse_replacing
+from acclimate.base.files import exists
+from acclimate.base.targets import refuse_replacing
 from acclimate.corpus.collections import path_of
 from acclimate.corpus.formats.beir import files_of_judgments
 from acclimate.corpus.formats.data_files import data_file, parts_of

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from acclimate.api.partial import partial_folder
 from acclimate.base.errors import DataError, SettingError
-from acclimate.base.files import refuse_replacing, write_jsonl
+from acclimate.base.files import write_jsonl
 from acclimate.base.progress import Progress, shown
+from acclimate.base.targets import refuse_replacing, refuse_unwritable
 from acclimate.base.text import counted
 from acclimate.corpus import collections
 from acclimate.corpus.formats import inpars
@@ -108,6 +109,7 @@ def filter(
 
     Other keys of a line are preserved. Tokens are counted by `log_probs`, or as words.
     """
+    refuse_unwritable(output)
     refuse_replacing(output, input)
     rows = list(Source(inpars.read(input), input).synthetic())
     texts = {row.record.doc_id: Doc(row.record.doc_id, str(row.others.get("text", ""))) for row in rows}

@@ -10,7 +10,8 @@ from acclimate.api.inpars.shared import bm25_hits, judged_collection
 from acclimate.api.partial import partial_folder
 from acclimate.api.rerank import rerank as rerank_run
 from acclimate.base.errors import SettingError
-from acclimate.base.files import refuse_replacing, write_json
+from acclimate.base.files import write_json
+from acclimate.base.targets import refuse_replacing, refuse_unwritable
 from acclimate.corpus.formats import write_qrels, write_run
 from acclimate.corpus.overwriting import refuse_replacing_collection
 
@@ -52,6 +53,7 @@ def evaluate(
     if dataset is None and (qrels is None or run == BM25_RUN):
         raise SettingError("neither --qrels nor --dataset says what is relevant; bm25 needs --dataset")
     if json is not None:
+        refuse_unwritable(json)
         refuse_replacing(json, run, *([] if qrels is None else [qrels]))
         refuse_replacing_collection(json, dataset or run)
     with tempfile.TemporaryDirectory() as name:

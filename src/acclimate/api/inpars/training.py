@@ -10,8 +10,9 @@ from acclimate.api.partial import partial_folder
 from acclimate.base.digests import fingerprint
 from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError
-from acclimate.base.files import refuse_replacing, text_writer
+from acclimate.base.files import text_writer
 from acclimate.base.progress import Progress, shown
+from acclimate.base.targets import refuse_replacing
 from acclimate.corpus import collections
 from acclimate.corpus.formats import read_any_synthetic, registry
 from acclimate.corpus.overwriting import refuse_replacing_collection
