@@ -94,10 +94,10 @@ def test_a_folder_of_texts_is_a_collection_too(tmp_path: Path) -> None:
     acclimate.convert(tmp_path / "docs", tmp_path / "corpus.jsonl")
     row = json.loads((tmp_path / "corpus.jsonl").read_text())
     assert row == {"_id": "deep/a.md", "title": "Lava", "text": "It erupts.\n"}
-    (tmp_path / "docs" / "b.txt").write_text("Snow creeps.")
+    (tmp_path / "docs" / "queries.md").write_text("Snow creeps.")  # a text, whatever its name
     (tmp_path / "docs" / "prices.csv").write_text("name,price\na,1\n")  # no document, and passed over
     acclimate.convert(tmp_path / "docs", tmp_path / "corpus.jsonl")
-    assert [json.loads(line)["_id"] for line in (tmp_path / "corpus.jsonl").open()] == ["b.txt", "deep/a.md"]
+    assert [json.loads(line)["_id"] for line in (tmp_path / "corpus.jsonl").open()] == ["deep/a.md", "queries.md"]
     pairs = put(tmp_path / "p.jsonl", {"query": "why", "pos": ["Lava It erupts."]})
     acclimate.convert(pairs, tmp_path / "nway.jsonl", corpus=tmp_path / "docs")
     assert json.loads((tmp_path / "nway.jsonl").read_text())["doc_ids"] == ["deep/a.md"]

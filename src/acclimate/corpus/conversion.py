@@ -22,6 +22,7 @@ from acclimate.corpus import collections, hub
 from acclimate.corpus.documents import Corpus
 from acclimate.corpus.formats import registry
 from acclimate.corpus.formats.content import Content, Row
+from acclimate.corpus.formats.data_files import LAST_SUFFIXES
 from acclimate.corpus.formats.fields import Located, Place
 from acclimate.corpus.formats.folder import find_files
 from acclimate.corpus.formats.registry import Format, named_format, recognize
@@ -40,7 +41,6 @@ BY_SUFFIX = {
     ".trec": {registry.JUDGMENTS: "trec-qrels", registry.RUNS: "trec-run"},
     "": {registry.COLLECTIONS: "beir", registry.SYNTHETIC: "beir"},
 }
-DATA = {".jsonl", ".json", ".parquet", ".arrow", ".tsv", ".csv", ".gz"}
 BY_SUFFIX[".parquet"] = BY_SUFFIX[".jsonl"]
 
 
@@ -191,7 +191,7 @@ def _remove(target: Path) -> None:
 
 def _has_data(folder: Path) -> bool:
     """True for a folder with as many data files as texts, which then only describe the data."""
-    n_data = sum(path.suffix.lower() in DATA for path in folder.rglob("*"))
+    n_data = sum(path.suffix.lower() in LAST_SUFFIXES for path in folder.rglob("*"))
     return n_data > 0 and n_data >= len(find_files(folder)[0])
 
 

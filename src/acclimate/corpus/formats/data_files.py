@@ -10,6 +10,7 @@ from acclimate.base.files import is_file
 
 JSONL = (".jsonl", ".jsonl.gz")
 TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+LAST_SUFFIXES = {".jsonl", ".json", ".parquet", ".arrow", ".tsv", ".csv", ".gz"}  # of all that hold data
 CARD = "README.md"  # description of a data set
 _NUMBER = re.compile(r"\d+")
 

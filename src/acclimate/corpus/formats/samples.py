@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import exists, open_bytes, read_lines
+from acclimate.corpus.formats.data_files import LAST_SUFFIXES
 from acclimate.corpus.formats.fields import NUMBER, as_json
 from acclimate.corpus.formats.rows import cells_of, is_dataset, is_parquet, objects, whole_object
 
@@ -27,7 +28,7 @@ class Sample(NamedTuple):
     """A folder with its file names; or objects (of any carrier), lists or lines, with the first of them."""
 
     kind: Literal["folder", "objects", "lists", "lines"]
-    names: frozenset[str]  # keys or columns; file names up to the first dot; cells of lines
+    names: frozenset[str]  # keys or columns; names of files, and of data up to the first dot; cells of lines
     rows: list[Any]
 
     def __str__(self) -> str:
@@ -68,10 +69,12 @@ def look(path: Path) -> Sample:
     if exists(path / SPLITS):
         raise DataError("holds the splits of a saved data set; name the folder of one of them", path=path)
     if path.is_dir():
-        entries = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         if not entries:
             raise DataError("an empty folder; expected the files of a format (acclimate convert --list)", path=path)
-        return Sample("folder", frozenset(name.split(".")[0] for name in entries) | frozenset(entries), [])
+        data = [entry for entry in entries if entry.is_dir() or entry.suffix.lower() in LAST_SUFFIXES]
+        stems = frozenset(entry.name.split(".")[0] for entry in data)  # a text such as queries.md names no format
+        return Sample("folder", stems | frozenset(entry.name for entry in entries), [])
     lines = list(islice((line for _, line in read_lines(path) if line.strip()), ROWS))
     if not lines:
         raise DataError("an empty file; expected records", path=path)
