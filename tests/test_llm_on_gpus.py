@@ -99,18 +99,18 @@ def test_without_a_graph_a_step_is_called_and_that_is_said_once(monkeypatch, cap
 
 
 class Streams:
-    """CUDA's streams as torch has them: what is entered is current until it is left. No recording can be ended, and
-    then, as in torch, its stream is not left."""
+    """CUDA's streams as torch has them: what is entered is current until it is left. The stream of a recording that
+    cannot be ended is not left."""
 
     def __init__(self):
-        self.current = 0
+        self.current, self.number, self.recorded, self.can_end = 0, 0, [], True
 
     def current_stream(self):
-        return self.made(self.current)
+        return SimpleNamespace(number=self.current, wait_stream=lambda other: None)
 
-    @staticmethod
-    def made(number=1):
-        return SimpleNamespace(number=number, wait_stream=lambda other: None)
+    def made(self):
+        self.number += 1
+        return SimpleNamespace(number=self.number, wait_stream=lambda other: None)
 
     @contextmanager
     def stream(self, stream):
@@ -121,22 +121,42 @@ class Streams:
             self.current = before
 
     @contextmanager
-    def graph(self, graph, capture_error_mode):
-        self.current = 2
+    def graph(self, graph, stream, capture_error_mode):
+        before, self.current = self.current, stream.number
+        self.recorded.append(stream.number)
         yield
-        raise RuntimeError("operation failed due to a previous error during capture")
+        if not self.can_end:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        self.current = before
 
 
-def test_a_recording_that_fails_leaves_work_on_the_stream_that_it_was_on(monkeypatch):
+@pytest.fixture
+def streams(monkeypatch):
     streams = Streams()
     for name in ("current_stream", "stream", "graph"):
         monkeypatch.setattr(torch.cuda, name, getattr(streams, name))
     monkeypatch.setattr(torch.cuda, "Stream", streams.made)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {}))
+    monkeypatch.setattr(cuda_graph, "_idle_streams", [])
     monkeypatch.setattr(RecordedStep, "has_failed", False)
+    return streams
+
+
+def test_a_recording_that_fails_leaves_work_on_the_stream_that_it_was_on(streams):
+    streams.can_end = False
     RecordedStep(lambda: torch.ones(1), torch.device("cuda"))
     assert RecordedStep.has_failed
     assert streams.current == 0
+
+
+def test_no_two_living_recordings_are_of_one_stream(streams):
+    """With a graph torch frees memory that others of its stream write to (pytorch/pytorch#193402)."""
+    first, second = (RecordedStep(lambda: torch.ones(1), torch.device("cuda")) for _ in range(2))
+    assert streams.recorded == [1, 2]
+    del first
+    third = RecordedStep(lambda: torch.ones(1), torch.device("cuda"))
+    assert streams.recorded == [1, 2, 1]
+    assert {second, third}
 
 
 def test_a_prompt_that_has_no_room_though_its_cache_has_is_told_what_to_do(folder, monkeypatch):

@@ -5,6 +5,7 @@ A step of a small model is hundreds of kernels, each faster than Python can laun
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -15,6 +16,7 @@ from acclimate.base.errors import is_out_of_memory
 from acclimate.base.text import reason_of
 
 _WARM_UPS = 2  # calls before recording, as libraries initialize on first use
+_idle_streams: list[torch.cuda.Stream] = []  # of graphs that are gone; torch has 32 in all
 
 
 class RecordedStep:
@@ -42,15 +44,20 @@ class RecordedStep:
 
 
 def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    """A function that replays the step, recorded on a stream that no other living graph was recorded on.
+
+    With a graph torch 2.13 frees memory that matrix products of all graphs of its stream write to.
+    """
+    here, aside = torch.cuda.current_stream(), _idle_streams.pop() if _idle_streams else torch.cuda.Stream()
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         for _ in range(_WARM_UPS):
             step()
     here.wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
+    weakref.finalize(graph, _idle_streams.append, aside)
     # A recording that cannot be ended leaves its own stream current.
-    with torch.cuda.stream(here), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
         result = step()
 
     def replay() -> Tensor:
