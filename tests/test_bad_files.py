@@ -26,6 +26,8 @@ from acclimate.records import ScoredDoc
     ("line", "field"),
     [
         ('{"_id": "2", "text": ', "not JSON"),
+        ("<!doctype html>", "not JSON: Expecting value at column 1 of '<!doctype html>'"),
+        ('{"_id": "2", "text": "\x01"}', "not JSON: Invalid control character at column 23"),
         ("1", "found 1; expected a JSON object"),
         ("[1]", "found a JSON list; expected a JSON object per line"),
         ('{"text": "x"}', "no document id: found \"text\"; expected '_id'"),
@@ -202,9 +204,16 @@ READERS = [formats.read_corpus, formats.read_queries, formats.read_qrels, format
 
 @pytest.mark.parametrize("read", [*READERS, formats.read_synthetic, tables.read_corpus, trec.read_qrels])
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.tsv", "x.parquet"])
-def test_a_missing_file_and_a_folder_in_its_place_are_refused(tmp_path: Path, read: Any, name: str) -> None:
+def test_a_missing_file_and_what_is_in_its_place_are_refused(tmp_path: Path, read: Any, name: str) -> None:
     path = tmp_path / name
     assert refusal(lambda: read(path)) == f"{path}: no such file"
+    for pointer, command in (
+        ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("/annex/objects/x", "git annex get"),
+    ):
+        put(path, pointer)
+        assert refusal(lambda: read(path)).endswith(f"fetch the file first: {command}")
+    path.unlink()
     path.mkdir()
     assert refusal(lambda: read(path)) == f"{path}: is a directory; expected a file"
 

@@ -89,6 +89,7 @@ BROKEN = {
     "pickled weights": pickled,
     "weights cut short": cut,
     "weights cut in their header": lambda folder: cut(folder, 50),
+    "weights that were not fetched": written("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid "),
     "weights that are empty": written("model.safetensors", b""),
     "weights that are a page": written("model.safetensors", b"<!doctype html><title>404</title>" * 9),
     "a header that is no JSON": written("model.safetensors", struct.pack("<Q", 9) + b"{" * 9),

@@ -23,6 +23,7 @@ from typing import IO, Any
 from acclimate.base.disk import share, writing
 from acclimate.base.errors import DataError
 from acclimate.base.json_values import cause, json_error, json_value
+from acclimate.base.pointers import refuse_pointer
 from acclimate.base.utf8 import decoded
 
 _LARGEST_TEXT = 1_000_000  # bytes of a hand-written file
@@ -133,14 +134,16 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """Open a file for reading bytes. Raises DataError if it is no regular file or cannot be read."""
+    """Open a file for reading bytes. Raises DataError if it is no regular file, cannot be read, or is elsewhere."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise DataError("is a directory; expected a file", path=path)
         if not stat.S_ISREG(mode):  # reading from a pipe could block for ever
             raise DataError("is a pipe, a socket or a device; expected a file", path=path)
-        return path.open("rb")
+        stream = path.open("rb")
+        refuse_pointer(stream.peek(), path)
+        return stream
     except FileNotFoundError:
         raise DataError("no such file", path=path) from None
     except PermissionError:

@@ -33,6 +33,7 @@ def json_error(error: Exception, path: Path, line: int | None = None) -> DataErr
         is_begun = line == 1 and error.doc.strip() == "{"
         advice = f"; an object must be on one line: jq -c . {path.name}" if is_begun else ""
         what = f"{error.msg.removesuffix(' at')} at column {error.colno}"  # a message of the parser ends in " at"
+        what += f" of {quoted(error.doc)}" if error.pos == 0 else ""  # it is something else altogether
         return DataError(f"not JSON: {what}{advice}", path=path, line=line or error.lineno)
     return DataError(f"not JSON that can be parsed: {cause(error)}", path=path, line=line)
 

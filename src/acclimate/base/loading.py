@@ -136,7 +136,7 @@ def _check_folder(folder: Path, kind: str | None) -> None:
 
 
 def _check_gguf(path: Path, kind: str | None) -> None:
-    with path.open("rb") as file:
+    with files.open_bytes(path) as file:
         if file.read(4) != b"GGUF":
             raise DataError("not a GGUF file; download or convert it again", path=path)
     if kind != OF_ANY_LIBRARY:  # which may know more types of tensors

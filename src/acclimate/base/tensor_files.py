@@ -31,8 +31,8 @@ def weight_shapes(folder: Path) -> Shapes:
 
 def tensor_shapes(path: Path) -> Shapes:
     """The shape of each tensor, from a safetensors file's header. Raises DataError for a truncated or invalid file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with files.open_bytes(path) as file:
+        size = path.stat().st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(size - 8, _LONGEST_HEADER):

@@ -92,7 +92,7 @@ def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
 def _not_empty(rows: Iterator[tuple[Place, T]], path: Path) -> Iterator[tuple[Place, T]]:
     first = next(rows, None)
     if first is None:
-        raise DataError("an empty file; expected one JSON object per line", path=path)
+        raise DataError("no records in this file; expected one JSON object per line, or rows below a header", path=path)
     return chain([first], rows)
 
 
