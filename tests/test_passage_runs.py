@@ -96,6 +96,17 @@ def test_a_search_shows_the_passage_found_and_its_document(of_passages, capsys):
     assert len(found) == len(set(found)) > 0
 
 
+def test_examples_of_passages_get_their_texts_from_the_run(of_passages, tmp_path, monkeypatch):
+    monkeypatch.chdir(of_passages)
+    examples, queries, out = "mine/examples.jsonl", "filter/queries.jsonl", tmp_path / "triples.tsv"
+    for corpus in ("", of_passages.parent / "long"):  # an unset variable; documents, of which the examples have none
+        with pytest.raises(acclimate.AcclimateError, match=r"corpus is empty|is none of the 10 documents"):
+            acclimate.convert(examples, out, target_format="triples", corpus=corpus, queries=queries)
+    acclimate.convert(examples, out, target_format="triples", corpus=of_passages, queries=queries)
+    texts = {cell for line in out.read_text().splitlines() for cell in line.split("\t")[1:]}
+    assert all(text.startswith("Facts ") and len(text.split()) <= 24 for text in texts)
+
+
 def test_an_export_counts_documents_and_passages_apart(of_passages, tmp_path):
     exported = acclimate.open(of_passages).export("opensearch", tmp_path / "exported", system="bm25")
     n_passages = len(json.loads((of_passages / "sample" / "splits.json").read_text()))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from acclimate.api.adapt import adapt, plan
     from acclimate.api.answers import Answers, Spending
     from acclimate.api.compare import compare
+    from acclimate.api.convert import convert
     from acclimate.api.convert_model import convert_model
     from acclimate.api.doctor import Check, doctor
     from acclimate.api.evaluate_run import evaluate_run
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         MissingExtra,
         SettingError,
     )
-    from acclimate.corpus.conversion import Conversion, convert, formats
+    from acclimate.corpus.conversion import Conversion, formats
     from acclimate.deploy.exports.export import Exported
     from acclimate.deploy.searchers import Hit
     from acclimate.deploy.serving.limits import Limits
@@ -55,6 +56,7 @@ _HOMES = {
     "acclimate.api.adapt": "adapt plan",
     "acclimate.api.answers": "Answers Spending",
     "acclimate.api.compare": "compare",
+    "acclimate.api.convert": "convert",
     "acclimate.api.convert_model": "convert_model",
     "acclimate.api.doctor": "Check doctor",
     "acclimate.api.evaluate_run": "evaluate_run",
@@ -71,7 +73,7 @@ _HOMES = {
     "acclimate.api.stages": "distill evaluate filter generate index label mine sample seed steer train",
     "acclimate.api.status": "StageStatus Status status",
     "acclimate.base.errors": "AcclimateError BatchWritten BudgetExceeded DataError LLMError MissingExtra SettingError",
-    "acclimate.corpus.conversion": "Conversion convert formats",
+    "acclimate.corpus.conversion": "Conversion formats",
     "acclimate.deploy.exports.export": "Exported",
     "acclimate.deploy.updating.update": "Updated",
     "acclimate.measure.compare": "Comparison",

@@ -43,8 +43,8 @@ def convert(
     to
         Format of TO, if its name does not determine it.
     corpus
-        Documents, needed if only one of FROM and TO has document texts: a collection as for adapt, or a file of
-        documents.
+        Documents, needed if only one of FROM and TO has document texts: a collection as for adapt, a file of documents,
+        or the folder of a run, for what it indexed.
     queries
         Queries, needed if only one of FROM and TO has query texts.
     list_

@@ -76,24 +76,13 @@ def convert(
     *,
     source_format: str = "",
     target_format: str = "",
-    corpus: StrPath | None = None,
+    corpus: StrPath | Corpus | None = None,
     queries: StrPath | None = None,
     recognized: Callable[[Format], object] = lambda _: None,
 ) -> Conversion:
-    """Read a file or folder of any known format and write it as another: see `formats` for their names.
-
-    The source's format is recognized by content, unless `source_format` names it; the target's by suffix, unless
-    `target_format` does. corpus: any collection, to look up texts or ids of documents. queries: any file of queries, to
-    look up theirs. hf:OWNER/NAME and hf:OWNER/NAME/PATH are data sets on Hugging Face's hub, or files in them. Ids are
-    preserved; unknown keys are written if the format has room for them. recognized: called with the source's format
-    before anything is written. Raises DataError with file and line for what cannot be converted, and SettingError for
-    an unknown format.
-
-    >>> print(acclimate.convert("run/filter/queries.jsonl", "run-queries", target_format="beir"))  # doctest: +ELLIPSIS
-    synthetic to beir: ... written
-    """
+    """Read a file or folder of any known format and write it as another: see `acclimate.convert`."""
     source, target = path_text(source, "source"), path_of(target, "target")
-    corpus = None if corpus is None else path_text(corpus, "corpus")
+    corpus = corpus if corpus is None or isinstance(corpus, Corpus) else path_text(corpus, "corpus")
     queries = None if queries is None else path_text(queries, "queries")
     for name, value in (("source", source), ("corpus", corpus), ("queries", queries)):
         if value == "":
@@ -103,7 +92,7 @@ def convert(
     if target.is_dir() and any(target.iterdir()):
         raise DataError("is a folder with something in it; expected a new one", path=target)
     refuse_replacing(target, source, *([queries] if queries else []))
-    if corpus:
+    if isinstance(corpus, str):
         refuse_replacing_collection(target, corpus)
     with _room_for(target) as folder:
         form, content = _read(source, source_format, folder)
@@ -116,6 +105,8 @@ def convert(
 
         @cache
         def documents() -> Corpus | None:
+            if isinstance(corpus, Corpus):
+                return corpus
             given = _read(corpus, "", folder, registry.DOCS, registry.COLLECTIONS)[1] if corpus else content
             if given.docs is None:
                 if corpus:
