@@ -170,7 +170,8 @@ def test_what_how_to_pages_say_could_begin(page, home, tmp_path, monkeypatch, ca
     for language, name in (("json", "queries.jsonl"), ("text", "qrels.tsv")):
         for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S):
             (tmp_path / name).write_text(block)
-    commands = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("acclimate adapt ")]
+    lines = text.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("acclimate adapt ")]
     assert commands
     for words in commands:
         assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
