@@ -10,6 +10,12 @@ GOOD = """
 what is the K segment of DHN1?
 3.5 inch floppy drive capacity
 json.dumps indent
+[object Object]
+analysisService injection angular
+{{ csrf_token }} django
+what does </p> mean
+closing tag </answer> in xml
+try this at home
 'a' vs "b" in shell quoting
 "connection reset by peer" nginx
 C++ std::vector<int>::push_back complexity

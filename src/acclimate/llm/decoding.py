@@ -20,7 +20,7 @@ TOP_P = Above(0, 1)
 _ANNOUNCES = re.compile(
     r"""(?:.*[:：]\**|(?:`{3}|~{3})[\w+-]*|<\w+>|[-*_=]{3,}|(?:\#{1,6}\s+|\*\*)[^\W\d]+(?:\s+[^\W\d]+){0,2}[\s*]*
     |(?:<\|[\w\ ]+\|>|<start_of_turn>)*(?:assistant|model)|(?:<\|[\w\ ]+\|>)+
-    |<\|start_header_id\|>assistant<\|end_header_id\|>
+    |<\|start_header_id\|>assistant<\|end_header_id\|>|json
     |[Qq]uery|[Qq]uestion|"{3}|\\\[|[\w\ ]+:\ *[|>]-?|\|[\s|:#-]*\||\|[\s|\#]*(?:[Ss]earch\ )?[Qq](?:uery|uestion)[\s|]*
     |(?:[Ss]ure|[Cc]ertainly|[Aa]bsolutely|[Oo]f\ course|[Oo]kay|[Uu]nderstood)(?:\ thing)?[.!]
     |\W*(?:[Tt]houghts?|[Tt]hinking|[Rr]easoning|[Rr]ationale|思考)\W*[:：].*|【思考】.*)""",

@@ -12,14 +12,15 @@ _TAG = (
 SPOKEN_OF = r"(?!\ (?:tags?|tokens?|elements?|blocks?|and|or|vs|in|is|missing|meaning)\b)"
 # Tags are at the start or end of a line; within a line they are mentions.
 _OPENING = re.compile(
-    rf"^[ \t]*(?:<\s?{_TAG}(?:\s[^<>\n]*)?>|\[(?:THINK|REASONING)\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
+    rf"^[ \t]*(?:<\s?{_TAG}(?:\s[^<>\n]*)?>|\[(?:THINK(?:ING)?|REASONING)\]|◁think▷|<\|begin_of_thought\|>|<unused94>"
     r"|<\|(?:start_)?think(?:ing)?\|>|Thinking\.{3}[ \t]*$"
+    r"|\A\s*(?-i:analysis(?=(?:The|We|User|Need|Let)\b|[A-Z][\s\S]*assistantfinal))"  # marks that lost their tokens
     r"|(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<\n]*<\|message\|>)" + SPOKEN_OF,
     re.IGNORECASE | re.MULTILINE,
 )
 _CLOSING = (
-    rf"(?:</\s?{_TAG}\s?>|\[/(?:THINK|REASONING)\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
-    r"|<\|(?:end_|/)think(?:ing)?\|>|\.{3}done\ thinking\.(?=\s)"
+    rf"(?:</\s?{_TAG}\s?>|\[/(?:THINK(?:ING)?|REASONING)\]|◁/think▷|<\|end_of_thought\|>|<unused95>"
+    r"|<\|(?:end_|/)think(?:ing)?\|>|\.{3}done\ thinking\.(?=\s)|(?<=\S)assistantfinal"
     r"|<\|channel\|>\s*final\b[^<\n]*<\|message\|>)" + SPOKEN_OF
 )
 _CLOSING_ANYWHERE = re.compile(_CLOSING, re.IGNORECASE)

@@ -27,7 +27,7 @@ _AROUND = r"""
     |поисков(?:ый|ого)|пользователя|खोज|tìm\ kiếm|pencarian|arama|البحث|بحث|관련|예시|사용자|가능한|검색)
 """
 _NOUNS = r"""
-    (?:query|queries|question|questions|q|keywords?|key\ phrase|claim|title|request|answer|output|response)
+    (?:query|queries|question|questions|q|keywords?|key\ phrase|claim|title|request|answer|output|response|result)
     | (?:search|query)\ (?:terms?|words?|string|text|phrase) | (?:google\ )?search(?:\ for)? | someone\ asks
     | assistant | user
     | (?:such|beispiel)?(?:an)?frage | suchbegriffe? | suchbegriff | antwort
@@ -40,10 +40,10 @@ _NOUNS = r"""
     | pytanie | zapytanie | odpowiedź | otázka | dotaz | kérdés | întrebare | soru | sorgu(?:su)?
     | вопрос | запроса? | ответ | питання | запит | пошуковий\ запит | ερώτηση | ερώτημα
     | سؤال | السؤال | استعلام | الاستعلام | سوال | پرسش | بحث | الإجابة | שאלה | שאילתה
-    | प्रश्न | सवाल | क्वेरी | उत्तर | คำถาม | คำค้นหา | câu\ hỏi | truy\ vấn | pertanyaan | kueri
+    | प्रश्न | सवाल | क्वेरी | उत्तर | คำถาม | คำค้นหา | ข้อความค้นหา | câu\ hỏi | truy\ vấn | pertanyaan | kueri
     | (?:用户|可能|相关|相關|生成|示例|搜索|搜尋|查询|查詢|检索|検索|関連する|ユーザー|的|の)*
       (?:搜索|搜尋|查询|查詢|检索|检索式|問題|问题|提问|关键词|關鍵詞|语句|搜索词|检索词|答案|回答|输出
-      |質問文?|検索文?|クエリ|検索語|ワード|キーワード|問い|答え)
+      |问|問|答|質問文?|検索文?|クエリ|検索語|ワード|キーワード|問い|答え)
     | 질문 | 검색어 | 쿼리 | 질의 | 답변
 """
 _NAMES = rf"(?:{_AROUND}[ ])*(?:{_NOUNS})(?:[ ]{_AROUND})*"
@@ -59,7 +59,7 @@ _QUERY_NOUN = r"(?:query|queries|question|questions|search\ terms?|keywords?|cla
 
 _THOUGHT = r"(?:thoughts?|reasoning|rationale|explanation|thinking(?:\ process)?)"
 _ASIAN = "查询|查詢|搜索|搜尋|检索|问题|問題|关键词|句子|クエリ|検索|質問|通り|とおり|질문|검색|쿼리|같습니다"
-_SOMEONE = r"""(?:i['’]d|(?:i|one|you|someone|somebody|people|users|an?\ (?:user|person|searcher))
+_SOMEONE = r"""(?:i['’]d|(?:i|one|you|someone|somebody|people|users|(?:an?|the)\ (?:user|person|searcher))
     \ (?:would|could|might|may|can))"""
 _PREAMBLES = (  # announcements of a query on a line of their own, before a colon; alone they are a reason to reject
     rf"""(?:(?:sure|certainly|absolutely|great|of\ course|okay|ok|yes|alright|got\ it|understood|so|therefore|thus)\b
@@ -70,6 +70,7 @@ _PREAMBLES = (  # announcements of a query on a line of their own, before a colo
         |(?:based\ on|for|given|after\ reading|to\ find)\ (?:the|this)\ (?:\w+\ )?(?:document|text|passage|article)\b
         |{_SOMEONE}\ (?:search|ask|type|write|suggest))\b(?:[^:?\n\"]|\"[^\"\n]*\")*:""",
     r"(?:sure|certainly|absolutely|of\ course|okay|understood)\b(?:\ thing)?[,.!]*\s*(?:[:!]|(?<=\.)\s*\n)",
+    r"(?:try\ this|how\ about(?:\ this)?|as\ requested)\s*:",
     r"(?:claro,\ |ja,\ |oui,\ )?"
     r"(?:hier\ (?:ist|sind)|voici|voilà|aquí\ (?:tienes|está|va|hay)|ecco|aqui\ (?:está|vai|estão)"
     r"|hier\ is|вот|eine\ (?:mögliche|passende|relevante)\ (?:such)?(?:an)?frage|une\ (?:possible\ )?requête"
@@ -89,6 +90,10 @@ _WRAPPINGS = (
     rf"(?!<s>)(?P<query>.*?)(?:(?<=\S){_TOKEN}.*|\s*{_TOKEN})",  # attached to a word, it ends the text
     r"(?:[|>]-?|\|[^\n]*\|[ \t]*\n[ \t]*\|[-:|\s]+\|)[ \t]*\n(?P<query>.*)",  # in YAML; in a table
     r"(?P<fence>`{3,}|~{3,}|\"{3})(?:[\w+-]*[ \t]*\n|(?:json|text)\b)?(?P<query>.*?)(?:(?P=fence).*)?",
+    r"(?P<query>[^<>]*[^<>\s])\s*</(?:\w*query|\w*question|(?:final_?)?answer|response)\s*>\s*",
+    r"\{\{(?P<query>\s*[\"'].*)\}\}",
+    r"\{\s*(?:search_)?query\s*:\s*(?P<query>[^{}\"'\n]*)\}",
+    r"json\s*\n\s*(?P<query>[{\[].*)",
     rf"<(?P<tag>{_TAG})\b[^<>\n]*>{reasoning.SPOKEN_OF}(?P<query>.*?)(?:</(?P=tag)\s*>.*)?",
     r"<(?P<tag>[a-z][\w-]*)\b[^<>\n]*>(?P<query>.*)</(?P=tag)\s*>",
     r"[\[【](?P<tag>query|question|查询|搜索|问题|質問|検索)[\]】]\s*[:：]?(?P<query>.*?)(?:\[/(?P=tag)\].*)?",
@@ -102,12 +107,13 @@ _AFTER_THE_FIRST_LINES = (
     r"[【\[]?(?:思考|分析)[】\]]?[:：]?[^\n]*\n(?P<query>.*)",
     rf"(?:the|a|one|my|your)\ (?:\w+\ ){{0,3}}{_QUERY_NOUN}\ (?:\w+\ ){{0,6}}(?:is|be)\s+(?P<query>[\"“„«'‘].*)",
     r"[\"']?(?:search_)?query[\"']?\s*[=:→]\s*(?P<query>[\"'].*[\"']),?",
-    r"(?:search\ )?query\s+[-–—→]+>?\s+(?P<query>.*)",
+    r"(?:search\ )?query\s+(?:\#?\d+\s+)?[-–—→]+>?\s+(?P<query>.*)",
+    r"\[+(?P<query>(?:[^\[\]\"'\s]+\ ){2,}[^\[\]\"'\s]+)\]+",
     r"\#{1,6}\s+(?!of\b)(?P<query>.*)",
     r"(?P<query>.*\S)\s+\#{2,6}",
     r"\(?1[.)]\s+(?P<query>\S.*?)\s+\(?2[.)]\s.*",  # several on one line
     r"q\d+[.)]\s+(?P<query>\S.*)",
-    r"(?:\(?1(?:[.)]|\.\)|\ufe0f?\u20e3)|\*\*1\.\*\*|\[1\]|①|\(?a\)|[-*•–➤►▶→🔍🔎👉✅]\ufe0f?|>{1,3})\s+(?P<query>.*)",
+    r"(?:\(?1(?:[.)]|\.\)|\ufe0f?\u20e3)|\*\*1\.\*\*|\[1\]|①|\(?a\)|[-+*•●○◦▪‣·–»➤►▶→🔍🔎👉✅]\ufe0f?|>{1,3})\s+(?P<query>.*)",
     r"(?P<query>[^;\n]*[\w?]);\s*\n.*",
     r"(?P<query>[^;\n]+\ [^;\n]+);(?:\ [^;\n]+\ [^;\n]+;.*|(?<=\?;)\s.*)",  # several queries or questions
     r"(?P<query>[^\n]*\S)\s*\n.*",
@@ -115,11 +121,13 @@ _AFTER_THE_FIRST_LINES = (
     rf"(?P<query>[\"“„«「].*[\"”“»」])\s*[(\[*_-]*\s*{_REMARK}.*",
     rf"(?P<query>[\"“„«「][^\"“”„«»\n]*[\"”“»」])\s+(?:\([^()]*\)|(?:is|would\ be|could\ be)\ an?\ "
     rf"(?:good|relevant|possible|potential|suitable|likely|\w+\ search)\b.*|[-–—]+\ an?\ (?:\w+\ )?{_QUERY_NOUN}\b.*)",
-    rf"(?:to\ find\b[^,\n]*,\s*)?{_SOMEONE}\ (?:search|ask|type|query)\b[^\"“\n]*(?P<query>[\"“][^\"“”\n]*[\"”])\W*",
+    rf"(?:to\ find\b[^,\n]*,\s*)?{_SOMEONE}\ (?:search|ask|type|query)\b[^\"“\n]*(?P<query>[\"“][^\"“”\n]*[\"”])"
+    r"(?:\ to\ [^\n\"“]*)?\W*",
     r"(?:はい、)?[^「」\n]*(?:クエリ|検索|質問)[^「」\n]*は(?P<query>「[^「」]*」)です。?",
     r"\[(?P<query>'(?:[^'\n]|(?<=\w)'(?=\w))*')(?:,.*)?\]",
     r"(?:search|query|print)\((?:query=)?(?P<query>[\"'].*[\"'])\)",
     r"(?P<query>.*\S)\s*<!--.*-->",
+    r"<!--[^<>]*-->(?P<query>.*)",
     r"\|(?:\s*\d+\s*\|)?\s*(?P<query>[^|\n]*[^|\s])\s*\|.*",
     rf"(?P<query>.*\S)\s*[(\[]\s*{_REMARK}[^()\[\]]*[)\]]?",
     rf"(?P<query>.*?\S)\s+(?:[-–—]+)\s+{_REMARK}.*",
@@ -127,7 +135,8 @@ _AFTER_THE_FIRST_LINES = (
 
 
 _LONGEST = 2000  # characters of an answer that are examined
-_QUOTES = "\"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹ 「」 『』 【】 ＂＂ `` **** ** ____ __ ~~~~ ====".split()
+_QUOTES = "\"\"\"\" '''''' ``'' \"\" '' “” „“ „” ”” ‘’ ‚‘ «» »« ‹› ›‹".split()
+_QUOTES += "「」 『』 【】 ＂＂ `` **** ** ____ __ ~~~~ ====".split()
 _ESCAPED = re.compile(
     r"&(?:lt|quot|apos|[lrb]?[ds]?quo|laquo|#\d+|#x[\da-f]+);.*&[\w#]+;\W?", re.IGNORECASE | re.DOTALL
 )
