@@ -102,11 +102,13 @@ def test_every_acclimate_command_exists_with_its_options(page, capsys):
 
 
 @pages
-def test_every_setting_that_is_named_exists(page):
+def test_every_setting_that_is_named_exists_and_can_have_its_value(page):
     stages = "|".join(STAGES)
-    for stage, name in re.findall(rf"`({stages})\.([a-z]\w*)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
+    for stage, name, value in re.findall(rf"`({stages})\.([a-z]\w*)(=[^`]*)?`", page.read_text(encoding="utf-8")):
         if name not in ("py", "jsonl", "md") and (stage, name) not in RETIRED:
             assert name in settings_of(STAGES[stage]), f"{page.name}: {stage}.{name}"
+            if value:
+                resolve(STAGES, {}, [f"{stage}.{name}{value}"])  # raises SettingError
 
 
 @pages
