@@ -165,6 +165,7 @@ def test_a_key_that_cannot_be_sent_is_refused_by_the_place_of_what_it_cannot_hol
         ("OPENAI_BASE_URL", "http://\U0001f600.example/v1", r"no address: Invalid IDNA hostname"),
         ("SSL_CERT_FILE", "/nonexistent/ca.pem", "SSL_CERT_FILE is '/nonexistent/ca.pem', which cannot be read"),
         ("OPENAI_ORG_ID", "org\n1", r"OPENAI_ORG_ID: character 4 is U\+000A"),
+        ("OPENAI_CUSTOM_HEADERS", "X-A: b\nX-\u00dc: c", r"OPENAI_CUSTOM_HEADERS: character 10 is U\+00DC"),
         ("OPENAI_PROJECT_ID", "é", r"OPENAI_PROJECT_ID: character 1 is U\+00E9"),
     ],
 )

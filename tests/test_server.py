@@ -123,7 +123,7 @@ def test_names_addresses_and_fingerprints(monkeypatch):
     assert isinstance(load("openai:m@http://there:2/v1"), ServerLLM)
 
 
-@pytest.mark.parametrize("name", ["openai:", "openai:m@ftp://x", "openai:a b"])
+@pytest.mark.parametrize("name", ["openai:", "openai:m@ftp://x", "openai:a b", "openai:m@"])
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(SettingError, match="expected openai:MODEL"):
         load(name)

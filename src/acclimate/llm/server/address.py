@@ -39,7 +39,7 @@ class Address(NamedTuple):
 def parse(name: str) -> Address:
     """Parse a name. Raises SettingError for an invalid name or address, and for one with a secret."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or match["model"].endswith("@"):  # an address was meant, so OpenAI's own is none
         raise SettingError(
             f"{redacted(name)!r}: expected openai:MODEL or openai:MODEL@http://host:port/v1, with openai-completions: "
             "instead of openai: for a model without chat training"

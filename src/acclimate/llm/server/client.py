@@ -24,14 +24,14 @@ _STREAM = re.compile(r"\s*(?:data|event|id|retry|):")
 _LINE_END = r"(?:\r\n?|\n)"  # not splitlines: JSON may have other line separators within a text
 
 
-def sent_from(variable: str) -> str:
+def sent_from(variable: str, *, between: str = "") -> str:
     """The value of an environment variable that is sent with each request, stripped; "" if there is none.
 
-    Raises SettingError for one that cannot be sent.
+    between: what separates several values in it. Raises SettingError for one that cannot be sent.
     """
     value = os.environ.get(variable, "").strip()
     for position, char in enumerate(value, 1):
-        if not " " <= char <= "~":
+        if not " " <= char <= "~" and char != between:
             raise SettingError(
                 f"{variable}: character {position} is U+{ord(char):04X}, which cannot be sent; copy the value anew"
             )
@@ -51,6 +51,7 @@ def client(name: str, address: Address, seconds: float) -> Any:
     secret = sent_from("OPENAI_API_KEY")
     if not secret and address.url.startswith("https://api.openai.com"):
         raise SettingError(f"{name} needs a key in OPENAI_API_KEY, or an address: {name}@http://host:port/v1")
+    sent_from("OPENAI_CUSTOM_HEADERS", between="\n")  # by the library
     headers = {"api-key": secret} if secret and address.query else {}  # as Azure's servers expect
     try:
         httpx.URL(address.url)
