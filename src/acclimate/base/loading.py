@@ -177,7 +177,7 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
     }[kind]
     try:
         settings = transformers.AutoConfig.from_pretrained(str(folder))
-        with torch.device("meta"):
+        with quiet(), torch.device("meta"):
             return (auto_class or llm_class(settings)).from_config(settings)
     except Exception as error:
         raise DataError(f"no {kind} can be made from it: {reason_of(error)}", path=folder / "config.json") from None
