@@ -126,7 +126,7 @@ def test_results_of_another_run_are_counted_and_a_file_of_nothing_else_refused(t
         with pytest.raises(DataError, match=r"results.jsonl: no line .*; are these its results\?$"):
             read_results(kept, write(tmp_path / "results.jsonl", [strange]))
         (tmp_path / "page.html").write_text("<html>\n<body>Service unavailable</body>\n")
-        with pytest.raises(DataError, match="are these its results"):
+        with pytest.raises(DataError, match="no line is a JSON object by itself; are these its results"):
             read_results(kept, tmp_path / "page.html")
 
 

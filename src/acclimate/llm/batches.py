@@ -126,7 +126,8 @@ def read_results(completions: Completions, path: Path) -> BatchResults:
     for server, terms in learned.items():
         completions.learn(server, terms)
     if failed[_NOT_ASKED] + failed[_NO_OBJECT] == kept + failed.total() + refused.total():
-        raise DataError("no line has a custom_id of this run; are these its results?", path=path)
+        lacks = "has a custom_id of this run" if failed[_NOT_ASKED] or not failed else "is a JSON object by itself"
+        raise DataError(f"no line {lacks}; are these its results?", path=path)
     left_out = dict.fromkeys(name for terms in learned.values() for name in terms.omitted())
     return BatchResults(kept, dict(failed), dict(refused), list(left_out))
 
