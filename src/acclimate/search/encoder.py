@@ -72,7 +72,7 @@ class Encoder:
         """
         weights, folder = models.weights_fingerprint(name), models.folder(name)
         models.check_modules(folder)
-        model = load_model(folder)
+        model = load_model(folder, name)
         if isinstance(model[0], Router):
             raise SettingError(
                 f"{name} encodes queries and documents with different models (like query-side students); "
@@ -266,8 +266,11 @@ def _tokens(ids: Sequence[int], keep: Sequence[bool], attend: Sequence[bool]) ->
     return Tokens(ids, keep if any(keep) else [True] * len(ids), attend)
 
 
-def load_model(folder: Path) -> SentenceTransformer | MultiVectorEncoder:
-    """Load the model in a folder in float32, whatever its file has, as training adds small steps to large weights."""
+def load_model(folder: Path, name: str = "") -> SentenceTransformer | MultiVectorEncoder:
+    """Load the model in a folder in float32, whatever its file has, as training adds small steps to large weights.
+
+    name: what messages call it, by default the folder.
+    """
     make = MultiVectorEncoder if models.is_late_interaction(folder) else SentenceTransformer
-    with loading(folder):
+    with loading(name or folder):
         return make(str(folder), device=models.device(), model_kwargs={"use_safetensors": True, "dtype": torch.float32})
