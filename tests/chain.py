@@ -49,6 +49,11 @@ def fake_answers() -> Iterator[None]:
         yield
 
 
+def tiny_models(encoder: Path) -> list[str]:
+    """Settings with the tiny models: this encoder, and the LLM beside it, whose answers are a fake's."""
+    return [f"generate.llm={encoder.with_name('llm')}", f"train.base={encoder}", f"distill.base={encoder}"]
+
+
 def write_corpus(path: Path, docs=tuple(DOCS)) -> Path:
     path.write_text("".join(json.dumps({"_id": d.doc_id, "title": d.title, "text": d.text}) + "\n" for d in docs))
     return path

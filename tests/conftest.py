@@ -18,8 +18,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from chain import HOSTILE, SMALL, fake_answers, write_corpus, write_labels
+from chain import HOSTILE, SMALL, fake_answers, tiny_models, write_corpus, write_labels
 from hypothesis import settings
+from tiny import write_llama
 
 from acclimate.base.testing import DOCS, QUERIES
 from acclimate.measure import recommend
@@ -123,7 +124,8 @@ def quick_training() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(quick_training, tmp_path_factory):
-    """Folder of a SentenceTransformer: BERT with one layer, 32 dimensions, random weights, and words as tokens."""
+    """Folder of a SentenceTransformer: BERT with one layer, 32 dimensions, random weights, and words as tokens; with
+    an LLM beside it."""
     torch = pytest.importorskip("torch")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -148,6 +150,7 @@ def tiny_encoder(quick_training, tmp_path_factory):
     BertTokenizerFast(vocab={word: at for at, word in enumerate(vocabulary)}, model_max_length=64).save_pretrained(bert)
     transformer = Transformer(str(bert), max_seq_length=64)
     modules = [transformer, Pooling(32, "mean"), Normalize()]
+    write_llama(folder / "llm")
     whole = folder / "encoder"
     SentenceTransformer(modules=modules, device="cpu").save(str(whole), create_model_card=False)
     return whole
@@ -230,8 +233,7 @@ def run_adapt(tiny_encoder) -> Callable[..., int]:
     from acclimate.cli.main import main
 
     def run(corpus: Path, out: Path, *options: str, changes: tuple[str, ...] = (), seed: int = 0) -> int:
-        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-        sets = [part for change in (*SMALL, *models, *changes) for part in ("--set", change)]
+        sets = [part for change in (*SMALL, *tiny_models(tiny_encoder), *changes) for part in ("--set", change)]
         return main(["adapt", str(corpus), "--out", str(out), "--seed", str(seed), *sets, *options])
 
     return run
@@ -280,8 +282,8 @@ def labelled(tiny_encoder, tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("labelled")
     queries, qrels = write_labels(folder)
-    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-    settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3"])
+    changes = [*SMALL, *tiny_models(tiny_encoder), "distill.epochs=1", "evaluate.rerank_depth=3"]
+    settings = resolve(STAGES, load_recipe("quick"), changes)
     with fake_answers():
         corpus = str(write_corpus(folder / "nature.jsonl"))
         adapt(Run(Workspace(folder / "run"), settings, 0, corpus, Provided(queries, qrels)), until="label")

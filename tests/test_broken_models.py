@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from chain import tiny_models
 from safetensors.torch import load_file, save_file
 from test_loading import changed, rewritten
 from tiny import write_cross_encoder, write_llama, write_t5
@@ -140,8 +141,7 @@ def test_a_broken_model_is_refused_before_the_first_stage(how, setting, tiny_enc
         BROKEN[how](broken)
     except (KeyError, FileNotFoundError):
         pytest.skip("a cross-encoder has no such part")
-    bases = [f"{stage}.base={tiny_encoder}" for stage in ("distill", "train")]
-    settings = resolve(STAGES, load_recipe("quick"), [*bases, f"generate.llm={tiny_encoder}", setting.format(broken)])
+    settings = resolve(STAGES, load_recipe("quick"), [*tiny_models(tiny_encoder), setting.format(broken)])
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "rice"}\n')
     run = new_run(tmp_path / "run", str(tmp_path / "corpus.jsonl"), settings, recipe="quick", seed=0)
     with pytest.raises(AcclimateError, match=str(broken)):
@@ -182,7 +182,7 @@ def test_a_broken_language_model_is_refused_before_it_writes_and_before_the_firs
 
 @pytest.mark.parametrize("setting", ["generate.llm", "distill.base", "filter.reranker"])
 def test_a_plan_names_a_folder_that_holds_no_model(setting, tiny_encoder, tmp_path):
-    changes = {**dict.fromkeys(("distill.base", "train.base", "generate.llm"), tiny_encoder), setting: tmp_path}
+    changes = {**dict(each.split("=") for each in tiny_models(tiny_encoder)), setting: tmp_path}
     shutil.copytree(tiny_encoder, tmp_path / "distill" / "dense")  # as in the folder of a run
     settings = resolve(STAGES, load_recipe("quick"), [f"{name}={value}" for name, value in changes.items()])
     with pytest.raises(AcclimateError, match=rf"{tmp_path}.* no config\.json"):

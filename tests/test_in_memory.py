@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
-from chain import SMALL
+from chain import SMALL, tiny_models
 
 import acclimate
 from acclimate.base.testing import DOCS
@@ -27,7 +27,7 @@ LOOP["itself"] = LOOP
 
 @pytest.fixture
 def settings(tiny_encoder) -> list[str]:
-    return [*SMALL, *(f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base"))]
+    return [*SMALL, *tiny_models(tiny_encoder)]
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from chain import tiny_models
 
 import acclimate.llm
 from acclimate.base.testing import DOCS, FakeLLM
@@ -52,8 +53,7 @@ def runs(tiny_encoder, tmp_path_factory) -> Path:
     lines = [json.dumps({"_id": doc.doc_id, "title": doc.title, "text": doc.text}) + "\n" for doc in docs]
     (folder / "corpus.jsonl").write_text("".join(lines))
     small = "sample.n_docs=36 sample.min_chars=40 index.max_tokens=48 generate.max_doc_tokens=30 filter.keep_top_k=25"
-    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-    settings = resolve(STAGES, load_recipe("quick"), [*small.split(), *models])
+    settings = resolve(STAGES, load_recipe("quick"), [*small.split(), *tiny_models(tiny_encoder)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(acclimate.llm, "load", lambda name, **_: Rude())
         for name, stage in (("generated", "generate"), ("filtered", "filter")):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from chain import SMALL, STAGES, CountingLLM, contents, fake_answers, report_of
+from chain import SMALL, STAGES, CountingLLM, contents, fake_answers, report_of, tiny_models
 
 import acclimate.llm
 from acclimate.llm import completions
@@ -23,8 +23,8 @@ BATCH_PROMPTS = 4  # a small corpus is one batch of 32 else, and a kill would al
 
 
 def arguments(corpus: Path, out: Path, encoder: Path) -> list[str]:
-    models = [f"{name}={encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-    return ["adapt", str(corpus), "--out", str(out), *(part for one in (*SMALL, *models) for part in ("--set", one))]
+    sets = [part for change in (*SMALL, *tiny_models(encoder)) for part in ("--set", change)]
+    return ["adapt", str(corpus), "--out", str(out), *sets]
 
 
 def killed_in(stage: str, seconds: float, journal: Path, command: list[str]) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from chain import tiny_models
 
 import acclimate.llm
 from acclimate.base.testing import FakeLLM
@@ -81,10 +82,9 @@ def test_the_whole_chain_reads_the_language(code, tiny_encoder, tmp_path, monkey
             queries.write(json.dumps({"_id": f"q{doc_id}", "text": language.question.format(in_query)}) + "\n")
     rows = "".join(f"q{doc_id}\t{doc_id}\t1\n" for doc_id, *_ in language)
     (corpus / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
-    models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
     small = "index.max_tokens=48 mine.n_ways=3 train.max_tokens=48 train.epochs=1 label.n_ways=8 distill.epochs=1 "
     small += f"distill.student=dense-query evaluate.rerank_depth=3 generate.prompt=instruct index.language={code}"
-    sets = [part for change in (*small.split(), *models) for part in ("--set", change)]
+    sets = [part for change in (*small.split(), *tiny_models(tiny_encoder)) for part in ("--set", change)]
 
     assert main(["adapt", str(corpus), "--out", str(out), *sets]) == 0
 

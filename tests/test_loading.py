@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from chain import write_corpus
+from chain import tiny_models, write_corpus
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tiny import write_cross_encoder, write_llama
+from tiny import write_cross_encoder
 
 import acclimate
 from acclimate import llm as llms
@@ -188,7 +188,7 @@ def test_a_model_of_the_hub_with_pickled_weights_is_said_before_work_begins(
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "hub"))
     monkeypatch.setattr("acclimate.search.scorers.kind_of", lambda name: "cross-encoder")
     models._downloaded.cache_clear()
-    changes = {"distill.base": tiny_encoder, "train.base": tiny_encoder, "generate.llm": tiny_encoder}
+    changes = dict(each.split("=") for each in tiny_models(tiny_encoder))
     changes[setting] = "somebody/pickled"
     settings = resolve(STAGES, {}, [f"{name}={value}" for name, value in changes.items()])
     with pytest.raises(DataError, match=r"acclimate convert-model somebody/pickled"):
@@ -220,14 +220,12 @@ def test_every_model_of_a_hub_is_fetched_before_work_begins(changes, tmp_path, t
         raise OSError(f"{name} is not there")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
-    write_llama(tmp_path / "llm")
-    bases = [f"distill.base={tiny_encoder}", f"train.base={tiny_encoder}", f"generate.llm={tmp_path / 'llm'}"]
     with pytest.raises(AcclimateError, match="org/nowhere"):
         acclimate.adapt(
             write_corpus(tmp_path / "corpus.jsonl"),
             out=tmp_path / "run",
             reranker=None if changes else "org/nowhere",
-            settings=[*bases, "sample.min_chars=10", *changes],
+            settings=[*tiny_models(tiny_encoder), "sample.min_chars=10", *changes],
             progress=None,
         )
     assert not (tmp_path / "run" / "index").exists()

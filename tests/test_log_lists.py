@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from chain import SMALL, contents
+from chain import SMALL, contents, tiny_models
 from files_page import undocumented
 
 from acclimate.base.testing import QUERIES
@@ -30,10 +30,10 @@ def run_with(labelled, tiny_encoder, tmp_path):
 
     def make(asked, *changes):
         (tmp_path / "log.txt").write_text("".join(f"{text}\n" for text in asked))
-        models = [f"{name}={tiny_encoder}" for name in ("generate.llm", "train.base", "distill.base")]
-        changes = [*SMALL, *models, "distill.epochs=1", "evaluate.rerank_depth=3", "steer.log_queries=0", *changes]
+        small = [*SMALL, *tiny_models(tiny_encoder), "distill.epochs=1", "evaluate.rerank_depth=3"]
         files = {name: str(labelled.parent / file) for name, file in LABELS.items()}
-        settings, corpus = resolve(STAGES, load_recipe("quick"), changes), str(labelled.parent / "nature.jsonl")
+        settings = resolve(STAGES, load_recipe("quick"), [*small, "steer.log_queries=0", *changes])
+        corpus = str(labelled.parent / "nature.jsonl")
         log = str(tmp_path / "log.txt") if asked else None
         return new_run(tmp_path / "run", corpus, settings, recipe="quick", seed=0, provided=Provided(**files, log=log))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from chain import write_corpus
+from chain import tiny_models, write_corpus
 
 import acclimate
 from acclimate.api.reproduce import Reproduced, Reproduction, by_name, folder_of
@@ -111,12 +111,12 @@ def test_a_recipe_over_collections_and_seeds(tiny_encoder, fake_llm, tmp_path, c
     (folder / "queries.jsonl").write_text("\n".join(rows))
     judged = [f"{query.query_id}\t{doc.doc_id}\t1\n" for query, doc in zip(QUERIES, DOCS, strict=True)]
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged[:8]))
-    changes = f"""
-        sample.n_docs=20 sample.dev_share=0.3 index.max_tokens=48 generate.llm={tiny_encoder} train.base={tiny_encoder}
+    changes = """
+        sample.n_docs=20 sample.dev_share=0.3 index.max_tokens=48
         train.template=auto train.loss=listwise train.max_steps=2 train.max_tokens=48 train.gradient_accumulation=1
-        distill.base={tiny_encoder} evaluate.systems=bm25+reranker@5=1
+        evaluate.systems=bm25+reranker@5=1
     """.split()
-    sets = [part for change in changes for part in ("--set", change)]
+    sets = [part for change in (*changes, *tiny_models(tiny_encoder)) for part in ("--set", change)]
     command = ["reproduce", "inpars-v1", "--out", str(tmp_path / "out"), "--collections", str(folder), "--seeds", "0,1"]
     assert main([*command, *sets]) == 0
     printed = capsys.readouterr().out

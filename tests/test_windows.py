@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from chain import SMALL, CountingLLM, contents, write_corpus
+from chain import SMALL, CountingLLM, contents, tiny_models, write_corpus
 from files_page import undocumented
 from hypothesis import example, given
 from hypothesis import settings as tries
@@ -225,8 +225,7 @@ def test_a_document_is_read_with_its_title():
 
 def run_of(tmp_path, encoder, *changes, name="run"):
     corpus = write_corpus(tmp_path / "corpus.jsonl", [doc._replace(text=f"{doc.text} {LATER}") for doc in DOCS])
-    models = [f"{setting}={encoder}" for setting in ("generate.llm", "train.base", "distill.base")]
-    settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *models, *changes])
+    settings = resolve(STAGES, load_recipe("quick"), [*SMALL, *tiny_models(encoder), *changes])
     return new_run(tmp_path / name, str(corpus), settings, recipe="quick", seed=0)
 
 
