@@ -232,6 +232,9 @@ def test_hints_come_first_and_are_part_of_the_fingerprint():
     told = prompts.hints("questions of nurses.", "German", "terse")
     assert told == "The queries serve this purpose: questions of nurses. Write them in German. Their style: terse."
     assert prompts.hints() == ""
+    assert [prompts.hints(language=name) for name in ("de", "ZH", "Swiss German")] == [
+        f"Write them in {name}." for name in ("German", "Chinese", "Swiss German")
+    ]
     plain, hinted = prompts.load("claim"), prompts.load("claim", hints=told)
     assert hinted.render("x") == f"{told}\n\n{plain.render('x')}"
     assert hinted.prefix == plain.prefix  # what examples say is told apart from what was asked for

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from acclimate.base.words import folded, words_of
+from acclimate.corpus import analyzer
 from acclimate.corpus.analyzer import stop_words_of
 
 LANGUAGES = {
@@ -74,6 +75,14 @@ def code_of(name: str) -> str | None:
     codes = {english: code for code, english in LANGUAGES.items()} | _OWN_NAMES
     codes |= {english: code for code, (english, _) in _OF_OTHER_SCRIPTS.items()}
     return name if name in DETECTABLE else codes.get(name)
+
+
+def english_name(language: str) -> str:
+    """The English name of a language that is given by its code: de is `German`. Any other text stays as it is."""
+    names = {code: name for code, (_, name) in analyzer.LANGUAGES.items()}
+    names |= {code: english for code, (english, _) in _OF_OTHER_SCRIPTS.items()}
+    name = names.get(language.strip().casefold())
+    return name.capitalize() if name else language
 
 
 def script_written(code: str) -> str:

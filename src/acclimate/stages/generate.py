@@ -99,7 +99,7 @@ def generate(
     task
         What the queries are for, told to the LLM. Example: questions of nurses about medication.
     language
-        Language of the queries, told to the LLM (German) and checked; without it, they must be in their document's.
+        Language of the queries (German, de), told to the LLM and checked; without it, they must be in their document's.
     style
         Style of the queries, told to the LLM. Example: terse, with part numbers.
     log_examples

@@ -17,6 +17,7 @@ from acclimate.base.draw import draw, uniform
 from acclimate.base.errors import DataError, SettingError, unknown
 from acclimate.base.files import is_file
 from acclimate.base.text import quoted
+from acclimate.corpus.language import english_name
 from acclimate.corpus.query_log import NO_LOG, QueryLog
 from acclimate.llm.prompts import files
 from acclimate.llm.prompts.files import HERE, Template, fill, filled, shots_of
@@ -116,8 +117,12 @@ NO_MATERIAL = Material()
 
 
 def hints(task: str = "", language: str = "", style: str = "", searches: Sequence[str] = ()) -> str:
-    """Text to put before a prompt. searches: real queries, as examples of how people ask."""
-    sentences = {"The queries serve this purpose: {}.": task, "Write them in {}.": language, "Their style: {}.": style}
+    """Text to put before a prompt. language: name or code. searches: real queries, as examples of how people ask."""
+    sentences = {
+        "The queries serve this purpose: {}.": task,
+        "Write them in {}.": english_name(language),
+        "Their style: {}.": style,
+    }
     wishes = " ".join(sentence.format(value.rstrip(".")) for sentence, value in sentences.items() if value)
     queries = [f"- {query}" for query in searches]
     return "\n".join([*([wishes] if wishes else []), *(["People here ask like this:", *queries] if queries else [])])
