@@ -184,15 +184,10 @@ def empty_model(folder: Path, kind: str | None = None) -> Any:
 
 
 def llm_class(config: Any) -> Any:
-    """The class of transformers that loads an LLM. Raises ValueError for an encoder, which it would load, too."""
+    """The class of transformers that loads an LLM."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    if config.is_encoder_decoder:
-        return AutoModelForSeq2SeqLM
-    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
-        raise ValueError(f"an encoder ({config.model_type}), which writes no text")
-    return AutoModelForCausalLM
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 def _check_weights(folder: Path, model: Any, weights: Shapes) -> None:

@@ -21,3 +21,11 @@ def width(config: Any) -> int:
 def positions(config: Any) -> int | None:
     """Maximum number of positions; None if not stated."""
     return getattr(text_config(config), "max_position_embeddings", None) or None
+
+
+def is_encoder(config: Any) -> bool:
+    """True for BERT and its like, which transformers also loads as decoders: it has to be asked for."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    is_masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return is_masked and not config.is_encoder_decoder and not getattr(config, "is_decoder", False)

@@ -67,6 +67,8 @@ class Loaded(Tokenizer):
                 loaded = load_unpacked(self.name, str(self.dtype).removeprefix("torch."), unpack, load)
             else:
                 config = AutoConfig.from_pretrained(model.path_or_id, revision=revision)
+                if configuration.is_encoder(config):
+                    raise DataError(f"an encoder ({config.model_type}), which writes no text", path=self.name)
                 loaded = load(model.path_or_id, llm_class(config))
             return loaded.to(models.device()).eval()
 
