@@ -16,7 +16,8 @@ from acclimate.records import Doc, Query
 from acclimate.search.bm25 import BM25
 from acclimate.search.members import BM25Member, DenseMember, Ids, LateInteractionMember, SparseMember
 from acclimate.search.names import SystemName
-from acclimate.search.sparse import SparseIndex, SparseQuery
+from acclimate.search.sparse import SparseIndex
+from acclimate.search.sparse_query import SparseQuery
 from acclimate.search.static import StaticQuery
 from acclimate.search.systems import system_of
 from acclimate.search.vectors import encode_corpus

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import safe_open
+from sentence_transformers import SparseEncoder
 
 import acclimate
 from acclimate.base import models
@@ -22,6 +24,8 @@ from acclimate.deploy.exports.model_folders import write_folder
 from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.reranker_folder import difference
 from acclimate.search.names import SystemName
+from acclimate.search.sparse_query import SparseQuery, query_tokens
+from acclimate.search.static import StaticQuery
 from acclimate.stages.runs import open_run
 
 
@@ -189,3 +193,14 @@ def test_a_folder_of_late_interaction_reads_as_many_tokens_as_the_run(finished, 
     side = sides_of(run, outputs["distill"], "late-interaction:adapted")["document"]
     write_folder(replace(side, max_tokens=9), tmp_path)
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 9
+
+
+def test_queries_of_sparse_and_static_students_are_read_from_files_as_the_library_reads_them(students, monkeypatch):
+    plain = SparseEncoder(str(students / "distill" / "sparse"), device="cpu")
+    for library in ("transformers", "sentence_transformers"):
+        monkeypatch.setitem(sys.modules, library, None)  # importing it fails
+    StaticQuery.open(students / "distill" / "static")
+    ours = SparseQuery.open(students / "distill" / "sparse")
+    for text in ["lava and ash", "", "[CLS] Étna  漢字", "ash lava rice fish " * 300]:
+        ids = plain[0].sub_modules["query"][0].preprocess([text])["input_ids"][0]
+        assert query_tokens(ours.tokenizer, text) == sorted(set(ids.tolist()))

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from acclimate.base import models
 from acclimate.base.digests import folder_fingerprint
-from acclimate.search.sparse import Head, SparseQuery, build, centered, index_key
+from acclimate.search.sparse import Head, build, centered, index_key
+from acclimate.search.sparse_query import SparseQuery
 from acclimate.search.vectors import Vectors, quantized
 
 

@@ -34,7 +34,7 @@ from acclimate.run.workspace import Workspace
 from acclimate.search import scorers
 from acclimate.search.encoder import Encoder
 from acclimate.search.scorers.labels import labels, relevant
-from acclimate.search.sparse import query_tokens
+from acclimate.search.sparse_query import query_tokens
 from acclimate.stages.chain import STAGES, check_models
 
 CORPUS = {"a": Doc("a", "rice and fish " * 80), "b": Doc("b", "the moon"), "c": Doc("c", "")}

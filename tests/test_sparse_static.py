@@ -23,7 +23,8 @@ from acclimate.learn.students.training import StudentTraining
 from acclimate.records import NWay, Query
 from acclimate.search.encoder import Encoder
 from acclimate.search.members import DenseMember, Ids, SparseMember
-from acclimate.search.sparse import Head, SparseIndex, SparseQuery, build, centered
+from acclimate.search.sparse import Head, SparseIndex, build, centered
+from acclimate.search.sparse_query import SparseQuery
 from acclimate.search.static import StaticQuery, token_ids
 from acclimate.search.system import System
 from acclimate.search.views import Views

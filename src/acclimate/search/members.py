@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from acclimate.search.approximate import ApproximateIndex
     from acclimate.search.bm25 import BM25
     from acclimate.search.encoded import Encoded, QueryEncoder
-    from acclimate.search.sparse import SparseIndex, SparseQuery
+    from acclimate.search.sparse import SparseIndex
+    from acclimate.search.sparse_query import SparseQuery
     from acclimate.search.vectors import Vectors
 
 

@@ -30,7 +30,6 @@ _DOCUMENTS_AT_ONCE = 32
 _BLOCK_DOCS = 8  # multiplied together, so that they stay in the cache
 _TOKENS_AT_ONCE = 2048  # of the vocabulary, per block
 _SPARE = 64  # candidates beyond the tokens that are kept
-_MOST_QUERY_TOKENS = 8192
 _ENTRIES_AT_ONCE = 1 << 22  # postings sorted at once
 _PARTS = {"rows": np.int32, "tokens": np.int32, "values": np.float32}  # files of entries in document order
 SILENT = -100.0  # bias of tokens that the corpus does not have
@@ -148,37 +147,6 @@ class SparseIndex:
             postings = slice(self.starts[token], self.starts[token + 1])
             scores[self.documents[postings]] += weight * self.weights[postings]  # a document is in a list only once
         return scores
-
-
-@dataclass(frozen=True)
-class SparseQuery:
-    """The query side: the distinct tokens of a text with learned weights, without a transformer."""
-
-    tokenizer: Any
-    weights: NDArray[np.float32]  # (n_vocabulary,), at least 0
-
-    @classmethod
-    def open(cls, folder: Path) -> SparseQuery:
-        """The query side of a student saved by `distill`."""
-        from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
-
-        embedding = SparseStaticEmbedding.load(str(folder / "query_0_SparseStaticEmbedding"))
-        return cls(embedding.tokenizer, embedding.weight.detach().numpy())
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint("sparse-query", _hash(self.weights))
-
-    def __call__(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
-        """(tokens, ascending; their weights), without tokens of weight 0."""
-        tokens = [token for token in query_tokens(self.tokenizer, text) if self.weights[token] > 0]
-        return tokens, self.weights[tokens]
-
-
-def query_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The distinct tokens of a query, ascending, without a prompt."""
-    limit = min(tokenizer.model_max_length, _MOST_QUERY_TOKENS)  # tokenizers without a limit say 1e30
-    return sorted(set(tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]))
 
 
 def _hash(array: NDArray[Any]) -> str:

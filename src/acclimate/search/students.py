@@ -96,7 +96,8 @@ class Students:
     def _member(self, kind: str, *, is_start: bool = False) -> Member:
         from acclimate.search.encoded import Cut
         from acclimate.search.members import DenseMember, LateInteractionMember, SparseMember
-        from acclimate.search.sparse import SparseIndex, SparseQuery
+        from acclimate.search.sparse import SparseIndex
+        from acclimate.search.sparse_query import SparseQuery
         from acclimate.search.static import StaticQuery
         from acclimate.search.vectors import Vectors
 

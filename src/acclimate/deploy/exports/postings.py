@@ -77,7 +77,7 @@ def postings_of(member: Member) -> Postings:
 def terms_of(member: BM25Member | SparseMember) -> list[str]:
     """The terms of a member by their numbers."""
     if isinstance(member, SparseMember):
-        return member.query.tokenizer.convert_ids_to_tokens(range(len(member.query.weights)))
+        return member.query.vocabulary
     vocabulary = member.index.postings.vocabulary
     terms = [""] * len(vocabulary)
     for term, number in vocabulary.items():

@@ -157,12 +157,13 @@ def _bm25(analyzer: Analyzer, terms: list[str]) -> Read:
 
 
 def _sparse(folder: Path) -> Read:
-    from acclimate.search.sparse import SparseQuery
+    from acclimate.search.sparse_query import SparseQuery
 
     query = SparseQuery.open(folder)
+    vocabulary = query.vocabulary
 
     def read(text: str) -> Terms:
         ids, weights = query(text)
-        return Terms(list(map(int, ids)), query.tokenizer.convert_ids_to_tokens(ids), weights.tolist())
+        return Terms(ids, [vocabulary[number] for number in ids], weights.tolist())
 
     return read

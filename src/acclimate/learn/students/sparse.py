@@ -33,7 +33,8 @@ from acclimate.learn.students.similarities import Comparison, Similarities, comp
 from acclimate.learn.students.token_vectors import document_of_token
 from acclimate.learn.students.training_data import TrainingData, batch_documents
 from acclimate.records import NWay
-from acclimate.search.sparse import SILENT, Head, SparseQuery, centered, query_tokens
+from acclimate.search.sparse import SILENT, Head, centered
+from acclimate.search.sparse_query import SparseQuery, query_tokens
 
 if TYPE_CHECKING:
     from acclimate.search.encoder import Encoder
