@@ -79,12 +79,12 @@ def test_documents_are_compared_with_an_index_as_far_as_it_rounds(tokens_as, bas
     member = LateInteractionMember(vectors, base)
     ours = [vectors.gather([row])[0] for row in range(len(DOCS))]
     theirs = [encoded.tokens for encoded in base.encode([doc.default_text() for doc in DOCS], "document")]
-    assert (checks.least_cosine(ours, theirs) > checks.LEAST_COSINE) is (tokens_as == "int8")
+    assert (checks.least_cosine(ours, theirs) > checks.LEAST_COSINE["float32"]) is (tokens_as == "int8")
     assert 0.9999 < checks.least_cosine_of_documents(member, ours, theirs) <= 1
     nothing = [vectors[:0] for vectors in theirs]  # as of texts of special tokens alone
     assert checks.least_cosine_of_documents(member, ours, [*nothing[:1], *theirs[1:]]) > 0.9999
     assert checks.least_cosine(ours, nothing) == -1
     noise = torch.Generator().manual_seed(0)
     others = [of_doc + 0.02 * torch.randn(of_doc.shape, generator=noise).numpy() for of_doc in theirs]
-    assert checks.least_cosine_of_documents(member, ours, others) < checks.LEAST_COSINE
+    assert checks.least_cosine_of_documents(member, ours, others) < checks.LEAST_COSINE["float32"]
     assert checks.least_cosine_of_documents(member, ours, [*others[1:], others[0]]) < 0

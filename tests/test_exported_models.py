@@ -19,6 +19,7 @@ import acclimate
 from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
+from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.model_card import origin
 from acclimate.deploy.exports.model_folders import write_folder
 from acclimate.deploy.exports.model_sides import Side, sides_of
@@ -161,13 +162,34 @@ def test_scores_read_back_differ_by_the_rounding_of_ours_alone(precision, roundi
             difference(logits, others, tmp_path)
 
 
+@pytest.mark.parametrize(("precision", "cosine"), [("float32", 0.9995), ("bfloat16", 0.997)])
+def test_vectors_read_back_differ_by_the_rounding_of_ours_alone(precision, cosine, monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "dtype_name", lambda: precision)
+    checks.refuse_others("dense", {"query cosine": cosine}, tmp_path)
+    with pytest.raises(DataError, match=r"the query cosine with ours is 0\.98"):
+        checks.refuse_others("dense", {"query cosine": 0.98}, tmp_path)
+
+
+def test_a_check_encodes_texts_one_by_one_as_weights_over_a_vocabulary_are_large(folders, monkeypatch):
+    encoder = checks.Exported(folders["sparse:adapted"].folder / "sparse-adapted" / "document", "sparse", "document")
+    rows: list[int] = []
+    forward = SparseEncoder.forward
+    monkeypatch.setattr(
+        SparseEncoder,
+        "forward",
+        lambda model, batch, **_: rows.append(len(batch["input_ids"])) or forward(model, batch),
+    )
+    assert len(encoder.vectors(["lava", "ash and rice"])) == 2
+    assert rows == [1, 1]
+
+
 def test_a_system_without_a_model_has_nothing_to_export(finished, tmp_path):
     with pytest.raises(DataError, match="bm25 has no model to export; expected --system with one that has, of "):
         acclimate.open(finished).export("hf", tmp_path / "out", system="bm25")
 
 
 def test_a_model_that_comes_back_as_another_is_refused(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("acclimate.deploy.exports.model_checks.LEAST_COSINE", 1.1)
+    monkeypatch.setitem(checks.LEAST_COSINE, models.dtype_name(), 1.1)
     with pytest.raises(DataError, match=r"dense: read back, the query cosine with ours is 1\.0000; expected 1"):
         acclimate.open(finished).export("hf", tmp_path / "out", system="dense")
 
