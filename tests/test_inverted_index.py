@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -116,3 +118,8 @@ def test_an_index_is_of_one_head_and_so_many_vectors_and_dimensions_and_a_query_
     keys = {index_key(heads[0], *numbers) for numbers in ((5, 9, 3), (6, 9, 3), (5, 8, 3), (5, 9, 4))}
     assert len({*keys, index_key(heads[1], 5, 9, 3)}) == 5
     assert len({SparseQuery(None, np.array(weights, np.float32)).fingerprint for weights in ([0, 1], [1, 0])}) == 2
+
+
+def test_a_token_has_the_place_of_its_number_among_numbers_that_no_token_has():
+    tokenizer = Tokenizer(WordLevel({"north": 0, "sea": 3}, unk_token="north"))
+    assert SparseQuery(tokenizer, np.ones(5, np.float32)).vocabulary == ["north", "", "", "sea", ""]

@@ -47,9 +47,11 @@ class SparseQuery:
 
     @property
     def vocabulary(self) -> list[str]:
-        """The token of each weight."""
-        vocabulary = self.tokenizer.get_vocab()
-        return sorted(vocabulary, key=vocabulary.__getitem__)
+        """The token of each weight; "" for numbers that the tokenizer leaves out."""
+        tokens = [""] * len(self.weights)
+        for token, number in self.tokenizer.get_vocab().items():
+            tokens[number] = token
+        return tokens
 
     def __call__(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
         """(tokens, ascending; their weights), without tokens of weight 0."""
