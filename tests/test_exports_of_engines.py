@@ -40,6 +40,13 @@ def test_sqlite_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
         assert dict(database.execute("select id, text from documents")) == TEXTS
 
 
+def test_sqlite_counts_token_vectors_as_the_index_does(odd, tmp_path):
+    source = odd.source("late-interaction")
+    counts = sqlite.write(source, tmp_path).counts
+    assert counts["late-interaction tokens"] == len(source.system.members["late-interaction"].vectors.tokens)
+    assert counts["documents"] == len(TEXTS)
+
+
 def test_sqlite_has_the_words_for_full_text_search_and_is_written_only_once(odd, tmp_path):
     source = odd.source("bm25")
     sqlite.write(source, tmp_path)

@@ -51,13 +51,12 @@ def write(source: Source, folder: Path) -> Written:
     queries.save(source, folder / "query")
     with closing(sqlite3.connect(folder / "search.sqlite", isolation_level=None)) as database:
         _fill(database, source)
-        tables = {"documents": "documents"}
-        tables |= {
-            f"{name} {_COUNTED[kind]}": f"{identifier(name)}_{_COUNTED[kind]}" for name, kind in source.kinds.items()
-        }
-        counts = {
-            what: database.execute(f"select count(*) from {table}").fetchone()[0] for what, table in tables.items()
-        }
+        selects = {"documents": "count(*) from documents"}
+        for name, kind in source.kinds.items():
+            # A row has all tokens of a document, with a scale of four bytes each.
+            number = "total(length(scales)) / 4" if kind == LATE_INTERACTION else "count(*)"
+            selects[f"{name} {_COUNTED[kind]}"] = f"{number} from {identifier(name)}_{_COUNTED[kind]}"
+        counts = {what: int(database.execute(f"select {rest}").fetchone()[0]) for what, rest in selects.items()}
     write_text(folder / "search.sql", select(source))
     shutil.copyfile(reader.__file__, folder / "search.py")
     search = reader.open_index(folder)
