@@ -188,7 +188,7 @@ def test_commands_print_what_functions_return(home, run, capsys):
     (line,) = printed(capsys, "search", "run", "lava and ash", *where, "--json").splitlines()
     assert json.loads(line)["doc_id"] == "volcano.md"
     assert main(["search", "run", "lava", "--where", "doc_id=x", "--system", "bm25"]) == 0
-    assert capsys.readouterr().err.endswith("acclimate: no document with these fields contains a word of the query\n")
+    assert capsys.readouterr().err.endswith("acclimate: no document with these fields fits the query\n")
     assert printed(capsys, "inspect", "run", "--sample", 3) == (
         f"{acclimate.open('run').inspect(sample=3)}\nPage: run/queries.html\n"
     )

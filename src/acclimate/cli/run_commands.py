@@ -101,7 +101,7 @@ def search(
         for hit, part in zip(hits, run.excerpts(query, hits), strict=True):
             print(hit.lines(part))
     else:
-        say(f"no document {'with these fields ' if where else ''}contains a word of the query")
+        say(f"no document {'with these fields fits' if where else 'contains a word of'} the query")
 
 
 def curve(run_dir: Path, *, queries: Counts = None, lists: Counts = None) -> None:

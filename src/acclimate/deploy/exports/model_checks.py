@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
 
 from acclimate.base import models
+from acclimate.base.cores import single_core
 from acclimate.base.errors import DataError
 from acclimate.base.loading import loading, quiet
 from acclimate.deploy.exports.model_sides import Side
@@ -47,8 +48,8 @@ class Exported:
         """A vector for each text: one per token for late interaction, one over the vocabulary for a sparse model."""
         is_newer = self.kind in ("sparse", "late-interaction")
         encode = getattr(self._model, f"encode_{self.task}") if is_newer else self._model.encode
-        # Alone: weights over a vocabulary for every token of a batch take gigabytes.
-        return [_plain(vectors) for vectors in encode(list(texts), batch_size=1, show_progress_bar=False)]
+        with single_core():  # and alone: weights over a vocabulary for every token of a batch take gigabytes
+            return [_plain(vectors) for vectors in encode(list(texts), batch_size=1, show_progress_bar=False)]
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Vectors of each text, in the order given."""
@@ -77,7 +78,7 @@ def by_transformers(folder: Path, side: Side, texts: Sequence[str]) -> np.ndarra
     rows: list[torch.Tensor] = []
     for text in texts:
         batch = tokenizer([side.prompt + text], truncation=True, max_length=side.max_tokens, return_tensors="pt")
-        with torch.inference_mode():
+        with single_core(), torch.inference_mode():
             states = model(**batch).last_hidden_state
         rows.append(states.mean(1) if side.modules[1].pooling_mode == "mean" else states[:, 0])
     return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
