@@ -234,7 +234,8 @@ def encode(base: str, out: Path, said: Path) -> None:
     read_batch = Encoder.read_batch
 
     def counted(encoder, texts, *rest):
-        read.append(len(texts))
+        if any(len(text.ids) > 2 for text in texts):  # on loading, a text without words is encoded
+            read.append(len(texts))
         return read_batch(encoder, texts, *rest)
 
     Encoder.read_batch = counted
