@@ -16,7 +16,7 @@ from acclimate.corpus import collections
 from acclimate.corpus.documents import FORMAT, Corpus
 from acclimate.corpus.formats import read_corpus
 from acclimate.corpus.formats.folder import read_folder
-from acclimate.corpus.formats.markdown import front_matter
+from acclimate.corpus.formats.front_matter import front_matter
 from acclimate.corpus.stored_fields import as_text, kept, of_text
 from acclimate.deploy.updating.changes import Changes
 from acclimate.records import Doc

@@ -135,7 +135,7 @@ def test_a_name_is_suggested_only_where_it_is_close(name, known, meant):
 
 @pytest.mark.parametrize(
     ("document_id", "title", "names"),
-    [("d1", "Volcano", "d1  Volcano"), ("d1", "d1", "d1"), ("d1", "", "d1"), ("d", "Volcano", "d1  (of d)  Volcano")],
+    [("d1", "Volcano", "d1  Volcano"), ("d1", "d1", "d1"), ("d1", "", "d1"), ("d", "Volcano", "d1  Volcano")],
 )
 def test_a_hit_names_its_document_once(document_id, title, names):
     shown = str(Hit(Doc("d1", "molten rock", title), 1.23456, document_id, {}))

@@ -68,8 +68,7 @@ class Hit(NamedTuple):
 
     def lines(self, part: str) -> str:
         """Two lines for a terminal, with a part of the text; see `Run.excerpts`."""
-        whole = f"(of {self.document_id})" if self.document_id != self.doc.doc_id else ""
-        names = "  ".join(dict.fromkeys(filter(None, map(single_spaced, (self.doc.doc_id, whole, self.doc.title)))))
+        names = "  ".join(dict.fromkeys(filter(None, map(single_spaced, (self.doc.doc_id, self.doc.title)))))
         return f"{self.score:8.4f}  {names}\n          {part}"
 
     def __repr__(self) -> str:

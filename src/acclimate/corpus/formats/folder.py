@@ -1,22 +1,23 @@
 """A folder of texts, web pages, office files and the like: one document per file, its id the path below, with slashes.
 
-title   HTML: <title>, or else the first <h1>; Markdown, reStructuredText and AsciiDoc: see `markdown`, `markup`;
-        text: none
-text    text as it is; Markdown without comments and front matter (see `markdown`); HTML without tags, scripts, styles
-        and navigation (see `html`)
-others  Markdown: the front matter
+title   the front matter's; HTML: <title>, or else the first <h1>; Markdown, reStructuredText and AsciiDoc: see
+        `markdown`, `markup`; of a file without one its name, or that of its folder if it is an index
+text    text as it is; Markdown without comments (see `markdown`); HTML without front matter, tags, scripts, styles and
+        navigation (see `html`)
+others  the front matter
 
 For other types of files see `extraction`; some are read where their packages are installed. Hidden files and folders
 are skipped. Links out of the folder or to nothing, pipes and the like, files without text or of other types, files from
-which no text can be taken, which are named, and the folders of runs are skipped and counted. Text that is not UTF-8 is
-an error, except for HTML that declares its encoding. The error names all such files: a corpus with silent holes is
-worse than no corpus.
+which no text can be taken, which are named, sources that Sphinx copies beside its pages, and the folders of runs are
+skipped and counted. Text that is not UTF-8 is an error, except for HTML that declares its encoding. The error names all
+such files: a corpus with silent holes is worse than no corpus.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.progress import Progress
 from acclimate.base.text import quoted
-from acclimate.corpus.formats import extraction, sgml
+from acclimate.corpus.formats import extraction, front_matter, sgml
 from acclimate.corpus.formats.charset import read_declared
 from acclimate.corpus.formats.data_files import CARD, is_data, parts_of
 from acclimate.corpus.formats.fields import Located, Place
@@ -57,6 +58,10 @@ _ADVICE = {  # by suffix of files that must be converted first
     ".xls .xlsx .ods": "save it as CSV",
     ".json": "of one JSON list make an object a line first: jq -c '.[]' FILE.json > FILE.jsonl",
 }
+_INDEXES = {"index", "_index", "readme"}  # names of pages about their folder
+_WORD = re.compile(r"[^\W\d_a-zA-Z]|[a-zA-Z]{3}")
+_HASH = re.compile("[0-9a-fA-F-]{16,}")  # or UUID
+_SOURCES = "_sources"
 _NAMED = 5  # unreadable files that an error names
 
 
@@ -98,6 +103,8 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
                 dropped["link out of the folder"] += 1
             elif not is_file(path):
                 dropped["link to nothing" if path.is_symlink() else "pipe, socket or device"] += 1
+            elif _is_source(path, folder):
+                dropped["source of a page that is read"] += 1
             elif (suffix := path.suffix.lower()) in SUFFIXES:
                 paths.append(path)
             elif suffix not in extraction.FORMATS:
@@ -107,6 +114,13 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
             else:
                 paths.append(path)
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), dropped
+
+
+def _is_source(path: Path, folder: Path) -> bool:
+    """True for what Sphinx copies beside the pages it writes: `_sources/a/b.rst.txt` is the source of `a/b.html`."""
+    before, copies, below = path.relative_to(folder).as_posix().rpartition(f"{_SOURCES}/")
+    page = folder / before / Path(below).with_suffix("").with_suffix(".html")
+    return bool(copies) and (page.is_file() or (page.with_suffix("") / "index.html").is_file())
 
 
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
@@ -133,7 +147,8 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
             dropped["file without text"] += 1
             continue
         n_docs += 1
-        yield Place(path), Doc(path.relative_to(folder).as_posix(), text, title), others
+        name = path.relative_to(folder)
+        yield Place(path), Doc(name.as_posix(), text, title or _title_from(name)), others
     if not n_docs:
         raise _no_documents(folder, files, dropped)
 
@@ -155,11 +170,19 @@ def _no_documents(folder: Path, files: list[Path], dropped: Counter[str]) -> Dat
 def _read_text(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     """(title, text, other fields) of a file of text."""
     content, kind = _content(path), path.suffix.lower()
-    if kind in HTML:
-        return *read_page(content), {}
-    if kind in TEXT:
-        return *TEXT[kind](content), {}
-    return read_markdown(content)
+    if kind in MARKDOWN:
+        return read_markdown(content)
+    others, below = front_matter.split(content)
+    title, text = read_page(below) if kind in HTML else TEXT[kind](content)
+    return front_matter.title_of(others) or title, text, others
+
+
+def _title_from(name: Path) -> str:
+    """The title of a file without one, as notes have none, from its path below the folder; "" if that says nothing."""
+    stem = name.parent.name if name.stem.casefold() in _INDEXES else name.stem
+    if not _WORD.search(stem) or _HASH.fullmatch(stem):
+        return ""
+    return stem if " " in stem else " ".join(re.split("[-_]+", stem)).strip()
 
 
 def _content(path: Path) -> str:

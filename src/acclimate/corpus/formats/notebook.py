@@ -12,18 +12,18 @@ from typing import Any
 
 from acclimate.base.errors import DataError
 from acclimate.base.files import read_json
-from acclimate.corpus.formats.markdown import first_heading, without_comments
+from acclimate.corpus.formats.markdown import main_heading, without_comments
 
 _TICKS = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
 
 
 def read_notebook(path: Path) -> tuple[list[str], str]:
-    """(its first heading, text). Raises DataError for anything else."""
+    """(its heading, text). Raises DataError for anything else."""
     notebook = read_json(path)
     if not isinstance(notebook, dict) or not isinstance(cells := _cells(notebook), list):
         raise DataError("is no notebook: it has no list of cells", path=path)
     text = "\n\n".join(filter(None, map(_text, cells)))
-    return [first_heading(text)], without_comments(text)
+    return [main_heading(text)], without_comments(text)
 
 
 def _cells(notebook: dict[str, Any]) -> Any:
