@@ -1,4 +1,4 @@
-"""Distil the teacher into fast retrievers: KL divergence on its scores, plus some InfoNCE on the source document.
+"""Distill the teacher into fast retrievers: KL divergence on its scores, plus some InfoNCE on the source document.
 
 One training loop serves every kind of student: `students.training` is the loop, `students.kinds` holds what differs
 between kinds, `students.losses` the losses.
