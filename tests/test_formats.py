@@ -152,6 +152,12 @@ def test_docs_come_back_from_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"id": ["7"], "txet": ["a"]}), path)
     message = refusal(lambda: formats.read_corpus(path))
     assert message.startswith(f"{path}: no document text: found") and 'The closest is "txet"' in message
+    parquet.write_table(pa.table({"id": ["7"], "Question": ["a"], "answer": ["b"]}), path)
+    assert refusal(lambda: formats.read_corpus(path)).endswith("rename 'question' to 'title' and 'answer' to 'text'")
+    parquet.write_table(pa.table({"title": ["a"], "text": ["b"]}), path)
+    assert refusal(lambda: formats.read_corpus(path)).endswith(
+        "'document_id'. To number the documents, add a column 'id'"
+    )
     parquet.write_table(pa.table({"id": ["7", "8"], "text": ["a", None]}), path)
     assert refusal(lambda: formats.read_corpus(path)) == f"{path}:2: 'text' is null; expected text"
 

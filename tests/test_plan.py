@@ -84,6 +84,7 @@ def test_a_stage_that_is_done_costs_nothing_and_the_rest_adds_up(monkeypatch):
     run = run_with({})
     run.input.corpus = {}
     run.settings["index"] |= {"language": "en", "max_tokens": 256}
+    run.settings["distill"] = {"base": "a/model"}
 
     def described(*done):
         monkeypatch.setattr(plan, "_current", lambda _: set(done))

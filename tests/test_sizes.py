@@ -126,8 +126,21 @@ def test_a_plan_is_refused_as_the_run_would_be(tmp_path, tiny_encoder, monkeypat
 
 def test_queries_can_be_written_for_fewer_than_can_be_held_out(tmp_path):
     check_size(run_of(tmp_path, DOCS[:2]), holds_out=False)
-    with pytest.raises(DataError, match="expected 1 at least: add documents"):
+    with pytest.raises(DataError, match=r"expected 1 at least: add documents$"):
         check_size(run_of(tmp_path, DOCS[:2], "sample.min_chars=500", out="short"), holds_out=False)
+
+
+def test_a_folder_of_few_documents_may_have_them_in_a_table(tmp_path):
+    (tmp_path / "faq").mkdir()
+    (tmp_path / "faq" / "about.md").write_text(
+        "# Questions\n\nThey were exported by a help desk, with the answers to them."
+    )
+    (tmp_path / "faq" / "faq.csv").write_text("id,title,text\n")
+    run = new_run(
+        tmp_path / "run", str(tmp_path / "faq"), resolve(STAGES, load_recipe("quick"), []), recipe="quick", seed=0
+    )
+    with pytest.raises(DataError, match=r"0 of 1 document; \.csv file type: 1; .*give the table that has them"):
+        check_size(run, holds_out=True)
 
 
 @pytest.mark.parametrize("seed", range(4))

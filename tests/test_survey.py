@@ -16,6 +16,8 @@ from acclimate.run.settings import resolve
 from acclimate.stages.chain import STAGES, adapt
 from acclimate.stages.runs import load_run, new_run
 
+ENCODER = "embedded:all-minilm-l6-v2"
+
 
 def corpus_of(*lengths: int, word: str = "lava") -> dict[str, Doc]:
     """Documents of so many words."""
@@ -38,7 +40,9 @@ def corpus_of(*lengths: int, word: str = "lava") -> dict[str, Doc]:
 )
 def test_documents_are_split_if_little_of_the_average_one_is_read(corpus, words):
     assert passage_words(corpus, 256) == words
-    assert any("index.passage_words=150" in warning for warning in warnings(corpus, "none", 256)) == (words > 0)
+    assert any("index.passage_words=150" in warning for warning in warnings(corpus, "none", ENCODER, 256)) == (
+        words > 0
+    )
     assert passage_words(corpus, 1_000_000) == 0
 
 
@@ -52,9 +56,28 @@ def test_most_documents_are_more_than_half_of_them(n_others):
     texts = ["<p>The lava of the volcano is hot, and it is near to the sea.</p><p>x</p><p>y</p>"] * 4
     others = ["Die Lava des Vulkans ist heiß, und sie ist nicht weit von dem Meer."] * n_others
     corpus = {str(number): Doc(str(number), text) for number, text in enumerate([*texts, *others])}
-    said = "".join(warnings(corpus, "en", 256))
+    said = "".join(warnings(corpus, "en", ENCODER, 256))
     assert ("HTML tags" in said) == (n_others < 4)
-    assert ("look like de" in said) == (n_others > 4)
+    assert ("look like German" in said) == (n_others > 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "encoder", "others"),
+    [
+        ("The lava of the volcano is hot, and it is near to the sea.", "en", ENCODER, []),
+        ("Die Lava des Vulkans ist heiß, und sie ist nicht weit von dem Meer.", "de", ENCODER, ["German"]),
+        ("Die Lava des Vulkans ist heiß, und sie ist nicht weit von dem Meer.", "none", ENCODER, ["German"]),
+        ("Die Lava des Vulkans ist heiß, und sie ist nicht weit von dem Meer.", "de", "some/model", []),
+        ("printVolcano(lava) は火山の溶岩を表示します。", "en", ENCODER, ["Japanese", "Japanese"]),
+        ("ulava volkano", "fi", ENCODER, ["Finnish"]),  # which is not detected, so it is what was set
+        ("ulava volkano", "none", ENCODER, []),
+    ],
+)
+def test_english_models_are_not_for_other_languages(text, language, encoder, others):
+    corpus = {str(number): Doc(str(number), text) for number in range(9)}
+    said = warnings(corpus, language, encoder, 256)
+    assert [next(name for name in ("German", "Japanese", "Finnish") if name in warning) for warning in said] == others
+    assert (not others) == ("embedded models are English" not in "".join(said))
 
 
 def test_the_decision_is_said_and_stored_and_holds_for_what_comes_later(tmp_path, tiny_encoder, caplog):

@@ -61,6 +61,7 @@ _OF_OTHER_SCRIPTS = {  # code -> English name, and script
 }
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese is written in all three
 _MANY = 0.6  # share of letters that determines the script of a text
+_LETTERS_OF_CJK = 3  # Latin letters that a character is worth: half of the letters of a page may be names in code
 _OF_SCRIPT = {  # script -> the only one of these languages that is written in it
     script: code for code, (_, script) in _OF_OTHER_SCRIPTS.items() if script not in ("ARABIC", "CJK", "CYRILLIC")
 }
@@ -109,11 +110,7 @@ def language_of_most(texts: Iterable[str]) -> str | None:
 
 def script_of(text: str) -> str | None:
     """The script of most letters, such as LATIN, CYRILLIC or CJK; None for few or mixed letters."""
-    scripts = scripts_of(text)
-    if scripts.total() < 4:
-        return None
-    script, count = scripts.most_common(1)[0]
-    return script if count >= _MANY * scripts.total() else None
+    return _most(scripts_of(text))
 
 
 @cache
@@ -129,8 +126,17 @@ def scripts_of(text: str) -> Counter[str]:
     return Counter(_ONE_SCRIPT.get(script, script) for script in named)
 
 
+def _most(scripts: Counter[str]) -> str | None:
+    if scripts.total() < 4:
+        return None
+    script, count = scripts.most_common(1)[0]
+    return script if count >= _MANY * scripts.total() else None
+
+
 def _language_by_letters(text: str) -> str | None:
-    script = script_of(text)
+    scripts = scripts_of(text)
+    scripts["CJK"] *= _LETTERS_OF_CJK
+    script = _most(scripts)
     if script == "CJK":
         return "ja" if _KANA.search(text) else "zh"
     if script == "ARABIC":

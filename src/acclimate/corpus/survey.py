@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from acclimate.base.words import length_of
 from acclimate.corpus.documents import ids_of
-from acclimate.corpus.language import DETECTABLE, language_of_most
+from acclimate.corpus.language import DETECTABLE, english_name, language_of_most
 from acclimate.records import Doc
 
 _LETTERS_PER_TOKEN = 4.5  # rough, for encoders
@@ -24,10 +24,14 @@ def token_count(text: str) -> float:
     return length_of(text) / _LETTERS_PER_TOKEN
 
 
-def warnings(corpus: Mapping[str, Doc], language: str, max_tokens: int) -> list[str]:
+def warnings(corpus: Mapping[str, Doc], language: str, encoder: str, max_tokens: int) -> list[str]:
     """Warnings about the texts, and about what an encoder that reads `max_tokens` of each does not read."""
     texts = _sample(corpus)
-    return [*_language_warning(texts, language), *_tags_warning(texts), *_truncation_warning(texts, max_tokens)]
+    return [
+        *_language_warnings(texts, language, encoder),
+        *_tags_warning(texts),
+        *_truncation_warning(texts, max_tokens),
+    ]
 
 
 def passage_words(corpus: Mapping[str, Doc], max_tokens: int) -> int:
@@ -46,13 +50,19 @@ def _share_read(texts: Sequence[str], max_tokens: int) -> float:
     return sum(shares) / len(texts) if texts else 1.0
 
 
-def _language_warning(texts: Sequence[str], language: str) -> Iterator[str]:
-    """A warning if most documents are in another language than the one BM25 stems."""
-    seems = language_of_most(text[:_BEGINNING] for text in texts) if language in DETECTABLE else None
-    if seems not in (None, language):
+def _language_warnings(texts: Sequence[str], language: str, encoder: str) -> Iterator[str]:
+    """Warnings if most documents are in another language than the one BM25 stems, or than the encoder's."""
+    seems = language_of_most(text[:_BEGINNING] for text in texts)
+    if language in DETECTABLE and seems not in (None, language):
         yield (
-            f"Most documents look like {seems}, and BM25 stems them as index.language={language} does; "
+            f"Most documents look like {english_name(seems)}, and BM25 stems them as index.language={language} does; "
             f"to change that: --set index.language={seems}."
+        )
+    if encoder.startswith("embedded:") and (seems or language) not in ("en", "none"):
+        yield (
+            f"The embedded models are English, the documents {english_name(seems or language)}. Set an encoder that "
+            "reads it, --set distill.base=MODEL, and an LLM that writes it, --set generate.llm=MODEL "
+            "(docs/how-to/languages.md)."
         )
 
 

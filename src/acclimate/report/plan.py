@@ -79,8 +79,10 @@ def _inputs(run: Run, n_queries: int, n_sampled: int) -> dict[str, str]:
 
 def _warnings(run: Run, working: Container[str]) -> list[str]:
     """What to know of the documents, and of the times. working: the stages that are not done, skipped or given."""
-    index = run.settings["index"]
-    warnings = survey.warnings(run.input.corpus, index["language"], index["max_tokens"]) if "index" in working else []
+    warnings: list[str] = []
+    if "index" in working:
+        index, encoder = run.settings["index"], run.settings["distill"]["base"]
+        warnings = survey.warnings(run.input.corpus, index["language"], encoder, index["max_tokens"])
     unknown = dict.fromkeys(name for stage, name in models_used(run) if stage in working and not is_sized(name))
     if unknown:
         names = ", ".join(unknown)

@@ -94,7 +94,7 @@ def index(
     assert encoder.max_tokens <= max_tokens
     warnings = [
         *_missing_terms_warning(bm25.without_terms, len(corpus)),
-        *survey.warnings(corpus, language, encoder.max_tokens),
+        *survey.warnings(corpus, language, encoder.name, encoder.max_tokens),
     ]
     for warning in warnings:
         warn(warning)

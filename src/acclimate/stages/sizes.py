@@ -9,10 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.text import command, counted
+from acclimate.corpus.formats.data_files import is_data
 from acclimate.corpus.provided_queries import left_out
 from acclimate.corpus.sides import Side
 from acclimate.learn.rerankers.groups import n_parts
@@ -68,7 +70,7 @@ def check_size(run: Run, *, holds_out: bool) -> None:
     if documents < needed:
         why = ", to choose on, to measure on and to learn from" if holds_out else ""
         raise DataError(
-            f"{shortage}; expected {needed} at least{why}: {_remedy(dropped, is_given, bool(run.input.parents))}",
+            f"{shortage}; expected {needed} at least{why}: {_remedy(run, dropped)}",
             path=run.input.corpus.source or None,
         )
     raise SettingError(
@@ -133,14 +135,15 @@ def _passed_over(dropped: Mapping[str, int], settings: Mapping[str, Any], kind: 
     return f"; {kind} passed over: {', '.join(reasons)}" if reasons else ""
 
 
-def _remedy(dropped: Mapping[str, int], is_given: bool, has_passages: bool) -> str:
+def _remedy(run: Run, dropped: Mapping[str, int]) -> str:
     """What to do about too few documents; adding some is no use if enough were merely not drawn."""
-    if is_given:
+    if run.input.provided_queries is not None:
         return "give more queries"
     if not dropped.get("not drawn"):
-        return "add documents"
+        has_tables = any(is_data(Path(reason.split()[0])) for reason in run.input.documents.dropped)
+        return "add documents" + (", or give the table that has them instead of its folder" if has_tables else "")
     # One long document may have most of the passages, so drawing more of them would not give more documents.
-    return _MORE[False] + (", or fewer passages of each document (sample.max_per_source)" if has_passages else "")
+    return _MORE[False] + (", or fewer passages of each document (sample.max_per_source)" if run.input.parents else "")
 
 
 def check_sides(run: Run, sampled: Sampled, filtered: Filtered) -> None:

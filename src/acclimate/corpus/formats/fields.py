@@ -105,8 +105,13 @@ def missing(columns: list[str], field: Field) -> str:
     for name in columns:
         if name.strip() in field.names:
             return f"{message}. Remove the blanks around {name!r}"
-    match = closest(columns, field)
-    return message if match is None else f"{message}. The closest is {as_json(match)}: rename it"
+    if match := closest(columns, field):
+        return f"{message}. The closest is {as_json(match)}: rename it"
+    if field == DOC_ID:
+        return f"{message}. To number the documents, add a column 'id'"
+    if field == DOC_TEXT and {"question", "answer"} <= {name.strip().casefold() for name in columns[:1000]}:
+        return f"{message}. Of questions and answers, rename 'question' to 'title' and 'answer' to 'text'"
+    return message
 
 
 def closest(columns: list[str], field: Field) -> str | None:
