@@ -33,6 +33,7 @@ from acclimate.run.estimate import (
     token_flop,
 )
 from acclimate.run.run import Run
+from acclimate.search.names import STUDENT_KINDS
 from acclimate.stages import distill, filter, generate, index, label, mine, seed
 from acclimate.stages.chain import estimates
 from acclimate.stages.distill import _LEARNING
@@ -224,21 +225,35 @@ def test_what_passes_the_filters_bounds_what_later_stages_cost(tmp_path):
 
 def test_students_cost_each_trial_and_read_no_more_queries_than_they_may():
     settings: dict[str, Any] = {
-        "student": ("dense", "static"), "loss": "kl", "epochs": 3, "max_steps": 0, "batch_size": 4, "max_queries": 0,
-        "tune": (),
+        "student": ("dense-query", "static"), "loss": "kl", "epochs": 3, "max_steps": 0, "batch_size": 4,
+        "max_queries": 0, "tune": (), "base": "embedded:all-minilm-l6-v2", "document_ways": 8,
     }  # fmt: skip
     label = {"n_ways": 91, "windows": 15}  # six lists per query
-    run: Any = SimpleNamespace(settings={"distill": settings, "label": label})
+    run: Any = SimpleNamespace(
+        settings={"distill": settings, "label": label, "mine": {"n_ways": 4}}, input=SimpleNamespace(corpus=range(1000))
+    )
 
     def n_read(**changes):
         settings.update(changes)
-        return distill.estimate(run, 50).flop / (_LEARNING * SEARCH_FLOP * 2)
+        return distill.estimate(run, 50, 200).flop / (_LEARNING * SEARCH_FLOP * 2)
 
     assert n_read() == 50 * 6 * 3
     assert n_read(tune=("learning_rate:0.1", "max_queries:20:90"), learning_rate=0.2) == 3 * 6 * (50 + 20 + 50)
     assert n_read(tune=(), max_queries=10) == 10 * 6 * 3
     assert n_read(loss="contrastive") == 10 * 3
     assert n_read(max_steps=7) == 28
+
+    def n_documents(student):
+        """How many documents are encoded besides: four passes over those of the lists, and one over the corpus."""
+        flop = [distill.estimate(run, 50, 200).flop for settings["student"] in (("dense-query",), student)]
+        return (flop[1] - flop[0]) / (token_flop(settings["base"]) * 200)
+
+    settings |= {"max_steps": 7, "loss": "kl"}
+    for kind in STUDENT_KINDS:
+        expected = 4 * 28 * 8 + 1000 if kind in ("dense", "late-interaction") else 0
+        assert n_documents((kind,)) == pytest.approx(expected, abs=0.1)
+    settings["loss"] = "contrastive"
+    assert n_documents(("dense",)) == pytest.approx(4 * 28 * 4 + 1000)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_a_student_is_written_for_pylate_without_marks_and_with_the_identity(fin
 def test_colbert_would_read_other_texts_than_such_a_student_knows(finished, tmp_path):
     with pytest.raises(DataError, match=r"ColBERT adds a marker to every text .* use the format pylate"):
         acclimate.open(finished).export("colbert", tmp_path / "out", system="late-interaction:adapted")
+    assert not any(tmp_path.iterdir())  # nothing is left where nothing was written
 
 
 def test_a_system_without_late_interaction_has_none_to_write(finished, tmp_path):

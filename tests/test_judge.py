@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from chain import SERVED, fake_answers
 from files_page import undocumented
+from reports import VERDICTS
 
 import acclimate
 import acclimate.llm
@@ -22,6 +23,7 @@ from acclimate.llm import prompts
 from acclimate.measure import graded
 from acclimate.records import Completion, Qrel, Query, ScoredDoc
 from acclimate.report.formatting import signed
+from acclimate.report.judgment import text
 from acclimate.stages import judge
 from acclimate.stages.evaluate import Evaluated
 from acclimate.stages.pairs import pairs_of
@@ -224,7 +226,10 @@ def test_people_s_grades_say_how_far_to_trust_the_llm_and_correct_it(copied, peo
     assert differences and all(" ".join(map(signed, each["ci95"])) in printed for each in differences)
     assert "Prediction-powered: human grades" in printed and "Cohen's kappa" in printed
     assert undocumented(copied) == set()
-    assert judgment["judge_verdict"] in ("WIN", "NO DIFFERENCE", "REGRESSION")
+    assert judgment["judge_verdict"] in VERDICTS
+    for verdict in VERDICTS:
+        printed = " ".join(text({**judgment, "judge_verdict": verdict}).split())
+        assert ("human grades do not confirm it" in printed) == (verdict != judgment["verdict"])
 
 
 def test_without_queries_of_people_the_held_out_synthetic_ones_are_judged(copied, expert):

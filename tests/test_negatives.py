@@ -109,6 +109,23 @@ def test_similarities_are_in_float32_where_encoders_are_not(name, base, data, mo
     assert not torch.equal(similarities.scores, similarities.scores.bfloat16().float())
 
 
+@pytest.mark.parametrize("negatives", ["list", "batch"])
+@pytest.mark.parametrize("name", ["dense", "late-interaction"])
+def test_documents_of_several_lists_are_encoded_once_in_a_step(name, negatives, base, data, monkeypatch):
+    """And together: those of each list by themselves would all be kept for the backward pass, whatever their number."""
+    batch = [example._replace(doc_ids=(example.doc_ids[0], *TRAIN[0].doc_ids[1:])) for example in TRAIN[:5]]
+    student = STUDENTS[name].make(base.copy(), data, negatives)
+    calls, forward = [], student.encoder.forward
+
+    def counted(features):
+        calls.append(len(features["input_ids"]))
+        return forward(features)
+
+    monkeypatch.setattr(student.encoder, "forward", counted)
+    student.similarities(student.read(batch))
+    assert calls == [5, len({doc_id for example in batch for doc_id in example.doc_ids})]
+
+
 @pytest.mark.parametrize("negatives", ["list", "batch", None])
 @pytest.mark.parametrize("name", STUDENTS)
 def test_lists_of_all_lengths_and_kinds_in_a_batch_are_judged_each_by_itself(name, negatives, base, data):

@@ -20,6 +20,7 @@ def text(judgment: Mapping[str, Any]) -> str:
     """The verdict, the systems, the grades, and people's if any; for an unusable judge, why it is one."""
     judgment = safe(judgment)
     verdict = f"{judgment['verdict']} by an LLM's grades: {sentences.headline(judgment)}."
+    verdict = " ".join(filter(None, (verdict, sentences.not_confirmed(judgment))))
     grades = ["\n".join(map(wrap, remarks(judgment))), _confusion(judgment)]
     parts = [wrap(verdict), _systems(judgment), *grades, _powered(judgment["prediction_powered"])]
     if not judgment["usable"]:

@@ -110,11 +110,18 @@ def outcome(report: Mapping[str, Any]) -> str:
         baseline = f"{_YOU_HAVE}{yours}. The best of these is {report['baseline']}. "
     difference = key_comparison(report)
     if report["verdict"] == "NO DIFFERENCE" and difference is not None and difference["p"] < ALPHA:
-        if report.get("judge_verdict", "NO DIFFERENCE") != "NO DIFFERENCE":
-            return f"{baseline}By the LLM's grades alone they differ, but the human grades do not confirm it."
+        if denied := not_confirmed(report):
+            return f"{baseline}{denied}"
         least = score(ERROR_WITHOUT_LABELS)
         return f"{baseline}The difference is below {least}, the error of queries that nobody judged."
     return baseline + _CHANCE[report["verdict"]]
+
+
+def not_confirmed(report: Mapping[str, Any]) -> str:
+    """That human grades do not confirm an LLM's verdict; empty if they do, or there are none."""
+    if report.get("judge_verdict", report["verdict"]) == report["verdict"]:
+        return ""
+    return "By the LLM's grades alone they differ, but the human grades do not confirm it."
 
 
 def _has_untouched(report: Mapping[str, Any]) -> bool:
@@ -226,7 +233,7 @@ def reason(report: Mapping[str, Any]) -> str:
         measured = (
             f"{' and '.join(not_served)} measured better, but a run cannot answer other queries; of the rest {measured}"
         )
-    if report.get("judge_verdict", report.get("verdict")) != report.get("verdict"):
+    if not_confirmed(report):
         measured = f"By the LLM's grades alone, which the human grades do not confirm, {measured}"
     if not picked["equals"]:
         return f"{measured}, and every other system is significantly different."

@@ -250,7 +250,7 @@ def estimates(run: Run, drawn: sample.Sample) -> dict[str, Estimate]:
         "mine": mine.estimate(run, n_queries),
         "train": train.estimate(run, n_queries),
         "label": label.estimate(run, n_queries, n_lists, doc_tokens, n_rerankers),
-        "distill": distill.estimate(run, n_lists),
+        "distill": distill.estimate(run, n_lists, doc_tokens),
         "evaluate": evaluate.estimate(run, n_queries, len(drawn.splits)),
     }
     by_stage |= {stage: Estimate() for stage in takes}

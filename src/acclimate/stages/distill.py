@@ -21,7 +21,7 @@ from acclimate.learn.students.checks import check_dims, check_fits, check_negati
 from acclimate.learn.students.choices import AUTO, BATCH, BEST, CONTRASTIVE, CORPUS, LIST, RANDOM
 from acclimate.learn.students.distillation import Notes, remove_notes, train_students, without_teacher_scores
 from acclimate.learn.students.tuning import tune_students
-from acclimate.run.estimate import SEARCH_FLOP, Estimate
+from acclimate.run.estimate import SEARCH_FLOP, TRAINING_FACTOR, Estimate, token_flop
 from acclimate.run.output import Account, StageOutput
 from acclimate.run.retrievers import ENCODER
 from acclimate.run.run import DOCUMENTS, Run
@@ -47,6 +47,8 @@ LOSSES = ("kl", "margin-mse", CONTRASTIVE)
 NEGATIVES = (AUTO, LIST, BATCH, CORPUS)
 MAX_SIM = ("mean", "sum")
 _LEARNING = 30  # cost of a training query with all its documents, in searches
+_ENCODING = ("dense", "late-interaction")  # students that encode documents in each step, and the corpus at the end
+_PASSES = TRAINING_FACTOR + 1  # over documents: forward, without what the backward pass needs, and again with it
 
 
 @checked
@@ -204,14 +206,18 @@ def check(run: Run, *, asks: bool) -> None:
                 check_dims(trial["dim"], trial["matryoshka"], run.base.encoder.dim)
 
 
-def estimate(run: Run, n_queries: float) -> Estimate:
-    """Cost of training each student in each trial, encoding included."""
-    settings, n_read = run.settings["distill"], 0.0
+def estimate(run: Run, n_queries: float, doc_tokens: float) -> Estimate:
+    """Cost of training each student in each trial, encoding included. doc_tokens: mean tokens per document."""
+    settings, flop = run.settings["distill"], 0.0
+    encoding = token_flop(settings["base"]) * doc_tokens * sum(kind in _ENCODING for kind in settings["student"])
     for trial in ({**settings, **changes} for changes in trials(settings["tune"], settings, TUNABLE)):
-        n_lists = min(n_queries, trial["max_queries"] or n_queries)
-        n_lists *= 1 if trial["loss"] == CONTRASTIVE else lists_per_query(run)
-        n_read += trial["max_steps"] * trial["batch_size"] or n_lists * trial["epochs"]
-    return Estimate(_LEARNING * SEARCH_FLOP * n_read * len(settings["student"]))
+        is_taught = trial["loss"] != CONTRASTIVE
+        n_lists = min(n_queries, trial["max_queries"] or n_queries) * (lists_per_query(run) if is_taught else 1)
+        n_read = trial["max_steps"] * trial["batch_size"] or n_lists * trial["epochs"]
+        n_ways = min(trial["document_ways"], run.settings["label" if is_taught else "mine"]["n_ways"])
+        flop += _LEARNING * SEARCH_FLOP * n_read * len(settings["student"])
+        flop += encoding * (_PASSES * n_read * n_ways + len(run.input.corpus))
+    return Estimate(flop)
 
 
 def make(

@@ -189,10 +189,15 @@ def _run_lock(run: Run, place: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write to, locked by this process; it remains if the work is interrupted."""
+    """A folder beside `out` to write to, locked by this process; it remains if the work ends early and wrote a file."""
     folder = out.with_name(f".{out.name}.export")
     make_folder(folder)
     with (folder / _LOCK).open("a", encoding="utf-8") as handle:
         if not locks.lock(handle):
             raise AcclimateError(f"{out} is being written by another acclimate process; wait for it or stop it")
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            if not any(path.is_file() and path.name not in (_BEGUN, _LOCK) for path in folder.rglob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -23,8 +23,9 @@ class Texts(NamedTuple):
     """A batch as late-interaction students read it."""
 
     queries: Sequence[Tokens]
-    documents: list[Any]  # those of the batch; or those of each query, if its softmax is its own
-    comparison: Comparison | None  # of the batch's documents
+    documents: list[Any]  # all of the batch as one; or those of each list, if that is how they are read
+    places: list[list[int]]  # of each list's documents among all of the batch
+    comparison: Comparison | None  # of the batch's documents; None if each list has its own softmax
     groups: list[list[int]]  # see `similarities.shape_groups`
 
 
@@ -42,32 +43,42 @@ class LateInteraction:
     def read(self, batch: Sequence[NWay]) -> Texts:
         """Tokens of queries, and tokens or vectors of documents."""
         queries = self.encoder.tokenize(self.data.query_texts(batch), "query")
-        groups = shape_groups(batch)
-        if self.negatives != BATCH:
-            return Texts(queries, [self._read(example.doc_ids) for example in batch], None, groups)
         place = batch_documents(batch)
+        places = [[place[doc_id] for doc_id in example.doc_ids] for example in batch]
+        if self.negatives != BATCH:
+            return Texts(queries, self._read_lists(batch), places, None, shape_groups(batch))
         compared = comparison(batch, place, self.data, self.negatives)
-        return Texts(queries, [self._read(list(place))], compared, groups)
+        return Texts(queries, [self._read(list(place))], places, compared, shape_groups(batch))
 
     def similarities(self, read: Texts) -> list[Similarities]:
         """MaxSim, as mean or sum over the query's tokens."""
         encoded = encode_with_gradients(self.encoder, read.queries, "query")
         queries = encoded.tokens.split(encoded.lengths)
         if read.comparison is not None:
-            scores = self._scores(queries, read.documents[0])
+            scores = self._scores(queries, *self._tokens(read.documents[0]))
             return read.comparison.similarities(scores[None])
-        pairs = zip(queries, read.documents, strict=True)
-        of_queries = [self._scores([query], documents)[0] for query, documents in pairs]
+        pairs = zip(queries, self._of_lists(read), strict=True)
+        of_queries = [self._scores([query], *documents)[0] for query, documents in pairs]
         return [alone(torch.stack([of_queries[row] for row in rows])[None]) for rows in read.groups]
 
-    def _scores(self, queries: Sequence[torch.Tensor], documents: Any) -> torch.Tensor:
-        """(n_queries, n_docs)"""
-        tokens, lengths = self._tokens(documents)
+    def _scores(self, queries: Sequence[torch.Tensor], tokens: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        """(n_queries, n_docs) of documents with these token vectors, `lengths` of each."""
         document = document_of_token(lengths)
         with in_float32():
             return torch.stack(
                 [max_sim(query, tokens, document, len(lengths), reduce=self.max_sim) for query in queries]
             )
+
+    def _read_lists(self, batch: Sequence[NWay]) -> list[Any]:
+        """All documents of a batch as one: they are encoded once, and in the memory of one group of texts."""
+        return [self._read(list(batch_documents(batch)))]
+
+    def _of_lists(self, read: Texts) -> Iterator[tuple[torch.Tensor, list[int]]]:
+        """`_tokens` of each list's documents."""
+        tokens, lengths = self._tokens(read.documents[0])
+        of_documents = tokens.split(lengths)
+        for places in read.places:
+            yield torch.cat([of_documents[place] for place in places]), [lengths[place] for place in places]
 
     def _read(self, doc_ids: Sequence[str]) -> Any:
         """Input of `_tokens` for these documents."""
@@ -95,6 +106,13 @@ class LateInteractionQuery(LateInteraction):
     @cached_property
     def _index(self) -> TokenVectors:
         return TokenVectors(self.data.vectors)
+
+    def _read_lists(self, batch: Sequence[NWay]) -> list[ReadTokens]:
+        """The documents of each list, whose vectors cost nothing."""
+        return [self._read(example.doc_ids) for example in batch]
+
+    def _of_lists(self, read: Texts) -> Iterator[tuple[torch.Tensor, list[int]]]:
+        return map(self._tokens, read.documents)
 
     def _read(self, doc_ids: Sequence[str]) -> ReadTokens:
         return self._index.read([self.data.ids.row[doc_id] for doc_id in doc_ids])
