@@ -149,6 +149,10 @@ def test_a_dry_run_lists_what_would_come_change_and_go_and_writes_nothing(copied
         ["changed", docs[0].doc_id],
         ["removed", docs[1].doc_id],
     ]
+    for n_given, is_said in ((40, False), (21, True), (20, False)):
+        write_corpus(into, docs[:n_given])
+        assert main(["update", str(copied), str(into), "--dry-run"]) == 0
+        assert ("19 documents not given, kept; to remove such: --all" in capsys.readouterr().err) == is_said
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 

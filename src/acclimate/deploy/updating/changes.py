@@ -92,11 +92,15 @@ class Changes:
             and (self.now[doc.doc_id] != doc or _fields(self.now, doc.doc_id) != _fields(self.new, doc.doc_id))
         )
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """Ids of documents that are neither in `new` nor to be removed."""
+        return frozenset(doc_id for doc_id in self.now if doc_id not in self.new and doc_id not in self.removed)
+
     @cached_property
     def went(self) -> frozenset[str]:
         """Ids of documents that are gone."""
-        gone = frozenset(doc_id for doc_id in self.now if doc_id not in self.new) if self.replaces else frozenset()
-        return gone | self.removed
+        return (self.absent if self.replaces else frozenset[str]()) | self.removed
 
     @property
     def by_kind(self) -> dict[str, frozenset[str]]:

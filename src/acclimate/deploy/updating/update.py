@@ -126,6 +126,8 @@ def _changes(
         )
     if replaces and isinstance(new, str | Path) and Path(new).is_dir():
         _refuse_unread(Path(new), changes.went)
+    if not replaces and 0 < 2 * len(changes.absent) < len(now.input.documents):  # nearly the whole collection is given
+        distributed.say("update", f"{counted(len(changes.absent), 'document')} not given, kept; to remove such: --all")
     return changes
 
 
