@@ -46,6 +46,8 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
         ("<main><nav>b</nav>a", "a"),
         ('<div class="navheader"><th>a</th><a>Prev</a></div><h2>b</h2>c<div class=navfooter><a>Up</a></div>', "b\nc"),
         ('<div class="navheaders">a</div><h2>b</h2>', "a\nb"),
+        ('<div id="titlearea">a</div><div id="MSearchResults">b</div><div id=nav-path>c</div><h2 id=title>d</h2>', "d"),
+        ("<body class='SRPage'>a<div class='SRStatus' id='Loading'>b</div>", "a"),
         ("<main> <script>x</script></main>a", "a"),  # a page that a script fills
         ("<nav>a<ul><li>b</nav>", "a\nb"),  # a list of links
         ("<p>a<div hidden>b<b>c</b></div>d", "a\nd"),
@@ -62,6 +64,26 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
 def test_of_a_page_the_main_content_is_read_and_not_the_navigation(tmp_path: Path, content: str, text: str) -> None:
     put(tmp_path / "a.html", content)
     assert list(formats.read_folder(tmp_path)) == [Doc("a.html", text)]
+
+
+@pytest.mark.parametrize(
+    ("head", "is_read"),
+    [
+        ('<meta http-equiv="refresh" content="0; url=new.html">', False),
+        ("<META content='1.5;URL=new.html' HTTP-EQUIV=Refresh />", False),
+        ('<meta http-equiv="refresh" content="60; url=new.html">', True),
+        ('<meta http-equiv="refresh" content="5">', True),  # to itself
+        ('<meta name="refresh" content="0; url=new.html">', True),
+        ('<noscript><meta http-equiv="refresh" content="0; url=new.html"></noscript>', True),
+        ("<p>&lt;meta http-equiv=refresh content='0; url=new.html'&gt;", True),
+    ],
+)
+def test_a_page_that_only_leads_to_another_is_no_document(tmp_path: Path, head: str, is_read: bool) -> None:
+    put(tmp_path / "a.html", f"<title>new.html</title>{head}<p>It has moved.")
+    put(tmp_path / "b.txt", "b")
+    docs = formats.read_folder(tmp_path)
+    assert [doc.doc_id for doc in docs] == (["a.html", "b.txt"] if is_read else ["b.txt"])
+    assert docs.dropped["file without text"] == (not is_read)
 
 
 MENU = "<ul><li><a>c</a><ul><li><a>d</a></ul><li> | <a>e</a></ul>"

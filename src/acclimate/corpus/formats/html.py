@@ -2,9 +2,10 @@
 
 A page that marks its main content (`<main>`, or `role="main"`, as Sphinx writes it) is that content alone: menus and
 sidebars are the same on all pages of a site, and often fill the part of a text that an encoder reads. Of other pages,
-`<nav>` and what DocBook puts around a page are left out, and lists of nothing but links before the first heading or
-paragraph below the page's header, which are menus. So are elements that are not displayed (`hidden`, or `display: none`
-in `style`), except panels of tabs, which a reader opens. A page with nothing else keeps it.
+`<nav>` and what DocBook and Doxygen put around a page are left out, and lists of nothing but links before the first
+heading or paragraph below the page's header, which are menus. So are elements that are not displayed (`hidden`, or
+`display: none` in `style`), except panels of tabs, which a reader opens. A page with nothing else keeps it. A page that
+sends its reader to another within seconds is empty.
 
 The page is tokenized as in the HTML standard (html.spec.whatwg.org, 13.2.5); of the tree only the open elements are
 kept. So the time grows with the length, however deeply or badly a page is nested: parsers that build the tree search
@@ -58,8 +59,16 @@ _REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")  #
 _COMMENT_END = re.compile(r"--!?>")
 _ATTRIBUTE = re.compile(r"""([^\s=/>"']++)\s*+(?:=\s*+("[^"]*+"|'[^']*+'|[^\s>]*+))?""")
 _DISPLAY_NONE = re.compile(r"(?:^|;)\s*display\s*:\s*none\b", re.IGNORECASE)
+_REDIRECT = re.compile(
+    r"""(?=[^>]*\shttp-equiv\s*=\s*["']?refresh\b)[^>]*\scontent\s*=\s*["']?\s*\d(?:\.\d+)?\s*[;,]\s*url\b""",
+    re.ASCII | re.IGNORECASE,
+)
 _LANDMARK = re.compile(r"""\srole\s*=\s*["']?(main|navigation)\b""", re.ASCII | re.IGNORECASE)
-_DOCBOOK = re.compile(r"""\sclass\s*=\s*["']?nav(?:header|footer)\b""", re.ASCII | re.IGNORECASE)
+_AROUND = re.compile(  # a page: bars of DocBook; of Doxygen the project's name, the path to the page, and its search
+    r"""\s(?:class\s*=\s*["']?nav(?:header|footer)|id\s*=\s*["']?(?:titlearea|nav-path|MSearch\w+))\b""",
+    re.ASCII | re.IGNORECASE,
+)
+_STATUS = re.compile(r"""\sclass\s*=\s*["']?SRStatus\b""", re.ASCII)  # of Doxygen's search, while a script runs
 _HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
 
 Kind = Literal["start", "end", "text"]
@@ -83,6 +92,8 @@ def read_page(page: str) -> tuple[str, str]:
             reader.start(value, attributes)
         else:
             reader.end(value)
+    if reader.redirects:
+        return "", ""
     titles = (" ".join("".join(parts).split()) for parts in (reader.title, reader.heading))
     texts = (_lines(parts) for parts in (reader.main, reader.content, reader.everything))
     return next(filter(None, titles), ""), next(filter(None, texts), "")
@@ -97,6 +108,7 @@ class _Reader:
         self.everything: list[str] = []
         self.content: list[str] = []  # without navigation
         self.main: list[str] = []  # of that, what is inside of the main element
+        self.redirects = False
         self._opened: list[tuple[str, str]] = []  # elements that are not closed, the outermost first, with their roles
         self._count: Counter[str] = Counter()  # of each element
         self._roles: Counter[str] = Counter()  # of each role
@@ -129,6 +141,8 @@ class _Reader:
         while self._opened and name in _ENDED_BY.get(self._opened[-1][0], ()):
             self.end(self._opened[-1][0])
         role = _role(name, attributes)
+        if name == "meta" and not self._roles[_HIDDEN] and _REDIRECT.match(attributes):
+            self.redirects = True
         self._opened.append((name, role))
         self._count[name] += 1
         self._roles[role] += 1
@@ -181,13 +195,13 @@ class _Menus:
 
 def _role(name: str, attributes: str) -> str:
     """What an element is: hidden, the main content, navigation, or "" for none of them."""
-    if name in HIDDEN:
+    if name in HIDDEN or _STATUS.search(attributes):
         return _HIDDEN
     if name not in ("html", "body") and _is_undisplayed(attributes):
         return _NAVIGATION
     if name in (_MAIN, _NAVIGATION):
         return name
-    if _DOCBOOK.search(attributes):
+    if _AROUND.search(attributes):
         return _NAVIGATION
     landmark = _LANDMARK.search(attributes)
     return "" if landmark is None else _MAIN if landmark[1].lower() == "main" else _NAVIGATION
