@@ -171,8 +171,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch(base, data, tmp_path):
 def test_every_query_is_seen_once_an_epoch(base, data, tmp_path):
     seen = []
     one = training_of("dense-query", base, data, tmp_path / "a", batch_size=5)
-    one._share = one._batch
-    one._step = lambda batch: seen.append([example.query_id for example in batch])
+    one._share = lambda step: (one._batch(step), 1.0)
+    one._step = lambda batch, weight: seen.append([example.query_id for example in batch])
     one.dev_loss = lambda: 1.0
     one.run(lambda step: None)
     assert [len(batch) for batch in seen] == [5, 5, 5, 5, 5, 5, 2] * 2

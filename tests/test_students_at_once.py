@@ -62,13 +62,13 @@ def test_where_one_fails_the_others_stop_and_all_go_on_from_there(learn, monkeyp
     alone, notes, _ = learn("alone", 1)
     step, steps, both_learn = StudentTraining._step, [], threading.Barrier(2)
 
-    def fails(training, share):
+    def fails(training, share, weight):
         steps.append(training.student.kind)
         if steps.count(training.student.kind) < 6:  # both have saved what they know after four
             both_learn.wait(timeout=60)
         if training.student.kind == "dense" and steps.count("dense") == 6:
             raise RuntimeError("lost")
-        return step(training, share)
+        return step(training, share, weight)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="lost"):
         patch.setattr(StudentTraining, "_step", fails)
@@ -76,7 +76,7 @@ def test_where_one_fails_the_others_stop_and_all_go_on_from_there(learn, monkeyp
     assert "sparse" not in steps
     learned_again = []
     monkeypatch.setattr(
-        StudentTraining, "_step", lambda training, share: learned_again.append(training) or step(training, share)
+        StudentTraining, "_step", lambda training, *read: learned_again.append(training) or step(training, *read)
     )
     again, notes_again, _ = learn("run", 3)
     assert (again, notes_again) == (alone, notes)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -25,13 +25,12 @@ from acclimate.base.cores import check_cancelled
 from acclimate.base.errors import OutOfMemory, SettingError, is_out_of_memory
 from acclimate.base.files import atomic_write
 from acclimate.base.gpu import free_memory, fused_optimizer, prefetch_thread
-from acclimate.base.memory import TOKENS_AT_ONCE
 from acclimate.base.prefetch import prefetch
 from acclimate.base.text import counted
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.schedules import rates
 from acclimate.learn.students.batches import ReadBatch, mean_loss, read_batch
-from acclimate.learn.students.choices import CORPUS, LIST
+from acclimate.learn.students.choices import CORPUS
 from acclimate.learn.students.losses import DistillationLoss
 from acclimate.learn.students.similarities import shape_groups
 from acclimate.learn.students.student import Student
@@ -55,13 +54,6 @@ def steps_of(n_lists: int, epochs: int, max_steps: int, batch_size: int) -> int:
 def kept_of(history: Sequence[float], evaluations: int) -> int:
     """Index of the evaluation whose weights are kept: the first of the lowest held-out losses, or the last one."""
     return len(history) - 1 if evaluations == 1 else min(range(len(history)), key=history.__getitem__)
-
-
-class _Part(NamedTuple):
-    """Lists of a batch whose gradients are computed together."""
-
-    lists: ReadBatch
-    weight: float  # share of the batch
 
 
 class StudentTraining:
@@ -132,9 +124,9 @@ class StudentTraining:
         if not history:
             history, best = [self.dev_loss()], copy.deepcopy(self.weights.state_dict())
         steps = range(self.schedule.last_epoch, self.steps)
-        for step, share in zip(steps, prefetch(self.prefetch_thread, self._share, steps), strict=True):
+        for step, (share, weight) in zip(steps, prefetch(self.prefetch_thread, self._share, steps), strict=True):
             check_cancelled()
-            self._step(share)
+            self._step(share, weight)
             progress(step + 1)
             if step + 1 in self.saved_after or len(self.unchecked) == _UNCHECKED:
                 self._check_steps()
@@ -147,23 +139,11 @@ class StudentTraining:
         self.weights.load_state_dict(best)
         return history
 
-    def _share(self, step: int) -> list[_Part]:
-        """This process's share of a step's batch; empty if the others have it all."""
+    def _share(self, step: int) -> tuple[ReadBatch | None, float]:
+        """(this process's share of a step's batch, if any; its weight in the whole batch)."""
         batch = self._batch(step)
-        parts = self._parts(distributed.share(batch))
-        return [_Part(self._read(part), len(part) / len(batch)) for part in parts if part]
-
-    def _parts(self, lists: Sequence[NWay]) -> list[Sequence[NWay]]:
-        """Lists whose gradients are computed together: a few if they do not share a softmax, else all.
-
-        Gradients of separate losses add up, so documents of the other lists need no memory, nor a second encoding.
-        """
-        student, encoder = self.student, self.student.encoder
-        if student.negatives != LIST or student.keeps_index or not lists or not isinstance(encoder, Encoder):
-            return [lists]
-        longest = encoder.max_tokens * max(len(example.doc_ids) for example in lists)
-        size = max(1, TOKENS_AT_ONCE // longest)
-        return [lists[start : start + size] for start in range(0, len(lists), size)]
+        share = distributed.share(batch)
+        return self._read(share) if share else None, len(share) / len(batch)
 
     def _read(self, batch: Sequence[NWay]) -> ReadBatch:
         return read_batch(self.student, batch, self.priors)
@@ -184,19 +164,18 @@ class StudentTraining:
         random.Random(f"{self.seed}:{times}").shuffle(order)
         return order
 
-    def _step(self, share: Sequence[_Part]) -> None:
-        def compute() -> list[torch.Tensor]:
+    def _step(self, share: ReadBatch | None, weight: float) -> None:
+        def compute(share: ReadBatch) -> torch.Tensor:
             self.optimizer.zero_grad()
-            return [loss_of(part) for part in share]
-
-        def loss_of(part: _Part) -> torch.Tensor:
             with self.precision():
-                loss = (mean_loss(self.student, self.loss, part.lists) + self.student.penalty()) * part.weight
+                loss = (mean_loss(self.student, self.loss, share) + self.student.penalty()) * weight
             loss.backward()
             return loss.detach()
 
-        if losses := self._fit_in_memory(compute):
-            self.unchecked.append(torch.stack(losses).sum())
+        if share is not None:
+            self.unchecked.append(self._fit_in_memory(lambda: compute(share)))
+        else:
+            self.optimizer.zero_grad()
         distributed.sum_gradients(self.weights.parameters())
         torch.nn.utils.clip_grad_norm_(self.weights.parameters(), _MAX_NORM)
         self.optimizer.step()
