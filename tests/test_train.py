@@ -15,8 +15,8 @@ from easy_task import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN, traine
 from transformers.optimization import Adafactor
 
 from acclimate.base.digests import folder_fingerprint
-from acclimate.base.errors import DataError, SettingError
-from acclimate.learn.rerankers import losses
+from acclimate.base.errors import AcclimateError, DataError, SettingError
+from acclimate.learn.rerankers import losses, training
 from acclimate.learn.rerankers.ranking import has_collapsed, ranking_of
 from acclimate.learn.rerankers.texts import Texts
 from acclimate.learn.rerankers.train_all import TRAINING_QUERIES, _groups
@@ -241,3 +241,21 @@ def test_what_cannot_be_learned_from_is_refused(tiny_encoder, tmp_path):
     with pytest.raises(SettingError, match=r"mine\.n_ways is 1, and a reranker needs negatives"):
         trained(tiny_encoder, tmp_path, [example._replace(doc_ids=example.doc_ids[:1]) for example in TRAIN])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "is_another_s"),
+    [
+        ("[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:46506", True),
+        ("NCCL error in: ProcessGroupNCCL.cpp:3690, remote process exited or there was a network error", True),
+        ("shapes cannot be multiplied", False),
+    ],
+)
+def test_a_process_that_ends_while_rerankers_train_ends_the_others_with_a_line(said, is_another_s):
+    def train(**_):
+        raise RuntimeError(said)
+
+    trainer: Any = SimpleNamespace(model=[SimpleNamespace()], train=train)
+    with pytest.raises(AcclimateError if is_another_s else RuntimeError) as raised:
+        training._trained(trainer, None)
+    assert ("another process of this run has ended" in str(raised.value)) == is_another_s

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,7 +110,7 @@ def broadcast(value: T) -> T:
 
     join()
     values: list[Any] = [value]
-    with _peer_errors():
+    with peer_errors():
         distributed.broadcast_object_list(values, src=0)
     return values[0]
 
@@ -248,17 +249,22 @@ def _gather(value: Any) -> list[Any]:
     from torch import distributed
 
     values: list[Any] = [None] * size() if is_main() else []
-    with _peer_errors():
+    with peer_errors():
         distributed.gather_object(value, values or None, dst=0)
     return values
 
 
 @contextmanager
-def _peer_errors() -> Iterator[None]:
-    """Raise AcclimateError if another process has ended (it has logged why)."""
+def peer_errors(only: str = "") -> Iterator[None]:
+    """Raise AcclimateError if another process has ended (it has logged why).
+
+    only: pattern of the errors that mean this, around work that also fails by itself.
+    """
     try:
         yield
     except RuntimeError as error:
+        if not re.search(only, str(error)):
+            raise
         raise AcclimateError(
             "another process of this run has ended; completed work is kept; run the same command again to resume"
         ) from error
@@ -289,5 +295,5 @@ def sum_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
     for weight in (weight for weight in weights if weight.requires_grad):
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-        with _peer_errors():
+        with peer_errors():
             torch.distributed.all_reduce(weight.grad)

@@ -48,6 +48,7 @@ from acclimate.search.scorers.pairs import Lengths
 from acclimate.search.scorers.prompted import Prompted
 
 _SAVES = 4  # checkpoints, if there is only one evaluation
+_CONNECTION = "gloo|NCCL"  # libraries that connect processes, named in their errors
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adafactor": "adafactor"}  # the trainer's names
 
 
@@ -125,7 +126,7 @@ def _trained(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
     module: Any = trainer.model[0]  # type: ignore[index]
     on_cores = data_parallel(module.model) if type(module) is Transformer else nullcontext()
     try:
-        with quiet(), warnings.catch_warnings(), on_cores:
+        with quiet(), warnings.catch_warnings(), on_cores, distributed.peer_errors(_CONNECTION):
             warnings.simplefilter("ignore")
             trainer.train(resume_from_checkpoint=checkpoint)
         return True
