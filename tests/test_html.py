@@ -112,6 +112,8 @@ def test_lists_of_links_before_the_content_are_menus(tmp_path: Path, content: st
     [
         (["<p>My <b>pump</b></p><p>leaks.</p>", "It leaks<br>here<br/>and<BR />there", "none"], True),
         (["<p>My <b>pump</b></p><p>leaks.</p>", "none"], False),
+        (["Leaks? <p class='a'>Yes.</p>", "<P>No.</P>", "none"], True),  # short answers of a help desk
+        (["In HTML, <p></p> is a paragraph", "<pre>x</p>"], False),
         (["In HTML, <b>text</b> is bold"] * 3, False),
         (["a < b > c and List<String> or <x@y.org>" * 3], False),
         ([], False),
