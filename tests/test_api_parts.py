@@ -24,6 +24,7 @@ def test_recipes_that_differ_in_their_seed_differ_and_only_a_paper_names_a_stude
     assert [str(each) for each in quick.differences(replace(quick, seed=3))] == ["run.seed: 0 | 3"]
     assert quick.differences(replace(quick, seed=0)) == []
     assert "run.seed = 0" in str(replace(quick, seed=0)) and "run.seed" not in str(replace(quick, seed=None))
+    assert str(replace(quick, name="run", description="")).startswith("# run\n")  # a run's recipe has none
     assert quick.headline is None
     students = {**quick.settings, "distill": {**quick.settings["distill"], "student": ("static",)}}
     assert replace(quick, paper="a paper", settings=students).headline == "static:adapted"

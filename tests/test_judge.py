@@ -91,7 +91,7 @@ def test_everything_that_a_system_finds_first_is_graded_and_all_systems_are_meas
     assert judgment["pairs"] == len(rows) == len(expert.asked)
 
 
-def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, expert, monkeypatch):
+def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, expert, monkeypatch, caplog):
     before = acclimate.open(copied).report
     assert before.verdict_basis == "synthetic"
     assert str(before).startswith(f"{before.verdict} on synthetic queries alone: ")
@@ -107,6 +107,7 @@ def test_the_report_rests_on_the_grades_and_says_so(copied, people_s_queries, ex
     assert report["queries"]["count"] == 20 and "given queries" in " ".join(str(report).split())
     assert judgment["also_in"] == ["generate"]
     own = f"{judgment['llm']} was also used in generate, and an LLM favors its own output."
+    assert f"{own[:-1]}; --llm names another" in caplog.text  # before it is asked
     assert own in report.warnings and own in " ".join(str(judgment).split())
     assert "by an LLM&#39;s grades" in (copied / "report.html").read_text()
     notes = {"split": "synthetic", "approximate_recall": {"dense": 0.5}}  # of the systems, whatever measured them

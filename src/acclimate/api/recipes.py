@@ -73,7 +73,8 @@ class ResolvedRecipe:
                 part = same if value == defaults[stage][name] else changed
                 part.setdefault(stage, {})[name] = value
         seed = [] if self.seed is None else [f"run.seed = {self.seed}"]
-        about = [f"# {self.name}: {self.description}", *([f"# {self.paper}"] if self.paper else [])]
+        title = ": ".join(filter(None, (self.name, self.description)))  # a run's recipe has no description
+        about = [f"# {title}", *([f"# {self.paper}"] if self.paper else [])]
         lines = [*about, "", "# What differs from the defaults", *seed, *lines_of(changed, self.comments)]
         return "\n".join([*lines, "", "# As by default", *lines_of(same, self.comments)])
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from acclimate import llm as llms
+from acclimate.base import distributed
 from acclimate.base.digests import fingerprint
 from acclimate.base.errors import SettingError
 from acclimate.base.files import read_json, read_jsonl, write_json, write_jsonl
@@ -111,8 +112,12 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
     """
     evaluated = outputs["evaluate"]
     query_ids = {query.query_id for query in on.queries}
+    also_in = stages_with(settings["llm"], run, outputs)
 
     def work(folder: Path, progress: Progress) -> Account:
+        if also_in:
+            favors = f"{settings['llm']} was also used in {' and '.join(also_in)}, and an LLM favors its own output"
+            distributed.warn("judge", f"{favors}; --llm names another")
         runs = _runs(run, outputs, on.queries, folder, progress)
         rows, tokens = _ask(run, on.queries, runs.values(), settings, progress)
         write_jsonl(folder / "pairs.jsonl", rows)
@@ -132,7 +137,7 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
             **result.for_report(),
             **graded.confirm(result.verdict, result.candidate, powered),
             **_statistics(on, settings, rows, qrels, runs, run.seed),
-            "also_in": stages_with(settings["llm"], run, outputs),
+            "also_in": also_in,
             "prediction_powered": powered,
         }
         write_json(folder / "measured.json", measured)
