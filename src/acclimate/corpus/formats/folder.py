@@ -182,7 +182,7 @@ def _title_from(name: Path) -> str:
     stem = name.parent.name if name.stem.casefold() in _INDEXES else name.stem
     if not _WORD.search(stem) or _HASH.fullmatch(stem):
         return ""
-    return stem if " " in stem else " ".join(re.split("[-_]+", stem)).strip()
+    return " ".join(stem.replace("_", " ").split())
 
 
 def _content(path: Path) -> str:
