@@ -88,8 +88,8 @@ def load_reranker(name: str, corpus: Mapping[str, Doc], *, max_tokens: int) -> S
 def _check_kind(kind: str, model: str) -> None:
     actual = scorers.kind_of(model)
     if kind in scorers.KINDS:
+        scorers.check_is_reranker(model)
         if actual != kind:
             raise SettingError(f"{model} is a {actual}; expected {actual}:{model}")
-        scorers.check_is_reranker(model)
     elif actual == "monot5":
         raise SettingError(f"{kind}:{model} is an encoder-decoder; expected a causal LLM, or monot5:{model}")

@@ -94,5 +94,6 @@ def template_of(name: str, folder: Path, config: Any, tokenizer: Any, wanted: st
         return TEMPLATES["chat" if tokenizer.chat_template else "plain"]
     raise SettingError(
         f"{name} does not say what to ask it: no {FILE} is beside its weights, and it is no T5 of the first kind; "
-        f"name its template, of {', '.join(sorted(TEMPLATES))}"
+        f"name its template, of {', '.join(sorted(TEMPLATES))}, as train.template of a run"
+        + ("" if config.is_encoder_decoder else f", or use yes-no:{name}, if it was not trained to score")
     )
