@@ -36,6 +36,26 @@ def test_html_is_read_as_its_reader_sees_it(tmp_path: Path, content: str, title:
 
 
 @pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("<title>A b - Docs 2.1</title><h1>A b<a href='#a'>¶</a></h1>", "A b"),
+        ("<title>Docs :: A</title><header><h1>Docs</h1></header><h1>A</h1>", "A"),
+        ("<title>A | Part | Docs</title><h1>Part</h1><h1>A</h1>", "A"),
+        ("<title>A | B | Docs</title><h1>A</h1><h1>A | B</h1>", "A | B"),
+        ("<title>A &mdash; Docs</title><h1><a href='/'>Docs</a></h1><h2>A</h2>", "A — Docs"),
+        ("<title>A - Docs</title><header><h1>Docs</h1></header><h2>A</h2>", "A - Docs"),
+        ("<title>A guide</title><h1>A</h1>", "A guide"),
+        ("<title>A-B</title><h1>A</h1>", "A-B"),
+        ("<title>A: B - Docs</title><h1>B</h1><h1></h1>", "A: B - Docs"),
+    ],
+)
+def test_a_title_is_without_the_name_of_the_site(tmp_path: Path, page: str, title: str) -> None:
+    put(tmp_path / "a.html", page)
+    (doc,) = formats.read_folder(tmp_path)
+    assert doc.title == title
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         ("<nav>menu</nav><p>a<main><h2>b</h2>c</main><footer>d", "b\nc"),

@@ -17,8 +17,9 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Literal
 
 HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "object", "iframe"})
@@ -69,6 +70,7 @@ _AROUND = re.compile(  # a page: bars of DocBook; of Doxygen the project's name,
     re.ASCII | re.IGNORECASE,
 )
 _STATUS = re.compile(r"""\sclass\s*=\s*["']?SRStatus\b""", re.ASCII)  # of Doxygen's search, while a script runs
+_SITE = re.compile(r"\s+[^\w\s]{1,3}\s+\S.{,300}")  # beside the title of a page, read from there
 _HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
 
 Kind = Literal["start", "end", "text"]
@@ -77,7 +79,7 @@ Kind = Literal["start", "end", "text"]
 def read_page(page: str) -> tuple[str, str]:
     """(title, text with one line per block, without scripts, styles, navigation and other invisible content).
 
-    The title of a page without one is its first heading of the first level.
+    The title is without the name of the site; that of a page without one is its first heading of the first level.
     """
     reader = _Reader()
     for kind, value, attributes in _tokens(page):
@@ -94,9 +96,30 @@ def read_page(page: str) -> tuple[str, str]:
             reader.end(value)
     if reader.redirects:
         return "", ""
-    titles = (" ".join("".join(parts).split()) for parts in (reader.title, reader.heading))
+    title, *headings = (
+        " ".join("".join(parts).split()) for parts in (reader.title, *(heading.parts for heading in reader.headings))
+    )
+    of_page = [text for text, heading in zip(headings, reader.headings, strict=True) if not heading.is_of_site]
     texts = (_lines(parts) for parts in (reader.main, reader.content, reader.everything))
-    return next(filter(None, titles), ""), next(filter(None, texts), "")
+    return _without_site(title, of_page) or next(filter(None, headings), ""), next(filter(None, texts), "")
+
+
+def _without_site(title: str, headings: Sequence[str]) -> str:
+    """The heading that a title has beside the name of the site: `a` of `a - docs` and `docs :: a`; else the title."""
+    beside = [
+        heading
+        for heading in dict.fromkeys(headings)
+        if heading and any(map(_SITE.fullmatch, (title.removeprefix(heading), title.removesuffix(heading)[::-1])))
+    ]
+    return max(beside, key=len, default=title)
+
+
+@dataclass
+class _Heading:
+    """A heading of the first level."""
+
+    parts: list[str] = field(default_factory=list)
+    is_of_site: bool = False  # links to it, or is in the page's header
 
 
 class _Reader:
@@ -104,7 +127,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.title: list[str] = []
-        self.heading: list[str] = []  # the first
+        self.headings: list[_Heading] = []
         self.everything: list[str] = []
         self.content: list[str] = []  # without navigation
         self.main: list[str] = []  # of that, what is inside of the main element
@@ -112,7 +135,6 @@ class _Reader:
         self._opened: list[tuple[str, str]] = []  # elements that are not closed, the outermost first, with their roles
         self._count: Counter[str] = Counter()  # of each element
         self._roles: Counter[str] = Counter()  # of each role
-        self._has_heading = False  # which has ended
         self._menus: _Menus | None = _Menus()  # in the content; none after its beginning
 
     def text(self, value: str) -> None:
@@ -125,8 +147,9 @@ class _Reader:
             self.title.append(text)
         elif not (self._count["a"] and text.strip() in _PERMALINKS):
             self.add(text)
-            if self._count["h1"] and not self._has_heading:
-                self.heading.append(text)
+            if self._count["h1"]:
+                self.headings[-1].parts.append(text)
+                self.headings[-1].is_of_site |= self._count["a"] > 0 or self._is_in_page_header()
             if self._menus and not self._count["a"] and any(map(str.isalnum, text)):
                 self._menus.add_text()
 
@@ -143,6 +166,8 @@ class _Reader:
         role = _role(name, attributes)
         if name == "meta" and not self._roles[_HIDDEN] and _REDIRECT.match(attributes):
             self.redirects = True
+        if name == "h1":
+            self.headings.append(_Heading())
         self._opened.append((name, role))
         self._count[name] += 1
         self._roles[role] += 1
@@ -163,8 +188,6 @@ class _Reader:
             self._roles[role] -= 1
             if self._menus and closed in _LISTS:
                 self._menus.close_list(len(self.content))
-        if name == "h1" and self.heading:
-            self._has_heading = True
 
     def _is_in_page_header(self) -> bool:
         return self._count["header"] > 0 and not any(self._count[name] for name in _SECTIONS)
