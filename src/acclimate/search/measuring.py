@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RUNS = "runs"
 _K = 10
 _COMPARED = 100  # queries compared with every document
+_PAIRS = 1280  # reranked between two signs of progress
 _TIMED, _TIMED_RERANKED = 100, 20  # queries that are timed
 
 
@@ -104,9 +105,12 @@ def write_runs(
         ]
         for block in blocks(queries, n_docs):
             for contender, write in zip(contenders, writers, strict=True):
-                write(contender.retriever.search(block, max(k, contender.name.depth or 0)))
-                done += len(block)
-                progress(done)
+                at_once = max(1, _PAIRS // contender.depth) if contender.depth else len(block)
+                for start in range(0, len(block), at_once):
+                    part = block[start : start + at_once]
+                    write(contender.retriever.search(part, max(k, contender.name.depth or 0)))
+                    done += len(part)
+                    progress(done)
 
 
 def n_timed(contender: Contender, queries: Sequence[Query]) -> int:

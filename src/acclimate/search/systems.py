@@ -59,6 +59,7 @@ class Contender(NamedTuple):
     weights: dict[str, float]  # of a fusion; empty for a single member, and for rank fusion
     serving: Retriever | None = None  # the same without caches and shared views, for timing; None: itself
     is_trained: bool = True  # False if its reranker was provided
+    depth: int = 0  # documents that are reranked
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -93,10 +94,11 @@ def contenders(
     for name, weight in chosen.reranked.items():
         if name.reranker in rerankers and name.first in systems:
             first = systems[name.first]
-            reranked = Reranked(first.retriever, rerankers[name.reranker], name.depth or rerank_depth, weight)
+            depth = name.depth or rerank_depth
+            reranked = Reranked(first.retriever, rerankers[name.reranker], depth, weight)
             shares = {str(name.first): round(1 - weight, 4), name.reranker: weight}
             shares = {part: share for part, share in shares.items() if share}
-            systems[name] = Contender(name, reranked, first.index_bytes, shares)
+            systems[name] = Contender(name, reranked, first.index_bytes, shares, depth=depth)
     return [system._replace(retriever=of_documents(system.retriever, ids)) for system in systems.values()]
 
 
