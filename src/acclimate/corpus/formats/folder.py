@@ -1,7 +1,7 @@
 """A folder of texts, web pages, office files and the like: one document per file, its id the path below, with slashes.
 
-title   the front matter's; HTML: see `html`; Markdown, reStructuredText and AsciiDoc: see `markdown`, `markup`; of a file
-        without one its name, or that of its folder if it is an index
+title   the front matter's; HTML: see `html`; Markdown, reStructuredText and AsciiDoc: see `markdown`, `markup`; of a
+        file without one its name, or that of its folder if it is an index
 text    text as it is; Markdown without comments (see `markdown`); HTML without front matter, tags, scripts, styles and
         navigation (see `html`)
 others  the front matter
