@@ -222,7 +222,10 @@ def test_a_share_of_a_raw_score_is_refused(base, data, tmp_path):
 def test_the_estimate_follows_steps_and_lists(changes, n_read):
     label = {"windows": 0, "n_ways": 100} | {key: changes[key] for key in ("windows", "n_ways") if key in changes}
     distill = {"student": ("dense",), "epochs": 1, "max_steps": 0, "batch_size": 8, "loss": "kl"}
-    distill |= {"tune": (), "max_queries": 0, **changes}
-    run = SimpleNamespace(settings={"label": label, "distill": distill})
-    once = SimpleNamespace(settings={"label": {"windows": 0}, "distill": {**distill, "epochs": 1, "max_steps": 0}})
-    assert estimate(run, 100).flop == pytest.approx(n_read / 100 * estimate(once, 100).flop)
+    distill |= {"tune": (), "max_queries": 0, "base": "no/model", "document_ways": 8, **changes}
+    settings = {"label": label, "mine": {"n_ways": 8}, "distill": distill}
+    no_corpus = SimpleNamespace(corpus=())  # which is encoded once, whatever is learned
+    run = SimpleNamespace(settings=settings, input=no_corpus)
+    once = {**settings, "label": {**label, "windows": 0}, "distill": {**distill, "epochs": 1, "max_steps": 0}}
+    flop = estimate(SimpleNamespace(settings=once, input=no_corpus), 100, 200).flop
+    assert estimate(run, 100, 200).flop == pytest.approx(n_read / 100 * flop)

@@ -119,7 +119,7 @@ def outcome(report: Mapping[str, Any]) -> str:
 
 def not_confirmed(report: Mapping[str, Any]) -> str:
     """That human grades do not confirm an LLM's verdict; empty if they do, or there are none."""
-    if report.get("judge_verdict", report["verdict"]) == report["verdict"]:
+    if report.get("judge_verdict", report.get("verdict")) == report.get("verdict"):
         return ""
     return "By the LLM's grades alone they differ, but the human grades do not confirm it."
 

@@ -112,10 +112,9 @@ def make(run: Run, outputs: Outputs, on: JudgeQueries, settings: Mapping[str, An
     """
     evaluated = outputs["evaluate"]
     query_ids = {query.query_id for query in on.queries}
-    also_in = stages_with(settings["llm"], run, outputs)
 
     def work(folder: Path, progress: Progress) -> Account:
-        if also_in:
+        if also_in := stages_with(settings["llm"], run, outputs):
             favors = f"{settings['llm']} was also used in {' and '.join(also_in)}, and an LLM favors its own output"
             distributed.warn("judge", f"{favors}; --llm names another")
         runs = _runs(run, outputs, on.queries, folder, progress)
