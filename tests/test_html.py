@@ -26,6 +26,11 @@ from acclimate.records import Doc
         ("<div><svg>no</div>a<object><p>no<object>no</object>no</object>b", "", "a\nb"),
         ("<script>'</b>'<!-- </SCRIPT >a<textarea><b></textarea>", "", "a\n<b>"),
         ("a<!-- > <b> -->b<!-->c<?x?>d<!x>e</>f</ x>g", "", "abcdefg"),
+        (
+            "<title>A - B</title><ul><li><a href=/>c</a></ul><h1><a href=/b/>B</a></h1><svg a=b />d<svg a='b'/>e",
+            "A - B",
+            "B\nde",
+        ),
         ("<P>a&nbsp;b</P >\r\nc\r\nd&#" + "9" * 5000 + ";", "", "a b\nc d&#" + "9" * 5000 + ";"),
         ("a<p", "", "a"),
     ],

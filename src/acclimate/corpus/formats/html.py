@@ -259,7 +259,7 @@ def _tokens(page: str) -> Iterator[tuple[Kind, str, str]]:
                 yield "end", name, ""
                 continue
             yield "start", name, rest[0]
-            if name in _EMPTY or (page[place - 2] == "/" and name not in _RAW):
+            if name in _EMPTY or (_ends_itself(rest[0]) and name not in _RAW):
                 yield "end", name, ""
             elif name in _RAW:
                 end = _RAW[name].search(page, place)
@@ -275,6 +275,13 @@ def _tokens(page: str) -> Iterator[tuple[Kind, str, str]]:
             yield "text", "<", ""
             place = start + 1
     yield "text", page[place:], ""
+
+
+def _ends_itself(rest_of_tag: str) -> bool:
+    """True for `<a name="b"/>`, of XHTML; False for `<a href=b/>`, of minified pages, whose slash is in the value."""
+    *_, last = rest_of_tag[:-1].rsplit(maxsplit=1) or [""]
+    value = last.partition("=")[2]
+    return last.endswith("/") and (not value or value[0] in "\"'")
 
 
 def _unescaped(text: str) -> str:
