@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from test_formats import put
 
 from acclimate.corpus import formats
+from acclimate.corpus.formats.html import read_page
 from acclimate.corpus.survey import _tags_warning
 from acclimate.records import Doc
 
@@ -58,6 +60,16 @@ def test_a_title_is_without_the_name_of_the_site(tmp_path: Path, page: str, titl
     put(tmp_path / "a.html", page)
     (doc,) = formats.read_folder(tmp_path)
     assert doc.title == title
+
+
+def test_a_long_title_and_many_headings_take_time_by_length() -> None:
+    def seconds(n: int) -> float:
+        page = f"<title>{'a' * 50 * n}</title>{''.join(f'<h1>{number} a</h1>' for number in range(n))}"
+        began = time.process_time()
+        read_page(page)
+        return time.process_time() - began
+
+    assert seconds(12_000) < 0.1 + 8 * seconds(3_000)  # with the square: 16 times
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ _AROUND = re.compile(  # a page: bars of DocBook; of Doxygen the project's name,
     re.ASCII | re.IGNORECASE,
 )
 _STATUS = re.compile(r"""\sclass\s*=\s*["']?SRStatus\b""", re.ASCII)  # of Doxygen's search, while a script runs
-_SITE = re.compile(r"\s+[^\w\s]{1,3}\s+\S.{,300}")  # beside the title of a page, read from there
+_SITE = re.compile(r"\s+[^\w\s]{1,3}\s+\S.*")  # beside the title of a page, read from there
+_LONGEST = 500  # characters of a title that may name a site: all headings are compared with it
 _HIDDEN, _MAIN, _NAVIGATION = "hidden", "main", "nav"  # roles
 
 Kind = Literal["start", "end", "text"]
@@ -108,7 +109,7 @@ def _without_site(title: str, headings: Sequence[str]) -> str:
     """The heading that a title has beside the name of the site: `a` of `a - docs` and `docs :: a`; else the title."""
     beside = [
         heading
-        for heading in dict.fromkeys(headings)
+        for heading in (headings if len(title) <= _LONGEST else ())
         if heading and any(map(_SITE.fullmatch, (title.removeprefix(heading), title.removesuffix(heading)[::-1])))
     ]
     return max(beside, key=len, default=title)
