@@ -247,10 +247,12 @@ def test_a_stage_that_was_not_replaced_after_all_is_taken_back(workspace):
 def test_a_stage_that_is_part_of_a_container_s_image_is_replaced_and_taken_back(workspace, monkeypatch):
     """Overlay file systems let no folder of a lower layer be renamed."""
     first = make(workspace, Stage())
-    image, rename, replace = {path.stat().st_ino for path in workspace.folder.iterdir()}, os.rename, os.replace
+    rename, replace = os.rename, os.replace
+    # Open, as the number of a file that is gone is given to the next one.
+    image = [os.open(path, os.O_RDONLY) for path in workspace.folder.iterdir()]
 
     def refusing(work, path, target, **options):
-        if Path(path).stat().st_ino in image:
+        if any(os.path.samestat(Path(path).stat(), os.fstat(opened)) for opened in image):
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
         work(path, target, **options)
 
@@ -258,11 +260,13 @@ def test_a_stage_that_is_part_of_a_container_s_image_is_replaced_and_taken_back(
     monkeypatch.setattr(os, "replace", partial(refusing, replace))
     with pytest.raises(KeyboardInterrupt):
         make(workspace, Stage(stop=KeyboardInterrupt()), seed=1)
-    image.add((workspace.folder / ".filter.replaced").stat().st_ino)
+    image.append(os.open(workspace.folder / ".filter.replaced", os.O_RDONLY))
     again = make(workspace, Stage(stop=AssertionError()))
     assert (again.resumed, again.manifest) == (True, first.manifest)
     make(workspace, Stage("other"), seed=1)
     assert [path.name for path in workspace.folder.iterdir()] == ["filter"]
+    for opened in image:
+        os.close(opened)
 
 
 def test_what_a_killed_process_had_replaced_is_swept(workspace):
