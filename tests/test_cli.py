@@ -226,26 +226,6 @@ def test_where_no_temporary_file_can_be_made_libraries_find_a_folder_all_the_sam
     assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_dir()
 
 
-def test_a_program_that_is_started_without_signals_is_not_stopped_by_them():
-    script = """
-import os, signal, subprocess, sys
-from acclimate.base import signals
-
-def main():
-    os.kill(os.getpid(), signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGTERM)
-    return 0
-
-if sys.argv[1:]:
-    signals.run(main)
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sys.exit(subprocess.run([sys.executable, "-c", os.environ["SCRIPT"], "again"]).returncode)
-"""
-    environment = {**os.environ, "SCRIPT": script}
-    assert subprocess.run([sys.executable, "-c", script], env=environment).returncode == 0
-
-
 # Prompts and the answers kept
 
 

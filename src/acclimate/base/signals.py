@@ -33,6 +33,23 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
+@contextmanager
+def not_hidden() -> Iterator[None]:
+    """Raise an interrupt in place of the RuntimeError that hides it.
+
+    A second signal, while a lock is taken again because of the first, leaves the lock free: to release it is an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise
+
+
 def stopped(stop: KeyboardInterrupt) -> int:
     """Print that the program was stopped; return the exit code."""
     what, number = ("terminated", stop.number) if isinstance(stop, Terminated) else ("interrupted", signal.SIGINT)

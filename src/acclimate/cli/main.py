@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shell.check_surroundings()
         tokens = sys.argv[1:] if arguments is None else arguments
         check_arguments(tokens)
-        with shell.log_on_stderr():
+        with shell.log_on_stderr(), signals.not_hidden():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         shell.say(explained(error))

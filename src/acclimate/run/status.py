@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acclimate.base import distributed
+from acclimate.base import distributed, signals
 from acclimate.base.domains import MOST
 from acclimate.base.errors import AcclimateError, BatchWritten, BudgetExceeded, DataError
 from acclimate.base.files import read_json, write_json
@@ -43,7 +43,7 @@ def recording(folder: Path) -> Iterator[None]:
     logger, handler = logging.getLogger("acclimate"), _log(folder / LOG)
     logger.addHandler(handler)
     try:
-        with also(status):
+        with also(status), signals.not_hidden():
             yield
     except (BatchWritten, BudgetExceeded) as error:
         status.ends(STOPPED, str(error))
