@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -229,3 +230,12 @@ def test_every_model_of_a_hub_is_fetched_before_work_begins(changes, tmp_path, t
             progress=None,
         )
     assert not (tmp_path / "run" / "index").exists()
+
+
+def test_warnings_of_libraries_that_load_a_model_are_not_shown():
+    with warnings.catch_warnings(record=True, action="always") as shown:
+        with loading("a model"):
+            warnings.warn("`is_gradient_checkpointing` is deprecated", FutureWarning, stacklevel=2)
+        assert not shown
+        warnings.warn("of the program", FutureWarning, stacklevel=2)
+    assert [str(warning.message) for warning in shown] == ["of the program"]

@@ -131,13 +131,19 @@ def test_what_a_choice_rests_on_is_what_is_measured_on_the_same_queries(monkeypa
         for step, first, grade in ((5, 0, 2), (11, 3, 1))
     ]
     held_out = JudgedQueries("synthetic" if synthetic else "dev", QUERIES, qrels)
+    done = []
+
+    def weigh(name, first):
+        return choose_reranker_weight(first, rated, held_out, depth, progress=lambda *counts: done.append(counts))
+
     chosen = choose(
         ids,
         members,
         held_out,
-        lambda name, first: choose_reranker_weight(first, rated, held_out, depth),
+        weigh,
         rerank=("hybrid", "bm25", "hybrid:tuned", "hybrid:adapted"),
     )
+    assert done == 4 * [(number, len(QUERIES)) for number in range(1, len(QUERIES) + 1)]
     made = systems.contenders(ids, members, chosen, {"reranker": rated}, dict.fromkeys(members, 1), rerank_depth=depth)
     assert [one.name for one in made] == list(chosen.ndcg)
     for one in made:

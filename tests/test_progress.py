@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import logging
+from itertools import accumulate
 
 import pytest
 
 from acclimate.base import distributed, progress
 from acclimate.base.progress import Bar, LogLines, Progress, duration, shown
+from acclimate.base.testing import FakeRetriever
 from acclimate.cli.shell import log_on_stderr
+from acclimate.records import Query
+from acclimate.search import measuring
+from acclimate.search.names import SystemName
+from acclimate.search.systems import Contender
 
 
 class Terminal(io.StringIO):
@@ -177,3 +183,40 @@ def test_durations(seconds, said):
 
 def test_durations_have_no_sixty_seconds():
     assert all("60" not in duration(tenths / 10) for tenths in range(36_000))
+
+
+@pytest.mark.parametrize(
+    ("device", "seconds", "parts"),
+    [
+        ("cpu", 60, [16, 1, 2, 4, 8, 1, 16, 1, 2, 4, 8, 1, 8, 1, 2, 4, 1]),
+        ("cpu", 0, [16, *[1] * 16, 16, *[1] * 16, 8, *[1] * 8]),
+        ("cuda", 0, [16, 12, 4, 16, 12, 4, 8, 8]),  # 1,280 pairs at most, of 100 a query
+    ],
+)
+def test_queries_are_answered_in_blocks_by_all_systems_and_the_reranked_ones_in_parts(
+    device, seconds, parts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(measuring, "_SECONDS", seconds)
+    monkeypatch.setattr(measuring.models, "device", lambda: device)
+    asked: list[int] = []
+
+    class Watched(FakeRetriever):
+        def search(self, queries, k):
+            asked.append(len(queries))
+            return super().search(queries, k)
+
+    queries = [Query(f"q{n}", "the same") for n in range(40)]
+    first = Contender(SystemName("dense"), Watched({"the same": {"d": 1.0}}), 0, {})
+    done: list[int] = []
+    measuring.write_runs([first, first._replace(depth=100)], queries, 100, 2**20, tmp_path, done.append)
+    assert asked == parts
+    assert done == [*accumulate(parts)]
+
+
+def test_each_search_that_is_timed_is_a_sign_of_progress():
+    alone = Contender(SystemName("dense"), FakeRetriever({"q": {"d": 1.0}}), 0, {})
+    done: list[int] = []
+    queries = [Query(f"q{n}", "q") for n in range(5)]
+    measuring.latencies(alone, queries, 10, 0, done.append)
+    assert done == [*range(1, measuring.n_timed(alone, queries) + 1)]
+    assert len(done) > 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR, getLogger
@@ -61,7 +62,7 @@ def naming(name: str | Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence progress bars and warnings of transformers and sentence-transformers."""
+    """Silence the progress bars and warnings of the libraries that load, save and train models."""
     from transformers.utils import logging
 
     advice = getLogger("sentence_transformers")
@@ -73,7 +74,8 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     gguf_loader.tqdm = functools.partial(bar, disable=True)  # ignores transformers' setting
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         advice.setLevel(level)
         gguf_loader.tqdm = bar

@@ -141,17 +141,27 @@ def _mixtures(base: Sequence[SystemName], members: Container[str], *, synthetic:
 
 
 def choose_reranker_weight(
-    first_stage: System, scorer: Scorer, held_out: JudgedQueries, depth: int, weight: float | None = None
+    first_stage: System,
+    scorer: Scorer,
+    held_out: JudgedQueries,
+    depth: int,
+    weight: float | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ChosenWeights:
     """Choose the weight of a reranker behind `first_stage`, on the documents that it reranks when it serves.
 
-    weight: a fixed weight, else chosen. The nDCG@10 is that of the whole ranking, including what is not reranked.
+    weight: a fixed weight, else chosen. progress: counts the held-out queries whose documents the scorer has read. The
+    nDCG@10 is that of the whole ranking, including what is not reranked.
     """
     ids, answers = first_stage.ids, relevance_of(held_out, first_stage.ids)
     run = groupby(first_stage.search(held_out.queries, max(systems.DEPTH, depth)), key=lambda hit: hit.query_id)
     hits = {query_id: list(ranked) for query_id, ranked in run}
     first = {query: hits.get(query.query_id, [])[:depth] for query in held_out.queries}
-    rated = dict(score_lists(scorer, [(query, [hit.doc_id for hit in head]) for query, head in first.items()]))
+    rated = dict[Query, list[float]]()
+    for query, scores in score_lists(scorer, [(query, [hit.doc_id for hit in head]) for query, head in first.items()]):
+        rated[query] = scores
+        progress(len(rated), len(first))
     heads = [
         _candidates(query, head, ids, {"first": [hit.score for hit in head], RERANKER: rated[query]})
         for query, head in first.items()

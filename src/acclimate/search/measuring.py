@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acclimate.base import distributed, models
 from acclimate.base.draw import subset
 from acclimate.corpus.formats.trec import run_writer
 from acclimate.corpus.judged_queries import JudgedQueries
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 RUNS = "runs"
 _K = 10
 _COMPARED = 100  # queries compared with every document
-_PAIRS = 1280  # reranked between two signs of progress
+_PAIRS = 1280  # reranked between two signs of progress at most
+_SECONDS = 5.0  # about as many between two signs, if there can be
 _TIMED, _TIMED_RERANKED = 100, 20  # queries that are timed
 
 
@@ -105,12 +107,27 @@ def write_runs(
         ]
         for block in blocks(queries, n_docs):
             for contender, write in zip(contenders, writers, strict=True):
-                at_once = max(1, _PAIRS // contender.depth) if contender.depth else len(block)
-                for start in range(0, len(block), at_once):
-                    part = block[start : start + at_once]
+                for part in _parts(block, contender.depth):
                     write(contender.retriever.search(part, max(k, contender.name.depth or 0)))
                     done += len(part)
                     progress(done)
+
+
+def _parts(queries: Sequence[Query], depth: int) -> Iterator[Sequence[Query]]:
+    """The queries in parts, each searched before the next is asked for. depth: documents that are reranked.
+
+    Scorers differ in speed by a thousand times, so on a CPU, where scores do not depend on what is searched together,
+    parts grow while they are fast.
+    """
+    most = max(1, _PAIRS // depth) if depth else len(queries)
+    is_paced = depth and models.device() == "cpu" and not distributed.is_shared()
+    start, at_once = 0, 1 if is_paced else most
+    while start < len(queries):
+        began = time.monotonic()
+        yield queries[start : start + at_once]
+        start += at_once
+        if is_paced:
+            at_once = min(most, 2 * at_once) if time.monotonic() - began < _SECONDS else max(1, at_once // 2)
 
 
 def n_timed(contender: Contender, queries: Sequence[Query]) -> int:
@@ -118,8 +135,13 @@ def n_timed(contender: Contender, queries: Sequence[Query]) -> int:
     return min(len(queries), _TIMED_RERANKED if contender.name.is_reranked else _TIMED)
 
 
-def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int) -> list[float]:
-    """Seconds per query for a random sample asked one at a time, as when serving, after one warm-up query."""
+def latencies(
+    contender: Contender, queries: Sequence[Query], k: int, seed: int, progress: Callable[[int], None]
+) -> list[float]:
+    """Seconds per query for a random sample asked one at a time, as when serving, after one warm-up query.
+
+    progress: called with the number of queries timed.
+    """
     retriever = contender.serving or contender.retriever
     drawn = subset(queries, n_timed(contender, queries), seed)
     retriever.search(drawn[:1], k)
@@ -128,4 +150,5 @@ def latencies(contender: Contender, queries: Sequence[Query], k: int, seed: int)
         started = time.perf_counter()
         retriever.search([query], k)
         seconds.append(time.perf_counter() - started)
+        progress(len(seconds))
     return seconds

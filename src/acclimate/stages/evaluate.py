@@ -122,9 +122,10 @@ def evaluate(
     write_runs(contenders, asked, k, n_docs, folder, lambda done: progress(done, n_in_all))
     summaries: list[dict[str, Any]] = []
     values: dict[str, dict[str, dict[str, float]]] = {}
-    for place, contender in enumerate(contenders, 1):
-        name, seconds = contender.name, latencies(contender, asked, k, seed)
-        progress(n_searches + sum(n_apart[:place]), n_in_all)
+    for place, contender in enumerate(contenders):
+        done = n_searches + sum(n_apart[:place])
+        name = contender.name
+        seconds = latencies(contender, asked, k, seed, lambda n, done=done: progress(done + n, n_in_all))
         values[name] = measured(read_run(run_file(folder, name)), qrels, list(computed))
         sizes = {"index_bytes": contender.index_bytes, "weights": contender.weights}
         summaries.append({**contender.facts, **summary(values[name], seconds, test), **sizes})

@@ -9,6 +9,7 @@ from typing import Any
 from acclimate.base import distributed
 from acclimate.base.errors import SettingError
 from acclimate.base.lazy import Lazy
+from acclimate.base.progress import Progress
 from acclimate.corpus.judged_queries import JudgedQueries
 from acclimate.measure.before_after import SystemRun, before_after
 from acclimate.measure.compare import Comparison, PairedTest, compare, verdict
@@ -122,7 +123,8 @@ def choose(
 
     def weigh(name: SystemName, first: System) -> ChosenWeights:
         depth = name.depth or run.settings["evaluate"]["rerank_depth"]
-        return choice.choose_reranker_weight(first, rerankers[name.reranker], held_out, depth, name.weight)
+        scorer, progress = rerankers[name.reranker], Progress("evaluate", "held-out queries")
+        return choice.choose_reranker_weight(first, scorer, held_out, depth, name.weight, progress=progress)
 
     return choice.choose(run.base.ids, members, held_out, weigh, rerank=reranked_names(run, trained))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -137,7 +136,7 @@ def _write_graphs(side: Side, folder: Path) -> None:
     folder.mkdir()
     logging.disable(logging.WARNING)  # onnxruntime suggests other kinds of quantization
     try:
-        with quiet(), warnings.catch_warnings(action="ignore"):
+        with quiet():
             write_graph(side, folder / WHOLE)
             # Mean cosine on MiniLM: .97 with one scale per matrix, .994 with one per channel.
             quantize_dynamic(folder / WHOLE, folder / EIGHT_BITS, weight_type=QuantType.QInt8, per_channel=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -94,8 +93,7 @@ def train_reranker(
     course = _course(trainer, group.examples, settings)
     losses = _logged(trainer, "eval_loss", "dev_loss")
     kept = trainer.state.best_global_step if settings.evaluations > 1 else trainer.state.global_step
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, group.dev, texts)
         chance = None
         if LOSSES[settings.loss].of_scores:
@@ -126,8 +124,7 @@ def _trained(trainer: CrossEncoderTrainer, checkpoint: str | None) -> bool:
     module: Any = trainer.model[0]  # type: ignore[index]
     on_cores = data_parallel(module.model) if type(module) is Transformer else nullcontext()
     try:
-        with quiet(), warnings.catch_warnings(), on_cores, distributed.peer_errors(_CONNECTION):
-            warnings.simplefilter("ignore")
+        with quiet(), on_cores, distributed.peer_errors(_CONNECTION):
             trainer.train(resume_from_checkpoint=checkpoint)
         return True
     except (RuntimeError, MemoryError) as error:
