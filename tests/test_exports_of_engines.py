@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -223,3 +226,13 @@ def test_lancedb_finds_what_the_run_finds_in_the_same_order(odd, tmp_path):
     assert lancedb.write(source, tmp_path).counts == written.counts
     search = lancedb_reader.searcher(tmp_path)
     assert {query: [row[0] for row in search(query)] for query in expected(source)} == expected(source)
+
+
+@pytest.mark.parametrize("n_hits", [1, 1000])
+def test_a_reader_that_stops_reading_what_an_export_finds_is_no_failure(n_hits):
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = f"from acclimate.deploy.exports.readers import show; show([('id', 1.0, 'Title', 'text')] * {n_hits})"
+    done = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

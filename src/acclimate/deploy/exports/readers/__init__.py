@@ -1,6 +1,7 @@
 """Scripts that search an export, copied into it; the export is checked with the same code."""
 
 import json
+import os
 import sys
 import urllib.error
 from collections.abc import Iterable, Iterator
@@ -64,6 +65,10 @@ def cause_of(error: Any) -> str:
 
 
 def show(hits: Iterable[tuple[str, float, str, str]]) -> None:
-    """Print (id, score, title, text) of documents, without control characters."""
-    for document, score, title, text in hits:
-        print(f"{score:8.4f}  {single_spaced(document)}  {single_spaced(title)}\n          {excerpt(text, 200)}")
+    """Print (id, score, title, text) of documents, without control characters, until nobody reads any more."""
+    try:
+        for document, score, title, text in hits:
+            print(f"{score:8.4f}  {single_spaced(document)}  {single_spaced(title)}\n          {excerpt(text, 200)}")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is written at the end
