@@ -26,7 +26,7 @@ from typing import Any
 from acclimate.base.errors import DataError
 from acclimate.base.files import LONGEST, is_file, read_text
 from acclimate.base.progress import Progress
-from acclimate.base.text import quoted
+from acclimate.base.text import counted, quoted
 from acclimate.corpus.formats import extraction, front_matter, sgml
 from acclimate.corpus.formats.charset import read_declared
 from acclimate.corpus.formats.data_files import CARD, is_data, parts_of
@@ -124,7 +124,7 @@ def _is_source(path: Path, folder: Path) -> bool:
 
 
 def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tuple[Place, Doc, Mapping[str, Any]]]:
-    n_docs = 0
+    n_docs, scans = 0, list[Path]()
     progress = Progress("index", "files")
     for number, path in enumerate(files):
         progress(number, len(files))
@@ -145,10 +145,14 @@ def _docs(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[tu
                 raise _with_others(error, files[number + 1 :]) from None
         if not (title or text.strip()):
             dropped["file without text"] += 1
+            scans += [path] if path.suffix.lower() in extraction.FORMATS else []
             continue
         n_docs += 1
         name = path.relative_to(folder)
         yield Place(path), Doc(name.as_posix(), text, title or _title_from(name)), others
+    if scans:
+        what = f"{counted(len(scans), 'file')} without text, as scans are before OCR"
+        logger.warning("%s: left out %s: %s", folder, what, _listed(scans))
     if not n_docs:
         raise _no_documents(folder, files, dropped)
 
@@ -191,15 +195,18 @@ def _content(path: Path) -> str:
 
 def _with_others(error: DataError, files: list[Path]) -> DataError:
     """The error of a file that cannot be read, and the names of the files behind it for which it is the same."""
-    others: list[str] = []
+    others: list[Path] = []
     for path in files:
         if path.suffix.lower() not in extraction.FORMATS:
             try:
                 _content(path)
             except DataError:
-                others.append(str(path))
-    listed = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
-    return DataError(f"{error}. {len(others):,} more cannot be read either: {listed}") if others else error
+                others.append(path)
+    return DataError(f"{error}. {len(others):,} more cannot be read either: {_listed(others)}") if others else error
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
 
 
 def advice_on(path: Path, *, kind: str = DOCS) -> str:
