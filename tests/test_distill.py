@@ -247,9 +247,9 @@ def test_shortening_keeps_the_source_and_the_best_others():
     assert shortened(example, 5, "best", "") == shortened(example, 9, "random", "") == example
 
 
-@pytest.mark.parametrize("names", [("dense", "dense-query"), ("dense", "dense")])
+@pytest.mark.parametrize("names", [("sparse", "dense", "dense-query"), ("dense", "static", "dense")])
 def test_two_students_of_one_kind_are_refused(names):
-    with pytest.raises(SettingError, match="of different kinds"):
+    with pytest.raises(SettingError, match=f"has dense and {names[2]}, and both would be dense:adapted; name one"):
         check_students(names)
 
 

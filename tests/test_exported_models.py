@@ -19,8 +19,8 @@ import acclimate
 from acclimate.base import models
 from acclimate.base.errors import DataError
 from acclimate.cli.main import main
+from acclimate.deploy.exports import model_card
 from acclimate.deploy.exports import model_checks as checks
-from acclimate.deploy.exports.model_card import origin
 from acclimate.deploy.exports.model_folders import write_folder
 from acclimate.deploy.exports.model_sides import Side, sides_of
 from acclimate.deploy.exports.reranker_folder import difference
@@ -56,6 +56,7 @@ def test_no_folder_has_routes_and_every_one_has_a_card(folders):
         assert "| system | nDCG@10 | 95% interval |" in card
         assert " on synthetic queries alone: " in card
         assert "volcano" not in card.lower()  # no document's text
+        assert ("is its title, a blank and its text" in card) == (model.name == "document")
 
 
 def test_dense_folders_have_the_names_that_earlier_versions_know(folders):
@@ -87,6 +88,15 @@ def test_what_the_card_says_is_what_makes_our_vectors(folders, finished):
         assert vector @ ours == pytest.approx(1, abs=1e-4)
 
 
+def test_what_a_card_with_a_prompt_says_to_run_encodes_the_prompt():
+    transformer, pooling, normalize = (type(name, (), {})() for name in ("Transformer", "Pooling", "Normalize"))
+    pooling.include_prompt, pooling.pooling_mode = True, "mean"
+    lines = model_card._loading(Side("query", "dense", [transformer, pooling, normalize], "query: ", 8))
+    names: dict = {}
+    exec("\n".join(line for line in lines if line.startswith("texts = ")), names)
+    assert names["texts"] == ["query: a text"]
+
+
 @pytest.mark.parametrize(
     ("name", "task", "keeps", "said"),
     [
@@ -105,7 +115,7 @@ def test_a_card_says_what_was_trained_and_what_was_not(name, task, keeps, said):
     kind = name.partition(":")[0]
     run = SimpleNamespace(settings={"distill": {"base": "base"}})
     source: Any = SimpleNamespace(run=run, outputs={"distill": SimpleNamespace(notes={kind: {"keeps_index": keeps}})})
-    assert said in origin(source, SystemName(name), Side(task, kind, [], "", 8))
+    assert said in model_card.origin(source, SystemName(name), Side(task, kind, [], "", 8))
 
 
 def searched(folder):

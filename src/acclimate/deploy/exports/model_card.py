@@ -6,6 +6,7 @@ It gives the number of documents, but none of their text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from acclimate.report.report import Report
 from acclimate.search.names import SystemName
 
 _LICENSE = re.compile(r"^license:[ \t]*['\"]?([\w.+-]+)", re.MULTILINE)
+_DOCUMENT = "The text of a document is its title, a blank and its text."
 _TITLES = {"dense": "Dense", "late-interaction": "Late-interaction", "sparse": "Sparse", "static": "Static"}
 
 
-def card(source: Source, member: str, side: Side) -> str:
-    """The model card of one side of a member, in Markdown."""
+def card(source: Source, member: str, side: Side, loading: Sequence[str] = ()) -> str:
+    """The model card of one side of a member, in Markdown. loading: more lines on how to load it."""
     name = SystemName(member)
     what = "queries" if side.task == "query" else "documents"
     other_side = "document" if side.task == "query" else "query"
@@ -35,11 +37,13 @@ def card(source: Source, member: str, side: Side) -> str:
             "",
             f"{origin(source, name, side)} It reads {what} up to {side.max_tokens} tokens"
             + (f", with `{side.prompt}` before each text" if side.prompt else "")
-            + f"; `../{other_side}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}.",
+            + f"; `../{other_side}` reads the other side. Vectors of both are compared by {_SIMILARITY[side.kind]}."
+            + (f" {_DOCUMENT}" if side.task == "document" else ""),
             "",
             "## How to load it",
             "",
             *_loading(side),
+            *loading,
             *provenance(source, (name,)),
         ]
     )
@@ -68,7 +72,7 @@ def reranker_card(source: Source, base: str) -> str:
             "# Reranker",
             "",
             "A cross-encoder: it reads a query with a document and outputs one relevance logit. "
-            f"It was initialized from {_plain_name(base)} and trained for the documents below.",
+            f"It was initialized from {_plain_name(base)} and trained for the documents below. {_DOCUMENT}",
             "",
             "## How to load it",
             "",
@@ -205,7 +209,7 @@ def _loading(side: Side) -> list[str]:
             "from transformers import AutoModel, AutoTokenizer",
             "",
             'tokenizer, model = AutoTokenizer.from_pretrained("FOLDER"), AutoModel.from_pretrained("FOLDER")',
-            f"texts = [{side.prompt!r} + text for text in texts]" if side.prompt else 'texts = ["a text"]',
+            f"texts = [{side.prompt + 'a text'!r}]",
             f"limits = dict(padding=True, truncation=True, max_length={side.max_tokens})",
             'batch = tokenizer(texts, **limits, return_tensors="pt")',
             "with torch.inference_mode():",

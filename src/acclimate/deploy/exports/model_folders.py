@@ -4,7 +4,7 @@ and vLLM load: the transformer in the folder itself, plain modules beside it, un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,10 @@ def write_sides(sides: Mapping[Task, Side], folder: Path, write: Callable[[Side,
                 write(side, unfinished)
 
 
-def write_with_card(source: Source, name: str, side: Side, folder: Path) -> None:
-    """Write one side of a member with its model card. Raises as `write_folder` does."""
+def write_with_card(source: Source, name: str, side: Side, folder: Path, *, loading: Sequence[str] = ()) -> None:
+    """Write one side of a member with its model card. loading: see `card`. Raises as `write_folder` does."""
     write_folder(side, folder)
-    write_text(folder / "README.md", card(source, name, side))
+    write_text(folder / "README.md", card(source, name, side, loading))
 
 
 def write_folder(side: Side, folder: Path) -> None:

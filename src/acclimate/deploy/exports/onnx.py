@@ -123,11 +123,37 @@ def write(source: Source, folder: Path) -> Written:
 
 def _write_side(source: Source, name: str, query_graphs: Path | None, side: Side, folder: Path) -> None:
     """query_graphs: the graphs of the query side, if one model encodes both."""
-    write_with_card(source, name, side, folder)
+    write_with_card(source, name, side, folder, loading=_loading(side))
     if query_graphs is not None and side.task == "document":
         shutil.copytree(query_graphs, folder / "onnx")
     else:
         _write_graphs(side, folder / "onnx")
+
+
+def _loading(side: Side) -> list[str]:
+    """Lines of a model card: how other programs compute vectors by a graph."""
+    return [
+        f"onnxruntime, with `{WHOLE}`, or `{EIGHT_BITS}`, whose vectors depend a little on what shares a batch:",
+        "",
+        "```python",
+        "import numpy as np",
+        "import onnxruntime",
+        "from tokenizers import Tokenizer",
+        "",
+        'tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")',
+        "tokenizer.enable_padding()",
+        f"tokenizer.enable_truncation({side.max_tokens})",
+        f'session = onnxruntime.InferenceSession("FOLDER/onnx/{WHOLE}", providers=["CPUExecutionProvider"])',
+        f"batch = tokenizer.encode_batch([{side.prompt + 'a text'!r}])",
+        'columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}',
+        "inputs = {",
+        "    part.name: np.array([getattr(text, columns[part.name]) for text in batch], np.int64)",
+        "    for part in session.get_inputs()",
+        "}",
+        '(vectors,) = session.run(["sentence_embedding"], inputs)',
+        "```",
+        "",
+    ]
 
 
 def _write_graphs(side: Side, folder: Path) -> None:

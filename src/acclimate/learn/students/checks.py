@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 def check_students(names: Sequence[str]) -> None:
     """Raises SettingError for two students that would have the same adapted name."""
-    kinds = [STUDENT_KINDS[name] for name in names]
-    if len(kinds) != len(set(kinds)):
-        raise SettingError(f"distill.student is {','.join(names)!r}; expected students of different kinds")
+    first: dict[str, str] = {}
+    for name in names:
+        if (kind := STUDENT_KINDS[name]) in first:
+            raise SettingError(
+                f"distill.student has {first[kind]} and {name}, and both would be {kind}:adapted; name one, "
+                "and train the other in another run"
+            )
+        first[kind] = name
 
 
 def check_negatives(

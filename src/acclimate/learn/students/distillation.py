@@ -100,7 +100,7 @@ def _parallel_students(names: Sequence[str], encoder: Encoder) -> list[str]:
 def unimproved_warnings(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Warnings about students that training did not improve, and that keep their initial weights."""
     return [
-        f"{kind}:adapted learned nothing: on held-out queries its loss was never lower than before training, so the "
+        f"{kind}:adapted learned nothing from queries: on held-out ones its loss was never lower than before, so the "
         f"initial weights are kept. Try more queries (sample.n_docs, generate.per_doc) or a lower distill.{rate}."
         for kind, note in notes.items()
         if note.get("best_epoch") == 0 and not any(note.get("best_epoch_before", ()))
