@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from acclimate.base import models
 from acclimate.base.testing import DOCS, QUERIES, FakeScorer
+from acclimate.records import Query
 from acclimate.search.scorers.cached import CachedScorer
-from acclimate.search.scorers.lists import score_lists
+from acclimate.search.scorers.lists import query_batches, score_lists
 from acclimate.search.value_cache import ValueCache
 
 DOC_IDS = [doc.doc_id for doc in DOCS[:9]]
@@ -84,3 +85,16 @@ def test_lists_are_rated_in_calls_that_fill_the_device(kind, device, sizes, monk
     shuffled = [(query, doc_ids[::-1]) for query, doc_ids in lists]
     assert {query: scores[::-1] for query, scores in score_lists(scorer, shuffled)} == rated
     assert scorer.calls == before  # in whatever order they were found
+
+
+@pytest.mark.parametrize(("device", "fewest", "most"), [("cpu", 32, 16), ("cuda", 6, 100)])
+def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone(device, fewest, most, monkeypatch):
+    monkeypatch.setattr("acclimate.base.models.device", lambda: device)
+    queries = [Query(f"q{n}", f"query {n}") for n in range(500)]
+    groups = query_batches(queries)
+    assert sorted(q.query_id for group in groups for q in group) == sorted(q.query_id for q in queries)
+    assert groups == query_batches(queries[::-1])
+    assert max(map(len, groups)) <= most  # what a killed run loses, and reads without a sign of progress
+    assert len(groups) >= fewest
+    changed = query_batches([*queries[1:], queries[0]._replace(query_id="another")])
+    assert sum(group not in groups for group in changed) <= 2

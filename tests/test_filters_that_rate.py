@@ -25,7 +25,6 @@ from acclimate.run.retrievers import BASE_MEMBERS
 from acclimate.search.candidates import Candidates
 from acclimate.search.members import Ids
 from acclimate.search.scorers.cached import CachedScorer
-from acclimate.search.scorers.lists import query_batches
 from acclimate.search.value_cache import ValueCache
 from acclimate.stages.filter import filter_queries
 from acclimate.stages.raters import RunRaters
@@ -258,16 +257,6 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
 def test_an_llm_that_cannot_grade_is_no_judge():
     with pytest.raises(SettingError, match="no readable grade"):
         filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))
-
-
-def test_a_query_that_changes_is_rated_again_with_those_of_its_group_alone():
-    queries = queries_of(*(f"query {n}" for n in range(500)))
-    groups = query_batches(queries)
-    assert sorted(q.query_id for group in groups for q in group) == sorted(q.query_id for q in queries)
-    assert groups == query_batches(queries[::-1])
-    assert max(map(len, groups)) <= 100
-    changed = query_batches([*queries[1:], queries[0]._replace(query_id="another")])
-    assert sum(group not in groups for group in changed) <= 2
 
 
 @pytest.mark.usefixtures("fake_llm")

@@ -16,6 +16,7 @@ from acclimate.base.draw import draw
 from acclimate.records import Query, Scorer, SyntheticQuery
 
 _AT_ONCE = 8  # queries on a CPU; what an interrupted run loses
+_ON_DEVICE = 64  # on a GPU
 
 Pair = tuple[Query, str]  # with a doc_id
 T = TypeVar("T")
@@ -52,18 +53,20 @@ def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:
 
 
 def query_batches(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
-    """Group queries by id, 32 to 64 or so per group, to fill a device's batch."""
-    return _groups(queries, lambda query: query.query_id)
+    """Group queries by id: 32 to 64 or so per group to fill a GPU's batch, 4 to 8 on a CPU."""
+    return _groups(queries, lambda query: query.query_id, _AT_ONCE if models.device() == "cpu" else _ON_DEVICE)
 
 
 def document_batches(doc_ids: Iterable[str]) -> list[list[str]]:
     """The documents of each call, for scorers that read a document once for all of its queries."""
-    return [[doc_id] for doc_id in sorted(doc_ids)] if models.device() == "cpu" else _groups([*doc_ids], str)
+    return (
+        [[doc_id] for doc_id in sorted(doc_ids)] if models.device() == "cpu" else _groups([*doc_ids], str, _ON_DEVICE)
+    )
 
 
-def _groups(items: Sequence[T], id_of: Callable[[T], str]) -> list[list[T]]:
+def _groups(items: Sequence[T], id_of: Callable[[T], str], most: int) -> list[list[T]]:
     """Rounding depends on the batch, so a group is scored and cached as a whole."""
-    bits = (len(items) // 64).bit_length()  # bits of the id's hash that define the group
+    bits = (len(items) // most).bit_length()  # bits of the id's hash that define the group
     by_group: dict[int, list[T]] = {}
     for item in sorted(items, key=id_of):
         by_group.setdefault(draw("rated together", id_of(item)) >> (64 - bits), []).append(item)
