@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -192,6 +193,13 @@ def test_a_model_costs_two_operations_per_weight_that_is_not_looked_up_and_an_ll
     assert llm_estimate("embedded:smollm2-135m-instruct", calls, 5, 7.0) == Estimate(7 + LLM_FLOP * (10 + 2 * 5), calls)
     assert llm_estimate(str(tmp_path), calls, 5, 7.0) == Estimate(7 + 200 * (10 + 2 * 5), calls)
     assert llm_estimate("openai:gpt-4.1", calls, 5, 7.0) == Estimate(7, calls)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    save_file({"few.weight": np.zeros((1, 1), np.float32)}, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "embedded:smollm2-135m-instruct"})
+    )
+    assert token_flop(str(adapter)) == LLM_FLOP
 
 
 def test_grades_cost_no_more_than_estimated(tmp_path):

@@ -14,6 +14,7 @@ from acclimate.base import models
 from acclimate.base.tensor_files import tensor_shapes
 from acclimate.llm import is_served
 from acclimate.llm.estimate import Calls
+from acclimate.search.scorers import adapter
 
 LLM_FLOP = 2 * 106e6  # per token of the embedded LLM
 ENCODER_FLOP = 2 * 10.6e6  # per token of the embedded encoder
@@ -33,8 +34,13 @@ class Estimate(NamedTuple):
 
 @cache
 def token_flop(model: str, otherwise: float = ENCODER_FLOP) -> float:
-    """FLOP per token of a model, from its weights; `otherwise` if they are packed or not available."""
+    """FLOP per token of a model, from its weights; `otherwise` if they are packed or not available.
+
+    An adapter costs what its base does, as it is merged into it.
+    """
     name = models.resolve(model)
+    if adapter.is_adapter(model):
+        return token_flop(adapter.base_of(Path(name.path_or_id)), otherwise)
     if name.gguf_file:
         return LLM_FLOP
     files = sorted(Path(name.path_or_id).rglob("*.safetensors")) if name.is_local else []
