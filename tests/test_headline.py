@@ -76,6 +76,8 @@ def test_the_verdict_is_about_the_reranker_alone_and_a_run_is_compared_with_and_
     assert "first-stage has no results for 1 of the 40 queries" in " ".join(shown.split())
     assert "first-stage has at most 3 results for a query: if it was cut off there, nDCG@10," in " ".join(shown.split())
     assert "R@1000" in shown and "P@3" in shown
+    [line] = [line for line in shown.splitlines() if line.startswith("first-stage+") and line.endswith(("B", "-"))]
+    assert line.endswith("-")  # nothing is known of an engine's index
     page = (headline / "report.html").read_text()
     assert "your own run" in page and "Judged@10" in page
 

@@ -79,8 +79,8 @@ def latency(system: Mapping[str, Any], part: str = "p50") -> str:
 
 
 def index_size(system: Mapping[str, Any]) -> str:
-    """`41 MB`; `-` for a provided run."""
-    return size(system["index_bytes"]) if is_timed(system) else "-"
+    """`41 MB`; `-` for a provided run, reranked or not: nothing is known of its index."""
+    return size(system["index_bytes"]) if system["index_bytes"] else "-"
 
 
 def is_timed(system: Mapping[str, Any]) -> bool:
