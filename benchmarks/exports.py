@@ -31,7 +31,11 @@ def measured(run: acclimate.Run, form: str, out: Path, url: str | None) -> list[
     seconds = (time.process_time() - started) * 10_000 / exported.counts["documents"]
     size = sum(path.stat().st_size for path in (out / form).rglob("*") if "query" not in path.parts)
     loaded = exported.manifest.get("loaded")
-    checks = {how: loaded[how] for how in ("exact", "indexed")} if loaded else {"": exported.manifest["notes"]["check"]}
+    checks = (
+        {how: loaded[how] for how in ("exact", "indexed") if how in loaded}
+        if loaded
+        else {"": exported.manifest["notes"]["check"]}
+    )
     return [
         {
             "format": f"{form}, {how}" if how else form,

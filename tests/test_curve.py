@@ -252,6 +252,9 @@ def test_table_and_page_say_every_figure_and_mark_synthetic_ones(drawn):
                 assert formatting.score(point[name]["nDCG@10"]) in table
                 assert formatting.score(point[name]["nDCG@10"]) in page
     assert all(len(line) <= 100 for line in table.splitlines())
+    sets = {name: {"name": "9 synthetic queries", "synthetic": True} for name in whole["sets"]}
+    rows = [one | {"system": "late-interaction"} for one in whole["curves"]]
+    assert "…" not in curves.text({**whole, "sets": sets, "curves": rows})  # whole intervals, also of the widest table
     for text in (table, page):
         assert "held-out synthetic queries, usually optimistic" in text
         assert "p &lt; 0.05" in text or "p < 0.05" in text

@@ -114,7 +114,7 @@ def test_an_id_that_postgresql_cannot_hold_is_refused(odd, tmp_path):
 
 
 @pytest.mark.parametrize("name", SYSTEMS[:3:2])
-def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
+def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name, recwarn):
     pytest.importorskip("qdrant_client")
     from acclimate.deploy.exports.readers import qdrant as qdrant_reader
 
@@ -122,6 +122,8 @@ def test_qdrant_finds_what_the_run_finds_in_the_same_order(odd, tmp_path, name):
     assert qdrant.write(source, tmp_path).counts["documents"] == len(TEXTS)
     loaded = qdrant.load(source, tmp_path, url=str(tmp_path / "database"))
     assert loaded["exact"]["overlap"] == 1.0
+    assert [line.partition(" finds ")[0] for line in loaded["lines"]] == ["Qdrant"]  # which has no HNSW in a folder
+    assert [str(warning.message) for warning in recwarn] == []
     client = qdrant_reader.connect(str(tmp_path / "database"))
     search = qdrant_reader.searcher(client, tmp_path)
     assert {query: [row[0] for row in search(query)] for query in expected(source)} == expected(source)

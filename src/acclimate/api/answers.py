@@ -36,6 +36,8 @@ class Answers:
     """The cached LLM answers of a run. Raises DataError for a folder without any.
 
     >>> answers = acclimate.Answers("run")
+    >>> answers
+    Answers('run')
     >>> len(answers), answers.damaged()
     (40, 0)
     """
@@ -45,6 +47,9 @@ class Answers:
         self.path = self.folder / "completions.sqlite"
         if not self.path.exists():
             raise DataError("no LLM answers are stored here", path=self.folder)
+
+    def __repr__(self) -> str:
+        return f"Answers({str(self.folder)!r})"
 
     def __len__(self) -> int:
         with self._completions() as completions:

@@ -88,7 +88,8 @@ def from_texts(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     for text in texts:
         match = _CONDITION.fullmatch(text)
         if match is None:
-            raise SettingError(f"where is {quoted(text)}; expected field=value, field>=value or field^=beginning")
+            expected = "expected field=value, field^=beginning or, in quotes, 'field>=value'"
+            raise SettingError(f"where is {quoted(text)}; {expected}")
         field, sign, value = match.groups()
         conditions = filters.setdefault(field, {})
         if sign == "=":

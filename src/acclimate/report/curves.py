@@ -39,14 +39,14 @@ def write(curves: Mapping[str, Any], folder: Path) -> Path:
 def text(curves: Mapping[str, Any]) -> str:
     """A table of every point, and what follows from it."""
     curves = safe(curves)
-    heads = [name + (" (synthetic)" if queries["synthetic"] else "") for name, queries in curves["sets"].items()]
-    rows = [["trained on", "system", *(cell for name in heads for cell in (name, "95% interval"))]]
+    sets = curves["sets"]
+    rows = [["trained on", "system", *(cell for name in sets for cell in (name, "95% interval"))]]
     for curve in curves["curves"]:
         for count, point in _rows(curve):
-            cells = [cell for name in curves["sets"] for cell in _cells(point[name])]
+            cells = [cell for name in sets for cell in _cells(point[name])]
             rows.append([count, curve["system"], *cells])
-    titles = [f"{name}: {title(curves, name)}" for name in curves["sets"]]
-    lines = [*table(rows, "><" + ">>" * len(heads)), *map(cut, titles)]
+    titles = [f"{name}: {title(curves, name)}" for name in sets]
+    lines = [*table(rows, "><" + ">>" * len(sets)), *map(cut, titles)]
     paragraphs = ["\n".join(lines), *map(wrap, [*sentences(curves), RULE])]
     return "\n\n".join(paragraphs) + "\n"
 

@@ -38,6 +38,8 @@ class Exported:
     """A finished export: its folder, and the manifest in it.
 
     >>> exported = acclimate.open("run").export("sqlite", "exported", system="bm25")
+    >>> exported
+    <Exported 'exported': bm25 as sqlite>
     >>> exported.counts["documents"], exported.manifest["notes"]["check"]["overlap"]
     (40, 1.0)
     """
@@ -50,6 +52,9 @@ class Exported:
     def counts(self) -> dict[str, int]:
         """Counts by kind (documents, vectors, ...), read back from the files."""
         return self.manifest["counts"]
+
+    def __repr__(self) -> str:
+        return f"<Exported {str(self.folder)!r}: {self.manifest['system']} as {self.manifest['format']}>"
 
     def __str__(self) -> str:
         by_what = sorted(self.counts.items(), key=lambda count: (count[0] != "documents", count))

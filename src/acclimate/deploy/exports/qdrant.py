@@ -43,13 +43,15 @@ def load(source: Source, folder: Path, *, url: str) -> dict[str, Any]:
 
     from acclimate.deploy.exports.readers import qdrant as reader
 
+    is_server = "://" in url  # a folder has no HNSW
+    engines = {"exact": "Qdrant without HNSW", "indexed": "Qdrant with HNSW"} if is_server else {"exact": "Qdrant"}
     try:
         with closing(reader.connect(url)) as client:
             n_docs, progress = len(source.corpus), Progress("export", "documents loaded")
             if (count := reader.load(client, folder, lambda done: progress(done, n_docs))) != n_docs:
                 raise DataError(f"{counted(count, 'point')} in Qdrant; expected {n_docs:,}", path=folder)
-            exact, indexed = (check(source, reader.searcher(client, folder, exact=exact)) for exact in (True, False))
+            searchers = {how: reader.searcher(client, folder, exact=is_server and how == "exact") for how in engines}
+            checks = {how: check(source, search) for how, search in searchers.items()}
     except (OSError, RuntimeError, ValueError, AssertionError, ApiException, QdrantException) as error:
         raise AcclimateError(f"Qdrant at {url.rpartition('@')[2]}: {error}") from None
-    lines = [line(exact, "Qdrant without HNSW"), line(indexed, "Qdrant with HNSW")]
-    return {"exact": exact, "indexed": indexed, "lines": lines}
+    return {**checks, "lines": [line(checked, engines[how]) for how, checked in checks.items()]}

@@ -114,7 +114,7 @@ def vectors(arrays, place, dense, sparse):
 def searcher(client, folder, *, exact=False):
     """A function (query, k) -> [(id, score, title, text)], best first. exact: without approximate indexes."""
     side, fusion = QuerySide(folder / "query"), Fusion.open(folder)
-    params = models.SearchParams(exact=exact)
+    params = models.SearchParams(exact=True) if exact else None  # a folder warns of any
 
     def ask(name, part, limit, numbers=None):
         """(number, score) of the best points, among `numbers` if given."""
