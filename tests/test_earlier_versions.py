@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from chain import made_again, report_of
+from chain import made_again, report_of, write_corpus
 
 import acclimate
 from acclimate.base.digests import fingerprint
 from acclimate.base.text import command
 from acclimate.cli.main import main
+from acclimate.deploy.serving.loaded import LoadedRun
+from acclimate.records import Doc
 from acclimate.run import manifests
 
 pytestmark = pytest.mark.usefixtures("fake_llm")
@@ -64,6 +66,21 @@ def test_a_run_of_an_earlier_version_is_read_and_searched_as_it_was_made(earlier
     assert "the best untrained system" in " ".join(str(run.report).split())
     assert set(run.search("lava and ash", system="hybrid")[0].members) == {*WEIGHTS}
     assert run.search("lava and ash", system="hybrid+reranker")
+
+
+def test_it_is_updated_and_served_with_the_report_that_it_has(earlier, tmp_path):
+    before = (earlier / "report.json").read_bytes()
+    assert main(["update", str(earlier), str(write_corpus(tmp_path / "new.jsonl", [Doc("z", "Zircon.")]))]) == 0
+    assert acclimate.open(earlier).search("zircon")[0].document_id == "z"
+    assert (earlier / "report.json").read_bytes() == before
+    assert LoadedRun(earlier).queries_to_judge == []
+
+
+@pytest.mark.parametrize("words", [["export", "sqlite"], ["judge"]])
+def test_what_needs_the_queries_of_this_version_says_what_to_type(earlier, capsys, words):
+    name, *others = words
+    assert main([name, str(earlier), *others]) == 2
+    assert command("evaluate", earlier) in capsys.readouterr().err
 
 
 def test_a_run_that_has_settings_which_are_gone_is_read_and_goes_on(copied):

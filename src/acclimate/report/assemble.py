@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from acclimate.base.errors import DataError
 from acclimate.base.files import read_jsonl, write_json, write_text
-from acclimate.base.text import command, counted
+from acclimate.base.text import counted
 from acclimate.corpus.judged_queries import SYNTHETIC
 from acclimate.learn.students.distillation import unimproved_warnings
 from acclimate.learn.teachers.selection import TEACHER
@@ -30,7 +29,7 @@ from acclimate.run.updated import LastUpdate
 from acclimate.search import approximate
 from acclimate.stages import forgetting
 from acclimate.stages.chain import Outputs
-from acclimate.stages.runs import index_fingerprints
+from acclimate.stages.runs import EarlierVersion, index_fingerprints
 
 if TYPE_CHECKING:
     from acclimate.run.run import Run
@@ -44,16 +43,12 @@ _CUT = 300  # characters shown of a document's text
 def write(run: Run, outputs: Outputs) -> dict[str, Any]:
     """Write both files beside the stages, the page last, and return the report.
 
-    Raises DataError for measurements of an earlier version.
+    Raises EarlierVersion for measurements of one.
     """
     evaluated = outputs["evaluate"]
     chosen = evaluated.chosen
     if any("verdict" not in step for step in evaluated.measured.get("steps", [{}])):
-        raise DataError(
-            "measured by an earlier version, whose hybrid had weights chosen on held-out queries; measure again, with "
-            f"documents sampled as in this version: {command('evaluate', run.workspace.folder)}",
-            path=evaluated.folder,
-        )
+        raise EarlierVersion(run.workspace.folder)
     basis, measured, judgment = Basis.of(run, outputs)
     decides = judgment if basis == "judge" else None
     notes = {name: note for name, note in evaluated.notes.items() if name != "providers"}

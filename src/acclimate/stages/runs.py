@@ -39,6 +39,28 @@ class StagesChanged(DataError):
         super().__init__(what if folder.is_dir() else "was moved or removed while it was read", path=folder)
 
 
+class EarlierVersion(DataError):
+    """A run of an earlier version was asked for what its measurements lack; it only searches and updates."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            "measured by an earlier version, on other queries or against another baseline; measure again, with "
+            f"documents sampled as in this version: {command('evaluate', folder)}",
+            path=folder / "evaluate",
+        )
+
+
+class _OfEarlierVersion(dict[str, StageOutput]):
+    """Stages of an earlier version, which had fewer."""
+
+    def __init__(self, outputs: Mapping[str, StageOutput], folder: Path) -> None:
+        super().__init__(outputs)
+        self._folder = folder
+
+    def __missing__(self, stage: str) -> StageOutput:
+        raise EarlierVersion(self._folder)
+
+
 def new_run(
     out: Path,
     corpus: str,
@@ -124,7 +146,8 @@ def read_outputs(run: Run, until: str) -> Outputs:
         if kind.stage in SKIPPED and kind.stage not in reads:
             continue
         if kind is Steered and until == "evaluate" and last and kind.stage not in last.manifest["inputs"]:
-            continue  # made by an earlier version, without this stage: it reads and searches as it was made
+            outputs = _OfEarlierVersion(outputs, folder)  # without this stage: it searches as it was made
+            continue
         output = run.output(kind)
         if output is None:
             raise DataError(f"this run is not finished: the stage {kind.stage} is not made yet; {again}", path=folder)

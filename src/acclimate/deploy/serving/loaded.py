@@ -93,6 +93,8 @@ class LoadedRun:
     @cached_property
     def queries_to_judge(self) -> list[Query]:
         """Unjudged queries of the log, then those that measured the run, each text once."""
-        log = [Query(query.query_id, query.text) for query in self._run.input.unjudged_log.queries]
-        measuring = self._outputs["steer"].measuring(self._run, self._outputs["sample"]).queries
+        run, outputs = self._run, self._outputs
+        log = [Query(query.query_id, query.text) for query in run.input.unjudged_log.queries]
+        is_earlier = "steer" not in outputs  # a stage that earlier versions did not have
+        measuring = [] if is_earlier else outputs["steer"].measuring(run, outputs["sample"]).queries
         return list({query.text: query for query in (*log, *measuring)}.values())

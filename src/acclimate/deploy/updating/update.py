@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from acclimate.run.run import Run
 from acclimate.run.updated import FOLDER, MANIFEST, TERMS, LastUpdate
 from acclimate.search.term_counts import TermCounts
 from acclimate.stages.chain import Outputs
-from acclimate.stages.runs import index_fingerprints, load_run, open_latest, open_run
+from acclimate.stages.runs import EarlierVersion, index_fingerprints, load_run, open_latest, open_run
 
 _CORPUS = "update-{}.arrow"  # in the corpus folder; passages beside it
 _SHOWN = 10  # ids of a kind that a plan lists
@@ -77,7 +78,8 @@ def update(folder: Path, new: StrPath | Documents | None, remove: StrPath | None
     with load_run(folder).workspace.lock():
         updated = _update(folder, new, remove, replaces)
         if any(updated.changes.values()) or not _is_reported(folder):
-            assemble.write(*open_run(folder, "evaluate"))
+            with suppress(EarlierVersion):  # has a report that this version cannot write
+                assemble.write(*open_run(folder, "evaluate"))
     return updated
 
 
