@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from easy_task import BAD, CORPUS, DEV, GOOD, LEARN, QUERY, TEXTS, TRAIN
 from tiny import write_gguf, write_llama, write_t5
 
-from acclimate.base import models
+from acclimate.base import models, progress
 from acclimate.base.digests import folder_fingerprint
 from acclimate.base.errors import DataError, MissingExtra, SettingError
 from acclimate.learn.rerankers.checks import check_base
@@ -287,3 +287,12 @@ def test_an_embedded_llm_is_asked_and_trained_by_its_name(tmp_path, monkeypatch)
     adapter = json.loads((made.path / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == base
     assert len(set(scorers.load(made.path, CORPUS, max_tokens=96).score(PAIRS[:3]))) == 3
+
+
+def test_evaluating_a_language_model_in_training_shows_progress(t5, tmp_path):
+    seen = []
+    with progress.shown(lambda *report: seen.append(report)):
+        trained(t5, tmp_path, max_tokens=64, epochs=1, evaluations=2)
+    n_passes = sum(done == total for _, done, total, unit in seen if unit == "held-out queries")
+    assert n_passes >= 4  # the ranking before, two losses, the ranking of the best weights
+    assert ("train", len(DEV), len(DEV), "held-out queries") in seen

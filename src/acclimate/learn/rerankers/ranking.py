@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from acclimate.measure.measures import ndcg
 from acclimate.records import NWay
 from acclimate.search.scorers.pairs import rate
 
+_AT_ONCE = 8  # lists between two signs of progress
 FLAT = 1e-3  # spread of logits below which a list counts as unordered
 
 
@@ -31,10 +32,21 @@ def has_collapsed(spread: float, best_loss: float, chance: float | None) -> bool
     return not (spread >= FLAT and best_loss < (math.inf if chance is None else chance))
 
 
-def rank_held_out(model: CrossEncoder, max_tokens: int, dev: Sequence[NWay], texts: Texts) -> Ranking:
-    """Evaluate the model's current weights on the held-out lists."""
+def rank_held_out(
+    model: CrossEncoder,
+    max_tokens: int,
+    dev: Sequence[NWay],
+    texts: Texts,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Ranking:
+    """Evaluate the model's current weights on the held-out lists, which `progress` counts."""
     model.eval()
-    return ranking_of(by_list(dev, rate(reader_of(model, max_tokens), texts.pairs(dev))))
+    reader, scores = reader_of(model, max_tokens), list[float]()
+    for start in range(0, len(dev), _AT_ONCE):
+        some = dev[start : start + _AT_ONCE]
+        scores += rate(reader, texts.pairs(some))
+        progress(start + len(some), len(dev))
+    return ranking_of(by_list(dev, scores))
 
 
 def by_list(lists: Sequence[NWay], scores: Iterable[float]) -> list[list[float]]:

@@ -29,6 +29,7 @@ from acclimate.base.files import atomic_folder
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
 from acclimate.base.modules import forget_last_call
+from acclimate.base.progress import Progress
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.checkpoints import CHECKPOINTS, begin
 from acclimate.learn.rerankers.divergence import StopDivergence
@@ -79,12 +80,13 @@ def train_reranker(
     """
     checkpoints = folder / CHECKPOINTS
     rankings: dict[int, Ranking] = {}
+    held_out = Progress("train", "held-out queries")
     while True:
         torch.manual_seed(settings.seed)  # a new head gets random weights
         model = load(settings)
-        before = rank_held_out(model, settings.max_tokens, group.dev, texts)
+        before = rank_held_out(model, settings.max_tokens, group.dev, texts, held_out)
         checkpoint = distributed.main_first(lambda: begin(checkpoints, key))
-        trainer = _trainer(model, group, texts, checkpoints, settings, rankings, progress)
+        trainer = _trainer(model, group, texts, checkpoints, settings, rankings, progress, held_out)
         if _trained(trainer, checkpoint):
             break
         del model, trainer
@@ -94,7 +96,7 @@ def train_reranker(
     losses = _logged(trainer, "eval_loss", "dev_loss")
     kept = trainer.state.best_global_step if settings.evaluations > 1 else trainer.state.global_step
     with quiet():
-        after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, group.dev, texts)
+        after = rankings.get(kept or 0) or rank_held_out(model, settings.max_tokens, group.dev, texts, held_out)
         chance = None
         if LOSSES[settings.loss].of_scores:
             with equal_scores(model):
@@ -149,8 +151,9 @@ def _trainer(
     settings: Hyperparameters,
     rankings: dict[int, Ranking],
     progress: Callable[[int, int], None],
+    held_out: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
-    """The trainer. rankings: filled with held-out rankings by step."""
+    """The trainer. rankings: filled with held-out rankings by step. held_out: counts queries as they are evaluated."""
     loss, examples, dev = LOSSES[settings.loss], group.examples, group.dev
     steps = settings.steps(examples)
     queries = settings.queries_at_once
@@ -161,13 +164,27 @@ def _trainer(
         training_rows = cycled(training_rows, steps * settings.rows_of_a_step(examples), settings.seed)
 
     class ShowProgress(TrainerCallback):
+        n_evaluated = 0  # batches
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step * queries, steps * queries)
+
+        def on_evaluate(self, *_: Any, **__: Any) -> None:
+            self.n_evaluated = 0
+
+        def on_prediction_step(
+            self, args: Any, state: Any, control: Any, eval_dataloader: Any = None, **_: Any
+        ) -> None:
+            self.n_evaluated += 1
+            if not trainer.is_read_at_once:
+                held_out(len(dev) * self.n_evaluated // len(eval_dataloader), len(dev))
 
     arguments = _arguments(examples, len(dev_rows), checkpoints, settings)
     stop_divergence = StopDivergence(steps, int(arguments.save_steps), settings.learning_rate)
 
     class Trainer(CrossEncoderTrainer):
+        is_read_at_once = False  # whether the held-out pairs have scores before a batch of them is evaluated
+
         def add_model_card_callback(self, default_args_dict: Any) -> None:
             """Skip the model card, whose text statistics are slow."""
 
@@ -183,6 +200,7 @@ def _trainer(
 
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
             with fast_scoring(model, settings.max_tokens, dev_pairs) as scores:
+                self.is_read_at_once = scores is not None
                 if scores:
                     rankings[self.state.global_step] = ranking_of(by_list(dev, scores))
                 return super().evaluate(*args, **kwargs)
