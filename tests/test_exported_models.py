@@ -23,7 +23,7 @@ from acclimate.deploy.exports import model_card
 from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.model_folders import write_folder
 from acclimate.deploy.exports.model_sides import Side, sides_of
-from acclimate.deploy.exports.reranker_folder import difference
+from acclimate.deploy.exports.reranker_folder import difference, write_reranker
 from acclimate.search.names import SystemName
 from acclimate.search.sparse_query import SparseQuery, query_tokens
 from acclimate.search.static import StaticQuery
@@ -123,6 +123,23 @@ def searched(folder):
     from acclimate.stages.runs import open_run
 
     return Source.of(*open_run(folder, "evaluate"), "dense:adapted")
+
+
+@pytest.mark.parametrize(
+    ("file", "config"),
+    [("config.json", {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}), ("adapter_config.json", {})],
+)
+def test_a_language_model_is_not_exported_as_a_classifier(file, config, tmp_path):
+    saved = tmp_path / "reranker-1"
+    saved.mkdir()
+    (saved / file).write_text(json.dumps(config))
+    (saved / "model.safetensors").touch()
+    trained = SimpleNamespace(notes={}, folder=tmp_path, scorers=lambda run: {"reranker-1": None})
+    settings = {"train": {"base": "base", "max_tokens": 8}}
+    run, name = SimpleNamespace(settings=settings), SystemName("bm25+reranker")
+    source: Any = SimpleNamespace(run=run, outputs={"train": trained}, name=name)
+    with pytest.raises(DataError, match=f"{saved}: a language model is no classifier.* decoder:FOLDER.*--system bm25$"):
+        write_reranker(source, tmp_path / "out")
 
 
 def test_read_back_the_models_rank_as_the_run_does(folders):

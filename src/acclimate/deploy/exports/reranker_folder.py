@@ -15,6 +15,7 @@ from acclimate.deploy.exports import model_checks as checks
 from acclimate.deploy.exports.model_card import reranker_card
 from acclimate.deploy.exports.model_folders import mend_tokenizer
 from acclimate.deploy.exports.source import Source
+from acclimate.search.scorers import kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,10 +43,12 @@ def write_reranker(source: Source, folder: Path) -> tuple[int, str]:
     worst = 0.0
     for name, scorer in scorers.items():
         saved, into = trained.folder / name, folder if len(scorers) == 1 else folder / name
-        kinds = read_json(saved / "config.json").get("architectures") or [""]
-        if not kinds[0].endswith("ForSequenceClassification"):
-            raise DataError(f"{kinds[0]} is not a classifier; a language model used as reranker is loaded from this "
-                            "folder by acclimate", path=saved)  # fmt: skip
+        if (kind := kind_of(str(saved))) != "cross-encoder":
+            raise DataError(
+                "a language model is no classifier, so it is not exported as a reranker; acclimate reads it from this "
+                f"folder, as {kind}:FOLDER; export the rest with --system {source.name.first}",
+                path=saved,
+            )
         if not into.exists():
             with atomic_folder(into) as partial:
                 _copy(saved, partial)
