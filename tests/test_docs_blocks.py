@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 import acclimate
+from acclimate.base.testing import DOCS
 from acclimate.cli.main import app
 from acclimate.run.recipes import load_recipe
 
@@ -102,6 +103,7 @@ def test_toml_blocks_are_recipes_or_prompts(block, tmp_path):
         assert acclimate.prompt(path).stop
     else:
         assert load_recipe(str(path)).description
+        assert "evaluate" in acclimate.plan(DOCS, out=tmp_path / "run", recipe=path)  # settings that fit each other
 
 
 @of("ini")
