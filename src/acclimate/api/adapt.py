@@ -208,6 +208,8 @@ def _new_run(
     """Create a run without budget limits."""
     if not path_text(out, "out"):
         raise SettingError("out is empty; expected a folder")
+    if isinstance(seed, Mapping):
+        raise SettingError(f"seed is the random seed; for the stage: settings={{'seed': {seed}}}")
     loaded = load_recipe(path_text(recipe, "recipe"))
     seed = (loaded.seed or 0) if seed is None else seed
     return new_run(
