@@ -14,9 +14,9 @@ from acclimate.learn.rerankers.inference import reader_of
 from acclimate.learn.rerankers.texts import Texts
 from acclimate.measure.measures import ndcg
 from acclimate.records import NWay
+from acclimate.search.scorers.lists import queries_at_once
 from acclimate.search.scorers.pairs import rate
 
-_AT_ONCE = 8  # lists between two signs of progress
 FLAT = 1e-3  # spread of logits below which a list counts as unordered
 
 
@@ -42,8 +42,9 @@ def rank_held_out(
     """Evaluate the model's current weights on the held-out lists, which `progress` counts."""
     model.eval()
     reader, scores = reader_of(model, max_tokens), list[float]()
-    for start in range(0, len(dev), _AT_ONCE):
-        some = dev[start : start + _AT_ONCE]
+    at_once = queries_at_once()
+    for start in range(0, len(dev), at_once):
+        some = dev[start : start + at_once]
         scores += rate(reader, texts.pairs(some))
         progress(start + len(some), len(dev))
     return ranking_of(by_list(dev, scores))

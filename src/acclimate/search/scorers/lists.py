@@ -52,9 +52,14 @@ def _calls(scorer: Scorer, queries: Sequence[Query]) -> list[Sequence[Query]]:
     return [queries[start : start + at_once] for start in range(0, len(queries), at_once)]
 
 
+def queries_at_once() -> int:
+    """How many queries to score between two signs of progress."""
+    return _AT_ONCE if models.device() == "cpu" else _ON_DEVICE
+
+
 def query_batches(queries: Sequence[AnyQuery]) -> list[list[AnyQuery]]:
     """Group queries by id: 32 to 64 or so per group to fill a GPU's batch, 4 to 8 on a CPU."""
-    return _groups(queries, lambda query: query.query_id, _AT_ONCE if models.device() == "cpu" else _ON_DEVICE)
+    return _groups(queries, lambda query: query.query_id, queries_at_once())
 
 
 def document_batches(doc_ids: Iterable[str]) -> list[list[str]]:
