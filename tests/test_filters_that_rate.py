@@ -254,6 +254,14 @@ def test_a_batch_of_pairs_is_rated_once_and_survives(tmp_path):
             asked.clear()
 
 
+def test_queries_without_a_readable_grade_are_counted_apart(caplog):
+    raters = Told(grades={"one": 3.0, "three": 0.0})
+    with caplog.at_level("INFO", logger="acclimate"):
+        selection = filter_queries(queries_of("one", "two", "three"), raters, filters=("judge",), llm="model")
+    assert [query.text for query in selection.queries] == ["one"]
+    assert "model gave no readable grade to 1 of 3 queries, which are dropped" in caplog.text
+
+
 def test_an_llm_that_cannot_grade_is_no_judge():
     with pytest.raises(SettingError, match="no readable grade"):
         filter_queries(queries_of("one", "two"), NOTHING, filters=("judge",))

@@ -137,9 +137,12 @@ def filter_queries(
     check_filters(filters=filters, reranker=reranker, percentile_of=percentile_of)
 
     def grades(queries: Sequence[SyntheticQuery]) -> Sequence[float]:
-        answers = raters.grade(llm, judge, queries)
-        if all(map(math.isnan, answers)):
-            raise SettingError(f"filter.judge: {llm} gave no readable grade to any of {counted(len(queries), 'query')}")
+        answers, n = raters.grade(llm, judge, queries), counted(len(queries), "query")
+        if n_unread := sum(map(math.isnan, answers)):
+            said = f"{llm} gave no readable grade to"
+            if n_unread == len(queries):
+                raise SettingError(f"filter.judge: {said} any of {n}")
+            distributed.say("filter", f"{said} {n_unread:,} of {n}, which are dropped")
         return answers
 
     scores = Scores(
