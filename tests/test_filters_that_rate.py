@@ -269,8 +269,10 @@ def test_an_llm_that_cannot_grade_is_no_judge():
 
 @pytest.mark.usefixtures("fake_llm")
 def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(copied, corpus, run_adapt, monkeypatch):
+    stages, filters = set(), ("duplicates", "consistency")
+
     def left(k):
-        acclimate.filter(copied, filters=("duplicates", "consistency"), consistency_k=k)
+        acclimate.filter(copied, filters=filters, consistency_k=k, progress=lambda stage, *_: stages.add(stage))
         rows = [json.loads(line) for line in (copied / "filter" / "scores.jsonl").read_text().splitlines()]
         return {row["query_id"]: row["consistency_rank"] for row in rows if row["reason"] is None}, rows
 
@@ -286,6 +288,7 @@ def test_a_reranker_that_learned_from_the_queries_must_rank_their_sources_high(c
     with monkeypatch.context() as patch:  # what was interrupted once it was trained is trained no more
         patch.setattr("acclimate.learn.rerankers.training.train_reranker", refuse)
         kept, rows = left(2)
+    assert "train" not in stages
     assert all(rank <= 2 for rank in kept.values())
     assert {row["reason"] for row in rows if (row["consistency_rank"] or 99) > 2} == {"consistency"}
     assert not (copied / "filter" / "trained").exists()

@@ -253,7 +253,7 @@ def test_a_step_reads_batch_size_lists_whole_however_long_each_is():
 def test_what_is_noted_of_held_out_lists_is_of_the_weights_that_are_kept(
     evaluations, ndcg, spread, tmp_path, monkeypatch
 ):
-    def trainer_of(*made_of):
+    def trainer_of(*made_of, **_):
         made_of[5].update({5: Ranking(0.8, 0.5), 10: Ranking(0.3, 0.7)})
         state = SimpleNamespace(log_history=[], global_step=10, best_global_step=5, epoch=1.0)
         schedule = SimpleNamespace(lr_lambdas=[lambda step: 1.0], last_epoch=10)

@@ -47,6 +47,7 @@ def trained_reranker(
         settings=settings,
         progress=progress,
         keeps_one=True,
+        stage="filter",
     )
     (path,) = paths.values()
     return scorers.load(path, corpus, max_tokens=settings["max_tokens"])

@@ -12,6 +12,7 @@ from acclimate.base.digests import fingerprint
 from acclimate.base.draw import subset
 from acclimate.base.errors import DataError, SettingError
 from acclimate.base.files import read_state, write_json
+from acclimate.base.progress import Progress
 from acclimate.base.text import counted
 from acclimate.base.version import __version__
 from acclimate.learn.rerankers.groups import NAME, Group, group_queries
@@ -37,11 +38,13 @@ def train_rerankers(
     settings: Mapping[str, Any],
     progress: Callable[[int, int], None],
     keeps_one: bool = False,
+    stage: str = "train",
 ) -> tuple[dict[str, Path], dict[str, Any]]:
     """Train rerankers into `folder`; `settings` are those of `stages.train`, and the seed.
 
     Several rerankers that an interrupted run finished are reused; with keeps_one, so is a single one. Returns paths by
-    name, and notes on the training. Raises DataError if there are too few examples.
+    name, and notes on the training. stage: shows how many held-out queries are ranked. Raises DataError if there are
+    too few examples.
     """
     from acclimate.learn.rerankers.checkpoints import remove_checkpoints
     from acclimate.learn.rerankers.hyperparameters import Hyperparameters
@@ -68,6 +71,7 @@ def train_rerankers(
             hyperparameters,
             key=keys[group.name],
             progress=lambda done, _, before=before: progress(before + done, sum(sizes)),
+            held_out=Progress(stage, "held-out queries"),
         ) | ({"prompts": list(group.prompts)} if group.prompts else {})
         if distributed.is_main():
             if keeps:

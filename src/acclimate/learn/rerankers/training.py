@@ -29,7 +29,6 @@ from acclimate.base.files import atomic_folder
 from acclimate.base.gpu import free_memory
 from acclimate.base.loading import loading, quiet
 from acclimate.base.modules import forget_last_call
-from acclimate.base.progress import Progress
 from acclimate.learn.data_parallel import data_parallel
 from acclimate.learn.rerankers.checkpoints import CHECKPOINTS, begin
 from acclimate.learn.rerankers.divergence import StopDivergence
@@ -73,20 +72,21 @@ def train_reranker(
     *,
     key: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    held_out: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train the reranker of a group into a folder of its name; returns notes for report.json.
 
-    key: digest of all that training depends on; checkpoints with another key are ignored. `progress` counts queries.
+    key: digest of all that training depends on; checkpoints with another key are ignored. `progress` counts
+    training queries, `held_out` those that are ranked.
     """
     checkpoints = folder / CHECKPOINTS
     rankings: dict[int, Ranking] = {}
-    held_out = Progress("train", "held-out queries")
     while True:
         torch.manual_seed(settings.seed)  # a new head gets random weights
         model = load(settings)
         before = rank_held_out(model, settings.max_tokens, group.dev, texts, held_out)
         checkpoint = distributed.main_first(lambda: begin(checkpoints, key))
-        trainer = _trainer(model, group, texts, checkpoints, settings, rankings, progress, held_out)
+        trainer = _trainer(model, group, texts, checkpoints, settings, rankings, progress=progress, held_out=held_out)
         if _trained(trainer, checkpoint):
             break
         del model, trainer
@@ -150,10 +150,11 @@ def _trainer(
     checkpoints: Path,
     settings: Hyperparameters,
     rankings: dict[int, Ranking],
+    *,
     progress: Callable[[int, int], None],
     held_out: Callable[[int, int], None],
 ) -> CrossEncoderTrainer:
-    """The trainer. rankings: filled with held-out rankings by step. held_out: counts queries as they are evaluated."""
+    """The trainer. rankings: filled with held-out rankings by step."""
     loss, examples, dev = LOSSES[settings.loss], group.examples, group.dev
     steps = settings.steps(examples)
     queries = settings.queries_at_once
